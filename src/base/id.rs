@@ -1,0 +1,116 @@
+//! Ids: 128 random bits, written as 32 lower-case hexadecimal digits.
+//!
+//! An id names a thing and proves nothing: a session's id may stand in a log, its token may not.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A text that is not 32 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is not an id (32 lower-case hexadecimal digits)")]
+pub struct IdProblem;
+
+fn parse_hex(text: &str) -> Result<[u8; 16], IdProblem> {
+    let bytes: &[u8; 32] = text.as_bytes().try_into().map_err(|_| IdProblem)?;
+    let mut out = [0; 16];
+    let (pairs, _) = bytes.as_chunks::<2>();
+    for (slot, [high, low]) in out.iter_mut().zip(pairs) {
+        *slot = nibble(*high)? << 4 | nibble(*low)?;
+    }
+    Ok(out)
+}
+
+fn nibble(digit: u8) -> Result<u8, IdProblem> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(IdProblem),
+    }
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name([u8; 16]);
+
+        impl $name {
+            /// Wraps 16 bytes that the caller drew from a secure source.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes, as the store keeps them.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:032x}", u128::from_be_bytes(self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdProblem;
+
+            fn from_str(text: &str) -> Result<Self, IdProblem> {
+                parse_hex(text).map(Self)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id! {
+    /// A customer company.
+    TenantId
+}
+id! {
+    /// A user's directory record: stable over renames, the assertion's `sub`.
+    UserId
+}
+id! {
+    /// A session's public name: in logs, the assertion's `sid`, the list of my sessions. Opens nothing.
+    SessionId
+}
+id! {
+    /// One log-in attempt of one browser tab.
+    FlowId
+}
+id! {
+    /// One request, as logs, `X-Request-Id` and error pages name it.
+    RequestId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_and_nothing_else_parses() {
+        let id = UserId::from_bytes(*b"\x00\x0f\xff3456789abcdef");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in ["", "0", "000FFF33343536373839616263646566", "zz0fff33343536373839616263646566"] {
+            assert_eq!(text.parse::<UserId>(), Err(IdProblem), "{text:?}");
+        }
+    }
+}

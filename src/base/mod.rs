@@ -1,0 +1,20 @@
+//! The vocabulary every other module speaks: points in time, names, ids and secrets as types of their own.
+//!
+//! Nothing here decides anything. A value of one of these types is well-formed by construction, so the rules
+//! above never meet an empty hostname, a username in two spellings, or a lifetime of zero.
+
+mod host;
+mod id;
+mod path;
+mod seal;
+mod secret;
+mod time;
+mod username;
+
+pub use host::{Hostname, HostnameProblem};
+pub use id::{FlowId, IdProblem, RequestId, SessionId, TenantId, UserId};
+pub use path::LocalPath;
+pub use seal::{MasterKey, SealKey, SealProblem};
+pub use secret::{BrowserToken, SessionKey, SessionToken, TokenDigest};
+pub use time::{Ttl, UnixTime};
+pub use username::{Domain, Username, UsernameProblem};

@@ -1,0 +1,113 @@
+//! A place on this very host to go to: the only kind of redirect target that comes from outside.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest return target that is kept, in bytes. A longer deep link falls back to the home page.
+const PATH_BYTES_MAX: usize = 2048;
+
+/// A path with optional query on the same origin: starts with exactly one `/`, printable ASCII, no backslash,
+/// not one of our own paths. Every browser resolves it to the host it came from (SEC-R84, W1, D41).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LocalPath(Box<str>);
+
+/// A target that might leave this origin or loop into our own pages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is not a path on this host: it must start with one '/', in printable ASCII without '\\'")]
+pub struct LocalPathProblem;
+
+impl LocalPath {
+    /// The home page.
+    pub fn home() -> Self {
+        Self("/".into())
+    }
+
+    /// The path and query.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for LocalPath {
+    type Err = LocalPathProblem;
+
+    fn from_str(text: &str) -> Result<Self, LocalPathProblem> {
+        let rooted = text.starts_with('/') && text.len() <= PATH_BYTES_MAX;
+        let printable = text.bytes().all(|b| (0x21..=0x7e).contains(&b) && b != b'\\' && b != b'#');
+        let path = text.split('?').next().unwrap_or_default();
+        // An empty or dot segment could be folded into `//host` by whoever normalises later.
+        let plain = !path.contains("//") && !path.split('/').any(|segment| segment == "." || segment == "..");
+        let ours = path == "/.zonegate" || path.starts_with("/.zonegate/");
+        if rooted && printable && plain && escapes_are_harmless(path) && !ours {
+            Ok(Self(text.into()))
+        } else {
+            Err(LocalPathProblem)
+        }
+    }
+}
+
+/// An escaped slash, backslash, dot or control character could become one of them further on.
+fn escapes_are_harmless(path: &str) -> bool {
+    path.split('%').skip(1).all(|rest| {
+        let byte = rest.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        byte.is_some_and(|byte| byte >= 0x20 && !matches!(byte, b'/' | b'\\' | b'.' | 0x7f))
+    })
+}
+
+impl fmt::Display for LocalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for LocalPath {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for LocalPath {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|problem| serde::de::Error::custom(format_args!("path {text:?} {problem}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w1_nothing_that_could_leave_the_host_is_a_local_path() {
+        for text in [
+            "",
+            "e",
+            "//e",
+            "/\\e",
+            "https:e",
+            "https://e/",
+            "/%09/e",
+            "javascript:alert(1)",
+            "/a\r\nb",
+            "/ ",
+            "/a#b",
+            "/.zonegate/logout",
+            "/.zonegate",
+            "/./x",
+            "/a/../..//e",
+            "/%2f%2fe",
+            "/%5ce",
+            "/%2e%2e/x",
+            "/%zz",
+        ] {
+            assert_eq!(text.parse::<LocalPath>(), Err(LocalPathProblem), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn deep_links_with_a_query_are_kept() {
+        for text in ["/", "/tickets/42?view=full&x=%2F", "/a%20b", "/caf%C3%A9", "/.zonegated"] {
+            assert!(text.parse::<LocalPath>().is_ok(), "{text:?}");
+        }
+    }
+}

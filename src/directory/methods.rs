@@ -1,0 +1,97 @@
+//! Which ways in a user has: exactly one of four sets, computed and never stored (R1).
+
+use super::{SsoScope, Tenant, User, UserKind};
+
+/// The ways in that a user has. A mix that the rules forbid has no variant (R1, R8).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Methods {
+    /// Username, password and second factor.
+    Local,
+    /// The same, or the vendor's suite log-in (R7).
+    LocalAndSuite,
+    /// The tenant's own identity provider and nothing else (R8).
+    Sso,
+    /// API credentials and nothing else.
+    Api,
+}
+
+impl Methods {
+    /// Whether a password is evaluated at all for this user.
+    pub const fn allows_local(self) -> bool {
+        match self {
+            Self::Local | Self::LocalAndSuite => true,
+            Self::Sso | Self::Api => false,
+        }
+    }
+}
+
+/// The effective ways in of `user`, who belongs to `tenant`.
+pub fn methods(tenant: &Tenant, user: &User) -> Methods {
+    let sso_wanted = match tenant.sso {
+        SsoScope::Off => false,
+        SsoScope::Selected => user.sso_selected,
+        SsoScope::All => true,
+    };
+    match user.kind {
+        UserKind::ApiOnly => Methods::Api,
+        // Co-managed users are people of other companies: the tenant's provider does not know them (D24).
+        UserKind::CoManaged => Methods::Local,
+        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard if sso_wanted => Methods::Sso,
+        UserKind::Regular if tenant.suite => Methods::LocalAndSuite,
+        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard => Methods::Local,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{TenantId, UserId};
+    use crate::directory::{SecurityLevel, SecurityOverrides};
+
+    fn check(kind: UserKind, sso: SsoScope, selected: bool, suite: bool, want: Methods) {
+        let tenant = Tenant {
+            id: TenantId::from_bytes([1; 16]),
+            slug: "acme".into(),
+            name: "Acme".into(),
+            zone: "desk.example".parse().unwrap(),
+            domains: vec!["acme.example".parse().unwrap()],
+            suite,
+            sso,
+            overrides: SecurityOverrides::default(),
+        };
+        let user = User {
+            id: UserId::from_bytes([2; 16]),
+            tenant: tenant.id,
+            username: "alice@acme.example".parse().unwrap(),
+            email: None,
+            display_name: String::new(),
+            kind,
+            level: SecurityLevel::User,
+            groups: vec![],
+            active: true,
+            sso_selected: selected,
+            start_page: None,
+            epoch: 0,
+        };
+        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite}");
+    }
+
+    #[test]
+    fn r1_each_user_has_exactly_one_allowed_set() {
+        check(UserKind::Regular, SsoScope::Off, false, false, Methods::Local);
+        check(UserKind::Regular, SsoScope::Off, false, true, Methods::LocalAndSuite);
+        check(UserKind::Regular, SsoScope::Selected, true, true, Methods::Sso);
+        check(UserKind::Regular, SsoScope::Selected, false, true, Methods::LocalAndSuite);
+        check(UserKind::Regular, SsoScope::All, false, true, Methods::Sso);
+        check(UserKind::Dashboard, SsoScope::Off, false, true, Methods::Local);
+        check(UserKind::Contractor, SsoScope::Off, false, true, Methods::Local);
+    }
+
+    #[test]
+    fn trap_17_programs_and_co_managed_people_never_use_the_tenants_provider() {
+        for sso in [SsoScope::Off, SsoScope::Selected, SsoScope::All] {
+            check(UserKind::ApiOnly, sso, true, true, Methods::Api);
+            check(UserKind::CoManaged, sso, true, true, Methods::Local);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Tenants and users: who may log in, and in which ways.
+
+mod methods;
+mod settings;
+
+pub use methods::{Methods, methods};
+pub use settings::{
+    Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Domain, Hostname, LocalPath, TenantId, UserId, Username};
+
+/// A customer company, living in one zone. The wall no key, session or provider crosses.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Tenant {
+    /// Stable id.
+    pub id: TenantId,
+    /// The short name operators type: lower-case letters, digits and `-`, unique.
+    pub slug: String,
+    /// The company's name.
+    pub name: String,
+    /// The zone it lives in.
+    pub zone: Hostname,
+    /// The domains its usernames end in; the first is the primary one. No domain belongs to two tenants (D32).
+    pub domains: Vec<Domain>,
+    /// Whether its users may use the vendor's suite log-in.
+    pub suite: bool,
+    /// Who of its users must use the tenant's own identity provider.
+    pub sso: SsoScope,
+    /// What it sets differently from the installation's defaults.
+    pub overrides: SecurityOverrides,
+}
+
+/// Who of a tenant's users logs in at the tenant's own identity provider.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SsoScope {
+    /// Nobody.
+    #[default]
+    Off,
+    /// The users marked for it (R9).
+    Selected,
+    /// All users of the kinds that can (D24).
+    All,
+}
+
+/// An account of a tenant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Stable over renames; the assertion's `sub`.
+    pub id: UserId,
+    /// The tenant that owns the account.
+    pub tenant: TenantId,
+    /// Globally unique (D32).
+    pub username: Username,
+    /// The primary e-mail address; may differ from the username.
+    pub email: Option<String>,
+    /// The name people call the user by.
+    pub display_name: String,
+    /// What sort of account it is.
+    pub kind: UserKind,
+    /// Whether the user may configure users.
+    pub level: SecurityLevel,
+    /// Groups that the application is told of, in the order given.
+    pub groups: Vec<String>,
+    /// An inactive user cannot log in, and is not told why.
+    pub active: bool,
+    /// Whether the user is one of [`SsoScope::Selected`].
+    pub sso_selected: bool,
+    /// Where a complete log-in opens when no deep link was asked for (R43).
+    pub start_page: Option<LocalPath>,
+    /// Raised by password change, deactivation, reset and "end all": sessions and flows of an older epoch are
+    /// dead, whatever a replica or a late write says.
+    pub epoch: u64,
+}
+
+/// What sort of account a user has.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKind {
+    /// An ordinary person.
+    #[default]
+    Regular,
+    /// A person from outside.
+    Contractor,
+    /// A person of a customer.
+    CoManaged,
+    /// A screen on a wall: a second factor is available, not required (R70).
+    Dashboard,
+    /// A program. Never logs in at the pages; no second factor (R70).
+    ApiOnly,
+}
+
+impl UserKind {
+    /// All kinds, as lists offer them.
+    pub const ALL: [Self; 5] = [Self::Regular, Self::Contractor, Self::CoManaged, Self::Dashboard, Self::ApiOnly];
+
+    /// The name in files, headers and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Regular => "regular",
+            Self::Contractor => "contractor",
+            Self::CoManaged => "co_managed",
+            Self::Dashboard => "dashboard",
+            Self::ApiOnly => "api_only",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Whether a local log-in ends only after a second factor (R60, R70).
+    pub const fn needs_second_factor(self) -> bool {
+        match self {
+            Self::Regular | Self::Contractor | Self::CoManaged => true,
+            Self::Dashboard | Self::ApiOnly => false,
+        }
+    }
+}
+
+/// What a user may configure.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecurityLevel {
+    /// Their own account.
+    #[default]
+    User,
+    /// The users of their tenant.
+    Admin,
+}
+
+impl SecurityLevel {
+    /// The name in files and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The level of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::User, Self::Admin].into_iter().find(|level| level.name() == name)
+    }
+}

@@ -1,0 +1,112 @@
+//! A session as the hot path sees it: everything a request needs is prebuilt, and what changes is an atomic.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use arc_swap::ArcSwapOption;
+use http::HeaderValue;
+
+use super::{EndReason, Principal, SessionRecord};
+use crate::base::{SessionKey, UnixTime};
+
+/// Whether a session may still be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Liveness {
+    /// It may.
+    Live,
+    /// It may not, and this is what its browser is told.
+    Ended(EndReason),
+}
+
+/// A live session.
+///
+/// Once it has ended it stays ended: the reason is written once, and neither a later clock nor a clock set back
+/// revives it.
+#[derive(Debug)]
+pub struct Session {
+    /// What the store keeps. `record.last_seen` is the value at load; ask [`Session::last_seen`].
+    pub record: SessionRecord,
+    /// Whose it is, as the application is told.
+    pub principal: Principal,
+    /// The plain identity headers of the zone's preset, in the order they are sent.
+    pub identity: Vec<(http::HeaderName, HeaderValue)>,
+    /// The signed assertion, once one was needed.
+    pub assertion: AssertionCache,
+    last_seen: AtomicU64,
+    ended: AtomicU8,
+}
+
+impl Session {
+    /// A session that has just begun or was loaded from the store, not ended.
+    pub fn new(
+        record: SessionRecord,
+        principal: Principal,
+        identity: Vec<(http::HeaderName, HeaderValue)>,
+    ) -> Self {
+        let last_seen = AtomicU64::new(record.last_seen.seconds());
+        Self {
+            record,
+            principal,
+            identity,
+            assertion: AssertionCache::default(),
+            last_seen,
+            ended: AtomicU8::new(0),
+        }
+    }
+
+    /// The table's key.
+    pub fn key(&self) -> SessionKey {
+        self.record.token.key()
+    }
+
+    /// The last activity.
+    pub fn last_seen(&self) -> UnixTime {
+        UnixTime::from_seconds(self.last_seen.load(Ordering::Relaxed))
+    }
+
+    /// Whether the session may be used at `now`. A deadline that was seen once is final.
+    pub fn liveness(&self, now: UnixTime) -> Liveness {
+        if let Some(reason) = self.end_reason() {
+            return Liveness::Ended(reason);
+        }
+        match self.record.lifetimes.check(self.record.started_at, self.last_seen(), now) {
+            Liveness::Live => Liveness::Live,
+            Liveness::Ended(reason) => {
+                self.end(reason);
+                Liveness::Ended(self.end_reason().unwrap_or(reason))
+            }
+        }
+    }
+
+    /// Records activity. Returns whether the value changed, so that it must be written back at some time.
+    /// Never moves backwards, and does not write when nothing changed: the cache line stays shared.
+    pub fn touch(&self, now: UnixTime) -> bool {
+        let now = now.seconds();
+        self.last_seen.load(Ordering::Relaxed) < now && self.last_seen.fetch_max(now, Ordering::Relaxed) < now
+    }
+
+    /// Ends the session. Returns whether this call did it; the first reason stays.
+    pub fn end(&self, reason: EndReason) -> bool {
+        self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Why the session ended, if it has been ended.
+    pub fn end_reason(&self) -> Option<EndReason> {
+        EndReason::from_repr(self.ended.load(Ordering::Acquire))
+    }
+}
+
+/// A signed assertion as it goes upstream.
+#[derive(Debug)]
+pub struct CachedAssertion {
+    /// The compact JWS.
+    pub value: HeaderValue,
+    /// From here on a new one is signed, while this one may still be used.
+    pub refresh_at: UnixTime,
+    /// From here on it must not be sent.
+    pub expires_at: UnixTime,
+    /// The key ring's generation it was signed under: a rotation makes it stale.
+    pub generation: u64,
+}
+
+/// A session's current assertion; empty until the first request needs one.
+pub type AssertionCache = ArcSwapOption<CachedAssertion>;

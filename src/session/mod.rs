@@ -1,0 +1,202 @@
+//! Sessions: what one is, how long it lives, and how many a user may hold.
+
+mod admission;
+mod live;
+
+pub use admission::{Admission, Held, admit};
+pub use live::{AssertionCache, CachedAssertion, Liveness, Session};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, UnixTime, UserId};
+use crate::directory::{Lifetimes, UserKind};
+
+/// What the store keeps of a session.
+#[derive(Clone, Debug)]
+pub struct SessionRecord {
+    /// The public name.
+    pub id: SessionId,
+    /// SHA-256 of the token in the browser's cookie.
+    pub token: TokenDigest,
+    /// The flow that ended in this session; no flow makes two (unique in the store).
+    pub flow: FlowId,
+    /// Whose it is.
+    pub user: UserId,
+    /// The user's tenant.
+    pub tenant: TenantId,
+    /// The zone it is valid in; useless elsewhere.
+    pub zone: Hostname,
+    /// The user's epoch at log-in; a later epoch kills the session.
+    pub epoch: u64,
+    /// Which slots it takes.
+    pub class: Class,
+    /// How it was proved.
+    pub method: Method,
+    /// With which factors.
+    pub factors: Vec<Factor>,
+    /// When the factors were proved (OpenID Connect Core `auth_time`).
+    pub authenticated_at: UnixTime,
+    /// When it began.
+    pub started_at: UnixTime,
+    /// The last activity that was written back; the live value may be later.
+    pub last_seen: UnixTime,
+    /// The limits that held at log-in.
+    pub lifetimes: Lifetimes,
+    /// What the person sees of it in lists.
+    pub device: Device,
+}
+
+/// What a list of sessions shows, so that a person can tell them apart.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Device {
+    /// `Firefox on Windows`, `LiveMobile`; derived from the user agent, for people, never for decisions.
+    pub label: String,
+    /// The address the log-in came from.
+    pub address: String,
+}
+
+/// The person as a session carries it, copied from the directory when the session enters the table.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Principal {
+    /// `username@domain`.
+    pub username: String,
+    /// The primary e-mail address.
+    pub email: Option<String>,
+    /// The name people call the user by.
+    pub display_name: String,
+    /// Groups that the application is told of.
+    pub groups: Vec<String>,
+    /// The tenant's slug.
+    pub tenant_slug: String,
+    /// What sort of account it is.
+    pub kind: UserKind,
+}
+
+/// Which slots a session takes: three desktop or tablet, one mobile (R81, R82).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Desktop and tablet.
+    Web,
+    /// Phone, phone app, Outlook add-in (D14, D15).
+    Mobile,
+}
+
+impl Class {
+    /// The name in files, JSON and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Mobile => "mobile",
+        }
+    }
+}
+
+/// How a session was proved.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Username, password, second factor.
+    Local,
+    /// The vendor's suite log-in.
+    Suite,
+    /// The tenant's own identity provider.
+    Sso,
+    /// API credentials.
+    Api,
+}
+
+impl Method {
+    /// The name in headers, the assertion and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Suite => "suite",
+            Self::Sso => "sso",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// One thing a person proved.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Factor {
+    /// Something they know.
+    Password,
+    /// A time-based code of an authenticator app (RFC 6238).
+    Totp,
+    /// A PIN followed by a passcode (R64).
+    PinOtp,
+    /// A request accepted on a device (R65).
+    Push,
+}
+
+impl Factor {
+    /// The method's value in `amr` (RFC 8176).
+    pub const fn amr(self) -> &'static str {
+        match self {
+            Self::Password => "pwd",
+            Self::Totp | Self::PinOtp => "otp",
+            Self::Push => "swk",
+        }
+    }
+}
+
+/// Why a session ended. The next request of its browser is told (R86, R89).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum EndReason {
+    /// The person logged out.
+    LoggedOut = 1,
+    /// No activity for the idle limit (R89).
+    Idle = 2,
+    /// The absolute limit was reached.
+    Expired = 3,
+    /// The person chose another device at the limit page (R83).
+    Displaced = 4,
+    /// The same browser logged in again (R88).
+    Replaced = 5,
+    /// The person, elsewhere, or an administrator ended it.
+    Revoked = 6,
+}
+
+impl EndReason {
+    const ALL: [Self; 6] =
+        [Self::LoggedOut, Self::Idle, Self::Expired, Self::Displaced, Self::Replaced, Self::Revoked];
+
+    /// The name in JSON, logs and the log-in page's `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LoggedOut => "logged_out",
+            Self::Idle => "idle",
+            Self::Expired => "expired",
+            Self::Displaced => "displaced",
+            Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The reason of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.name() == name)
+    }
+
+    fn from_repr(repr: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == repr)
+    }
+}
+
+impl Lifetimes {
+    /// Whether a session is alive at `now`; dead at its deadline, not one second after it.
+    pub fn check(&self, started_at: UnixTime, last_seen: UnixTime, now: UnixTime) -> Liveness {
+        if started_at.plus(self.absolute_max) <= now {
+            Liveness::Ended(EndReason::Expired)
+        } else if last_seen.plus(self.idle_max) <= now {
+            Liveness::Ended(EndReason::Idle)
+        } else {
+            Liveness::Live
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Zones: which hostname leads where.
+//!
+//! A zone is one hosted instance of the application. It is keyed by its hostname and by nothing else: names
+//! repeat ("Limited" twice in the shipped example), numbers have gaps, and a guess would hurt real users (R12).
+
+mod table;
+
+pub use table::{DuplicateHost, HostMatch, ZoneTable};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::{Hostname, Ttl};
+
+/// One hosted instance of the application.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// The canonical hostname.
+    pub host: Hostname,
+    /// Hostnames that redirect to the canonical one.
+    pub aliases: Vec<Hostname>,
+    /// `https://host` or `https://host:port`: what browsers send as `Origin`, and the assertion's `iss`.
+    pub origin: Arc<str>,
+    /// The name as the hosting page shows it. Not unique.
+    pub name: String,
+    /// The data centre's short name; may be empty.
+    pub data_centre: String,
+    /// Whom the zone is for, as the hosting page says it.
+    pub description: String,
+    /// The language of the log-in pages unless the browser asks for another that is complete.
+    pub language: Language,
+    /// Whether the zone is offered first for new tenants; never for "selected customers" zones (R16).
+    pub preselectable: bool,
+    /// Where the application answers.
+    pub upstream: Upstream,
+    /// Which identity headers the application receives beside the assertion.
+    pub headers: HeaderPreset,
+    /// The assertion's `aud`: who it is meant for.
+    pub audience: Arc<str>,
+    /// The longest request body that is passed on, in bytes.
+    pub body_bytes_max: u64,
+}
+
+/// The application's address and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// At least one address; requests go round them.
+    pub addresses: Vec<SocketAddr>,
+    /// `None` for plain HTTP.
+    pub tls: Option<UpstreamTls>,
+    /// The `Host` that the application receives: its own, or the zone's.
+    pub host_header: HostHeader,
+    /// The longest wait for a connection.
+    pub connect_max: Ttl,
+    /// The longest silence while a response is awaited or read. Not applied to WebSockets and event streams.
+    pub read_max: Ttl,
+    /// The longest time one write may take.
+    pub write_max: Ttl,
+    /// How long an unused connection is kept.
+    pub idle_max: Ttl,
+}
+
+/// TLS towards the application. Always verified: there is no switch to turn that off (SEC-R80, X6).
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// The name that is sent as SNI and that the certificate must carry. Never empty: pingora would not verify.
+    pub server_name: Hostname,
+    /// Certificates that are trusted instead of the system's, each in DER.
+    pub roots: Option<Arc<Vec<Vec<u8>>>>,
+}
+
+/// Which `Host` the application receives.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HostHeader {
+    /// The zone's own, so that the application's links work.
+    Zone,
+    /// A fixed one.
+    Fixed(String),
+}
+
+/// A language that the pages are complete in.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// German.
+    De,
+}
+
+impl Language {
+    /// The languages, in the order they are offered.
+    pub const ALL: [Self; 2] = [Self::En, Self::De];
+
+    /// The BCP 47 tag.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::De => "de",
+        }
+    }
+
+    /// The language of a BCP 47 tag such as `de-AT`; `None` when the pages do not speak it.
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        let primary = tag.split('-').next().unwrap_or_default();
+        Self::ALL.into_iter().find(|language| language.tag().eq_ignore_ascii_case(primary))
+    }
+}
+
+/// Which plain identity headers an application receives. The signed assertion always comes along.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum HeaderPreset {
+    /// `X-Forwarded-User` and `X-Forwarded-Email`: what most applications behind a proxy read.
+    #[default]
+    Default,
+    /// The same and `X-Forwarded-Groups`, `X-Forwarded-Preferred-Username`, as oauth2-proxy sends them.
+    Oauth2Proxy,
+    /// `Remote-User`, `Remote-Groups`, `Remote-Name`, `Remote-Email`, as Authelia sends them.
+    Remote,
+    /// Names of the operator's choice.
+    Custom(Vec<(http::HeaderName, IdentityField)>),
+}
+
+/// What an identity header can carry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityField {
+    /// The stable user id, the assertion's `sub`.
+    UserId,
+    /// `username@domain`.
+    Username,
+    /// The primary e-mail address.
+    Email,
+    /// The name people call the user by.
+    DisplayName,
+    /// The groups, separated by commas.
+    Groups,
+    /// The tenant's slug.
+    Tenant,
+    /// The zone's hostname.
+    Zone,
+    /// The user's kind.
+    Kind,
+    /// How the session was proved.
+    Method,
+    /// The session's id.
+    SessionId,
+}
