@@ -10,6 +10,7 @@
 
 // ── pure ──
 pub mod base;
+pub mod zone;
 pub mod directory;
 pub mod session;
-pub mod zone;
+pub mod gate;

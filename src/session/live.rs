@@ -1,5 +1,6 @@
 //! A session as the hot path sees it: everything a request needs is prebuilt, and what changes is an atomic.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
@@ -33,23 +34,28 @@ pub struct Session {
     pub assertion: AssertionCache,
     last_seen: AtomicU64,
     ended: AtomicU8,
+    user_epoch: Arc<AtomicU64>,
 }
 
 impl Session {
     /// A session that has just begun or was loaded from the store, not ended.
+    ///
+    /// `user_epoch` is shared by all sessions of the user: whoever raises it above the epoch of the record kills
+    /// them all with one store, and no late write brings one back.
     pub fn new(
         record: SessionRecord,
         principal: Principal,
         identity: Vec<(http::HeaderName, HeaderValue)>,
+        user_epoch: Arc<AtomicU64>,
     ) -> Self {
-        let last_seen = AtomicU64::new(record.last_seen.seconds());
         Self {
+            last_seen: AtomicU64::new(record.last_seen.seconds()),
+            ended: AtomicU8::new(0),
+            assertion: AssertionCache::default(),
             record,
             principal,
             identity,
-            assertion: AssertionCache::default(),
-            last_seen,
-            ended: AtomicU8::new(0),
+            user_epoch,
         }
     }
 
@@ -68,7 +74,12 @@ impl Session {
         if let Some(reason) = self.end_reason() {
             return Liveness::Ended(reason);
         }
-        match self.record.lifetimes.check(self.record.started_at, self.last_seen(), now) {
+        let limits = if self.user_epoch.load(Ordering::Acquire) > self.record.epoch {
+            Liveness::Ended(EndReason::Revoked)
+        } else {
+            self.record.lifetimes.check(self.record.started_at, self.last_seen(), now)
+        };
+        match limits {
             Liveness::Live => Liveness::Live,
             Liveness::Ended(reason) => {
                 self.end(reason);

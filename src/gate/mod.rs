@@ -1,0 +1,216 @@
+//! The decision: may this request go upstream, and as whom?
+//!
+//! A pure, total function of facts that the edge has read. Trouble is an input like any other: an unreadable
+//! cookie, a store that cannot be asked, an unknown host are rows of the table, so that failing closed is tested
+//! and not hoped for. The forward path does not allocate.
+//!
+//! Why does `decide` return a `Grant` and not a yes? Because the edge can build an upstream request only from a
+//! grant, and only this module can make one: a forgotten check does not compile.
+
+use std::sync::Arc;
+
+use crate::base::UnixTime;
+use crate::session::{EndReason, Liveness, Session};
+use crate::zone::{HostMatch, Zone};
+
+/// What the edge knows of a request before anything is decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What answers under the request's host.
+    pub host: HostMatch<'a>,
+    /// Whose path it is.
+    pub place: Place,
+    /// What a refused client can make use of.
+    pub client: Client,
+    /// What came in our session cookie.
+    pub presented: Presented<'a>,
+    /// Whether endings of sessions are known to reach this process.
+    pub store: StoreHealth,
+}
+
+/// Whose path a request asks for, judged on the normalised path.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// Below `/.zonegate/` or one of our well-known addresses: never forwarded, in whatever spelling.
+    Ours,
+    /// Everything else.
+    Application,
+}
+
+/// What a client can make use of when it is not let through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Client {
+    /// A browser that shows a page: GET or HEAD, asking for HTML, as a navigation.
+    Navigation,
+    /// A script, an application, a WebSocket: wants a status and JSON, never a redirect.
+    Program,
+}
+
+/// What came in our session cookie.
+#[derive(Clone, Copy, Debug)]
+pub enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// Not a token, or more than one.
+    Unreadable,
+    /// A token that opens no session.
+    Unknown,
+    /// A session that is or was ours.
+    Session(&'a Arc<Session>),
+}
+
+/// Whether the store was heard of recently enough to trust that a session has not been ended elsewhere.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StoreHealth {
+    /// Heard of within the lease.
+    Current,
+    /// Not heard of: revocations may be missing.
+    Stale,
+}
+
+/// Permission to forward one request. Only [`decide`] makes one.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Grant {
+    zone: Arc<Zone>,
+    session: Arc<Session>,
+}
+
+impl Grant {
+    /// The zone whose application may be asked.
+    pub fn zone(&self) -> &Arc<Zone> {
+        &self.zone
+    }
+
+    /// Whose request it is.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+}
+
+/// What happens to a request.
+#[derive(Debug)]
+pub enum Decision<'a> {
+    /// It goes upstream.
+    Forward(Grant),
+    /// One of our own pages answers, on this zone's host.
+    Portal(&'a Arc<Zone>),
+    /// The universal host's pages answer, whatever the path: no application lives there.
+    Universal,
+    /// The client must log in first.
+    Challenge(Challenge<'a>),
+    /// The same address on the zone's canonical host.
+    Canonical(&'a Arc<Zone>),
+    /// No.
+    Refuse(Refusal),
+}
+
+/// A request to log in.
+#[derive(Clone, Copy, Debug)]
+pub struct Challenge<'a> {
+    /// The zone to log in to.
+    pub zone: &'a Arc<Zone>,
+    /// In which form the client is told.
+    pub client: Client,
+    /// Why the request was not let through.
+    pub reason: ChallengeReason,
+}
+
+/// Why a request was not let through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ChallengeReason {
+    /// No session cookie.
+    NoSession,
+    /// A cookie that is no token, or several.
+    UnreadableCookie,
+    /// A token that opens nothing, or nothing in this zone.
+    UnknownSession,
+    /// The session has ended, and the person is told why.
+    Ended(EndReason),
+}
+
+impl ChallengeReason {
+    /// The name in JSON answers, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoSession => "no_session",
+            Self::UnreadableCookie => "unreadable_cookie",
+            Self::UnknownSession => "unknown_session",
+            Self::Ended(reason) => reason.name(),
+        }
+    }
+}
+
+/// Why a request is refused before any log-in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// Nobody answers under this host: 421 (RFC 9110 section 15.5.20, R12).
+    UnknownHost,
+    /// Sessions cannot be trusted at the moment: 503 (G4).
+    StoreUnavailable,
+}
+
+impl Refusal {
+    /// The name in JSON answers, logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "unknown_host",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+}
+
+/// Decides over one request at `now`.
+pub fn decide<'a>(facts: &Facts<'a>, now: UnixTime) -> Decision<'a> {
+    let zone = match facts.host {
+        HostMatch::Zone(zone) => zone,
+        HostMatch::Alias(zone) => return Decision::Canonical(zone),
+        HostMatch::Universal => return Decision::Universal,
+        HostMatch::Unknown => return Decision::Refuse(Refusal::UnknownHost),
+    };
+    match facts.place {
+        Place::Ours => return Decision::Portal(zone),
+        Place::Application => {}
+    }
+    match principal(facts, zone, now) {
+        Ok(session) => Decision::Forward(Grant { zone: Arc::clone(zone), session: Arc::clone(session) }),
+        Err(Denied::Challenge(reason)) => Decision::Challenge(Challenge { zone, client: facts.client, reason }),
+        Err(Denied::Refuse(refusal)) => Decision::Refuse(refusal),
+    }
+}
+
+enum Denied {
+    Challenge(ChallengeReason),
+    Refuse(Refusal),
+}
+
+/// The live session of this zone that the request proves, if it proves one.
+///
+/// The portal asks the same question before it shows account pages; there is one answer to it.
+fn principal<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> Result<&'a Arc<Session>, Denied> {
+    let session = match facts.presented {
+        Presented::Nothing => return Err(Denied::Challenge(ChallengeReason::NoSession)),
+        Presented::Unreadable => return Err(Denied::Challenge(ChallengeReason::UnreadableCookie)),
+        Presented::Unknown => return Err(Denied::Challenge(ChallengeReason::UnknownSession)),
+        Presented::Session(session) => session,
+    };
+    // A session of another zone is nothing here: not even the reason of its end is told.
+    if session.record.zone != zone.host {
+        return Err(Denied::Challenge(ChallengeReason::UnknownSession));
+    }
+    match session.liveness(now) {
+        Liveness::Ended(reason) => Err(Denied::Challenge(ChallengeReason::Ended(reason))),
+        Liveness::Live => match facts.store {
+            StoreHealth::Current => Ok(session),
+            StoreHealth::Stale => Err(Denied::Refuse(Refusal::StoreUnavailable)),
+        },
+    }
+}
+
+/// The live session of `zone` that was presented, for our own pages.
+pub fn signed_in<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> Option<&'a Arc<Session>> {
+    principal(facts, zone, now).ok()
+}
+
+#[cfg(test)]
+mod tests;

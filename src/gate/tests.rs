@@ -1,0 +1,238 @@
+//! The gate's table, and the properties it must never lose.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UserId};
+use crate::directory::{Lifetimes, UserKind};
+use crate::session::{Class, Device, Factor, Method, Principal, SessionRecord};
+use crate::zone::{HeaderPreset, HostHeader, Language, Upstream, ZoneTable};
+
+const START: u64 = 1_000_000;
+
+fn zone(host: &str, alias: &str) -> Zone {
+    Zone {
+        host: host.parse().unwrap(),
+        aliases: vec![alias.parse().unwrap()],
+        origin: format!("https://{host}").into(),
+        name: host.into(),
+        data_centre: String::new(),
+        description: String::new(),
+        language: Language::En,
+        preselectable: true,
+        upstream: Upstream {
+            addresses: vec![([127, 0, 0, 1], 1).into()],
+            tls: None,
+            host_header: HostHeader::Zone,
+            connect_max: Ttl::seconds_const(1),
+            read_max: Ttl::seconds_const(1),
+            write_max: Ttl::seconds_const(1),
+            idle_max: Ttl::seconds_const(1),
+        },
+        headers: HeaderPreset::Default,
+        audience: host.into(),
+        body_bytes_max: 1,
+    }
+}
+
+fn table() -> ZoneTable {
+    ZoneTable::new(
+        vec![zone("a.example", "alias-a.example"), zone("b.example", "alias-b.example")],
+        Some("login.example".parse().unwrap()),
+    )
+    .unwrap()
+}
+
+fn session(host: &str, user_epoch: u64) -> Arc<Session> {
+    let record = SessionRecord {
+        id: SessionId::from_bytes([1; 16]),
+        token: TokenDigest::of(b"token"),
+        flow: FlowId::from_bytes([2; 16]),
+        user: UserId::from_bytes([3; 16]),
+        tenant: TenantId::from_bytes([4; 16]),
+        zone: host.parse().unwrap(),
+        epoch: 5,
+        class: Class::Web,
+        method: Method::Local,
+        factors: vec![Factor::Password, Factor::Totp],
+        authenticated_at: UnixTime::from_seconds(START),
+        started_at: UnixTime::from_seconds(START),
+        last_seen: UnixTime::from_seconds(START),
+        lifetimes: Lifetimes::default(),
+        device: Device::default(),
+    };
+    let principal = Principal {
+        username: "alice@acme.example".into(),
+        email: None,
+        display_name: "Alice".into(),
+        groups: vec![],
+        tenant_slug: "acme".into(),
+        kind: UserKind::Regular,
+    };
+    Arc::new(Session::new(record, principal, vec![], Arc::new(AtomicU64::new(user_epoch))))
+}
+
+/// One row: host, path's owner, client, cookie, store, seconds after log-in, what must happen.
+fn check(host: &str, place: Place, client: Client, cookie: &str, store: StoreHealth, after: u64, want: &str) {
+    let table = table();
+    let session = match cookie {
+        "elsewhere" => session("b.example", 5),
+        "old epoch" => session("a.example", 6),
+        _ => session("a.example", 5),
+    };
+    if cookie == "displaced" {
+        session.end(EndReason::Displaced);
+    }
+    let presented = match cookie {
+        "none" => Presented::Nothing,
+        "garbage" => Presented::Unreadable,
+        "unknown" => Presented::Unknown,
+        _ => Presented::Session(&session),
+    };
+    let facts = Facts { host: table.find(host), place, client, presented, store };
+    let got = match decide(&facts, UnixTime::from_seconds(START + after)) {
+        Decision::Forward(grant) => format!("forward {}", grant.zone().host),
+        Decision::Portal(zone) => format!("portal {}", zone.host),
+        Decision::Universal => "universal".into(),
+        Decision::Challenge(Challenge { client: Client::Navigation, reason, .. }) => {
+            format!("redirect {}", reason.name())
+        }
+        Decision::Challenge(Challenge { client: Client::Program, reason, .. }) => format!("401 {}", reason.name()),
+        Decision::Canonical(zone) => format!("canonical {}", zone.host),
+        Decision::Refuse(refusal) => format!("refuse {}", refusal.name()),
+    };
+    assert_eq!(got, want, "{host} {place:?} {client:?} {cookie} {store:?} +{after}");
+}
+
+#[test]
+fn the_table() {
+    use Client::{Navigation, Program};
+    use Place::{Application, Ours};
+    use StoreHealth::{Current, Stale};
+    let hours = |h: u64| h * 3600;
+    // R12: an unknown host is refused before any other code, even for our own pages and live sessions.
+    check("x.example", Ours, Navigation, "live", Current, 0, "refuse unknown_host");
+    check("x.example", Application, Navigation, "live", Stale, 0, "refuse unknown_host");
+    check("alias-a.example", Application, Navigation, "live", Current, 0, "canonical a.example");
+    check("alias-b.example", Ours, Program, "none", Current, 0, "canonical b.example");
+    // R14: no session exists on the universal host.
+    check("login.example", Application, Navigation, "live", Current, 0, "universal");
+    // R119: nothing goes upstream without a session.
+    check("a.example", Application, Navigation, "none", Current, 0, "redirect no_session");
+    check("a.example", Application, Program, "none", Current, 0, "401 no_session");
+    check("a.example", Application, Navigation, "garbage", Current, 0, "redirect unreadable_cookie");
+    check("a.example", Application, Program, "unknown", Current, 0, "401 unknown_session");
+    check("a.example", Application, Navigation, "live", Current, 0, "forward a.example");
+    // Another zone's session is nothing here.
+    check("a.example", Application, Program, "elsewhere", Current, 0, "401 unknown_session");
+    // R89: dead at its deadline.
+    check("a.example", Application, Navigation, "live", Current, hours(8) - 1, "forward a.example");
+    check("a.example", Application, Navigation, "live", Current, hours(8), "redirect idle");
+    check("a.example", Application, Program, "live", Current, hours(24), "401 expired");
+    // R86: told why.
+    check("a.example", Application, Navigation, "displaced", Current, 0, "redirect displaced");
+    check("a.example", Application, Program, "old epoch", Current, 0, "401 revoked");
+    // G4: closed while endings may be missed; but a dead session is still told why, and pages still answer.
+    check("a.example", Application, Navigation, "live", Stale, 0, "refuse store_unavailable");
+    check("a.example", Application, Navigation, "displaced", Stale, 0, "redirect displaced");
+    check("a.example", Ours, Navigation, "none", Stale, 0, "portal a.example");
+}
+
+fn forwards(
+    host: &str,
+    presented: Presented<'_>,
+    place: Place,
+    client: Client,
+    store: StoreHealth,
+    now: u64,
+) -> bool {
+    let table = table();
+    let facts = Facts { host: table.find(host), place, client, presented, store };
+    matches!(decide(&facts, UnixTime::from_seconds(now)), Decision::Forward(_))
+}
+
+fn any_host() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("a.example".to_owned()),
+        Just("b.example".to_owned()),
+        Just("alias-a.example".to_owned()),
+        Just("login.example".to_owned()),
+        "[a-z.]{0,20}",
+    ]
+}
+
+fn any_place() -> impl Strategy<Value = Place> {
+    prop_oneof![Just(Place::Ours), Just(Place::Application)]
+}
+
+fn any_client() -> impl Strategy<Value = Client> {
+    prop_oneof![Just(Client::Navigation), Just(Client::Program)]
+}
+
+fn any_store() -> impl Strategy<Value = StoreHealth> {
+    prop_oneof![Just(StoreHealth::Current), Just(StoreHealth::Stale)]
+}
+
+proptest! {
+    /// No clock, host, path or client opens a zone without a session (R119).
+    #[test]
+    fn nothing_forwards_without_a_session(
+        host in any_host(), place in any_place(), client in any_client(), store in any_store(),
+        now in any::<u64>(), cookie in 0..3,
+    ) {
+        let presented = match cookie {
+            0 => Presented::Nothing,
+            1 => Presented::Unreadable,
+            _ => Presented::Unknown,
+        };
+        prop_assert!(!forwards(&host, presented, place, client, store, now));
+    }
+
+    /// Whatever the reason of the end, an ended session opens nothing at any time, not even in the past.
+    #[test]
+    fn an_ended_session_never_forwards(
+        host in any_host(), client in any_client(), store in any_store(), now in any::<u64>(), by_epoch in any::<bool>(),
+    ) {
+        let session = session("a.example", if by_epoch { 6 } else { 5 });
+        if !by_epoch {
+            session.end(EndReason::LoggedOut);
+        }
+        prop_assert!(!forwards(&host, Presented::Session(&session), Place::Application, client, store, now));
+    }
+
+    /// Once a deadline was seen, no clock revives the session: neither a later one nor one that was set back.
+    #[test]
+    fn no_clock_revives(first in any::<u64>(), second in any::<u64>(), touch in any::<u64>()) {
+        let session = session("a.example", 5);
+        let at = |now| forwards(
+            "a.example", Presented::Session(&session), Place::Application, Client::Program, StoreHealth::Current, now,
+        );
+        if !at(first) {
+            session.touch(UnixTime::from_seconds(touch));
+            prop_assert!(!at(second));
+        }
+    }
+
+    /// A session opens its own zone and no other (tenants never cross).
+    #[test]
+    fn a_session_opens_its_own_zone_only(host in any_host(), own in prop_oneof![Just("a.example"), Just("b.example")]) {
+        let session = session(own, 5);
+        let forwarded = forwards(
+            &host, Presented::Session(&session), Place::Application, Client::Program, StoreHealth::Current, START,
+        );
+        prop_assert_eq!(forwarded, host == own);
+    }
+}
+
+#[test]
+fn raising_the_users_epoch_kills_every_older_session_at_once() {
+    let epoch = Arc::new(AtomicU64::new(5));
+    let template = session("a.example", 5);
+    let session = Session::new(template.record.clone(), template.principal.clone(), vec![], Arc::clone(&epoch));
+    let now = UnixTime::from_seconds(START);
+    assert_eq!(session.liveness(now), Liveness::Live);
+    epoch.store(6, Ordering::Release);
+    assert_eq!(session.liveness(now), Liveness::Ended(EndReason::Revoked));
+}
