@@ -14,3 +14,8 @@ pub mod zone;
 pub mod directory;
 pub mod session;
 pub mod gate;
+pub mod telemetry;
+
+// ── edge ──
+#[cfg(feature = "edge")]
+pub mod machine;

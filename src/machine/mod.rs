@@ -1,0 +1,82 @@
+//! The machine we run on: its clock and its randomness. Nothing else reads either.
+//!
+//! Why a module of its own? So that a search for the name shows every place where the outside comes in, and so
+//! that a test can put the clock where it wants it without the rules knowing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+
+use crate::base::UnixTime;
+
+/// The civil clock in whole seconds, read from an atomic that [`Clock::tick`] refreshes, so that a request costs
+/// a load and no system call.
+#[derive(Debug)]
+pub struct Clock {
+    seconds: AtomicU64,
+    #[cfg(feature = "test-clock")]
+    ahead: AtomicU64,
+}
+
+impl Clock {
+    /// A clock that shows the present.
+    pub fn new() -> Self {
+        let clock = Self {
+            seconds: AtomicU64::new(0),
+            #[cfg(feature = "test-clock")]
+            ahead: AtomicU64::new(0),
+        };
+        clock.tick();
+        clock
+    }
+
+    /// The time of the last tick, at most a quarter of a second ago while [`Clock::run`] runs.
+    pub fn now(&self) -> UnixTime {
+        UnixTime::from_seconds(self.seconds.load(Ordering::Relaxed))
+    }
+
+    /// Reads the system's clock.
+    pub fn tick(&self) {
+        // Before 1970 the clock is broken; second zero expires nothing and issues assertions nobody accepts.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        #[cfg(feature = "test-clock")]
+        let since = since.saturating_add(self.ahead.load(Ordering::Relaxed));
+        self.seconds.store(since, Ordering::Relaxed);
+    }
+
+    /// Ticks four times a second, for ever.
+    pub async fn run(&self) {
+        let mut interval = tokio::time::interval(std::time::Duration::from_millis(250));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            interval.tick().await;
+            self.tick();
+        }
+    }
+
+    /// Puts the clock `seconds` ahead of the system's. Only in builds for tests.
+    #[cfg(feature = "test-clock")]
+    pub fn set_ahead(&self, seconds: u64) {
+        self.ahead.store(seconds, Ordering::Relaxed);
+        self.tick();
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The operating system's generator gave nothing: no id, token or key may be made (S3).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the system's random generator failed")]
+pub struct EntropyFault;
+
+/// `N` bytes from the operating system's secure generator.
+pub fn random<const N: usize>() -> Result<[u8; N], EntropyFault> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| EntropyFault)?;
+    Ok(bytes)
+}

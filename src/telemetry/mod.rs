@@ -1,0 +1,8 @@
+//! What the program tells of itself: the names and fields of security events.
+//!
+//! A field's type says what may stand in it. There is no field for a password, code, token, cookie or query, so
+//! none can be logged (K1). Free text from strangers is cut and escaped here, once (A5).
+
+mod event;
+
+pub use event::{Actor, EventKind, SecurityEvent, Snippet};
