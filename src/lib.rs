@@ -20,3 +20,5 @@ pub mod telemetry;
 // ── edge ──
 #[cfg(feature = "edge")]
 pub mod machine;
+#[cfg(feature = "edge")]
+pub mod store;
