@@ -14,6 +14,7 @@ pub mod zone;
 pub mod directory;
 pub mod credential;
 pub mod session;
+pub mod assertion;
 pub mod gate;
 pub mod telemetry;
 
