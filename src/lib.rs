@@ -16,6 +16,8 @@ pub mod credential;
 pub mod session;
 pub mod assertion;
 pub mod gate;
+pub mod pages;
+pub mod config;
 pub mod telemetry;
 
 // ── edge ──

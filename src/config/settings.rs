@@ -1,0 +1,536 @@
+//! What the program uses: every value parsed, bounded and defaulted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::{NonZeroU8, NonZeroU16};
+use std::path::{Path, PathBuf};
+
+use super::Surroundings;
+use super::section::{Scalar, Section};
+use super::zones;
+use crate::base::{MasterKey, Ttl};
+use crate::credential::HashCost;
+use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
+use crate::pages::{Brand, Links, Logo};
+use crate::zone::{Language, ZoneTable};
+
+/// The sections of the file: what an environment variable without `__` may name.
+pub(super) const TOP_LEVEL: [&str; 1] = ["master_key"];
+
+/// One immutable snapshot of everything an operator decides.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub listeners: Listeners,
+    /// The port that browsers use, which addresses carry unless it is 443.
+    pub public_port: u16,
+    /// Every hostname that is answered for.
+    pub zones: ZoneTable,
+    /// Certificates and keys, as files hold them.
+    pub certificates: Vec<PemPair>,
+    /// The store's file.
+    pub store_path: PathBuf,
+    /// The installation's one secret.
+    pub master_key: MasterKey,
+    /// What holds for tenants that set nothing else.
+    pub security: SecurityDefaults,
+    /// What a password hash costs, and how many wait.
+    pub hashing: HashingSettings,
+    /// What is refused for its size or age.
+    pub limits: Limits,
+    /// How the identity is signed.
+    pub assertion: AssertionSettings,
+    /// Programs that may log in at `api/login`.
+    pub native_clients: Vec<NativeClient>,
+    /// The pages' face.
+    pub brand: Brand,
+    /// What is logged.
+    pub log: LogSettings,
+    /// Threads that carry requests; one a core by default.
+    pub threads: usize,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listeners {
+    /// TLS: zones and the universal host.
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP, which redirects.
+    pub http: Vec<SocketAddr>,
+    /// Health, metrics; nobody from outside.
+    pub admin: Option<AdminListener>,
+}
+
+/// The admin listener: never on an address that others reach.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AdminListener {
+    /// A Unix socket, mode 0600.
+    Unix(PathBuf),
+    /// A loopback address.
+    Loopback(SocketAddr),
+}
+
+/// A certificate chain and its key, as files hold them.
+#[derive(Clone)]
+pub struct PemPair {
+    /// The chain's file, for messages.
+    pub chain_file: PathBuf,
+    /// The key's file, for messages.
+    pub key_file: PathBuf,
+    /// The chain in PEM, the leaf first.
+    pub chain: Vec<u8>,
+    /// The private key in PEM.
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for PemPair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "PemPair({})", self.chain_file.display())
+    }
+}
+
+/// What a password hash costs, and how many wait for one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HashingSettings {
+    /// Memory, passes, lanes.
+    pub cost: HashCost,
+    /// Threads that hash; each uses the memory above.
+    pub threads: usize,
+    /// How many may wait; more are answered 503 (D4).
+    pub queue_max: usize,
+}
+
+/// What is refused for its size or age.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// A request's head, in bytes: beyond it 431.
+    pub head_bytes_max: usize,
+    /// A request's header fields: beyond it 431.
+    pub head_fields_max: usize,
+    /// A form that is sent to our own pages, in bytes: beyond it 413.
+    pub form_bytes_max: usize,
+    /// How long a form may take to arrive.
+    pub form_time_max: Ttl,
+    /// How long an idle connection is kept.
+    pub keepalive_max: Ttl,
+    /// How long requests that are under way may go on after a stop was asked for.
+    pub drain_max: Ttl,
+}
+
+/// How the identity is signed for the application.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AssertionSettings {
+    /// `ES256` or `EdDSA`, for keys that are made from now on.
+    pub algorithm: crate::assertion::AssertionAlgorithm,
+    /// How long one assertion is good for.
+    pub lifetime: Ttl,
+    /// How long a retired key stays published.
+    pub key_overlap: Ttl,
+}
+
+/// A program that may log in at `api/login`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NativeClient {
+    /// What it calls itself in the request.
+    pub id: String,
+    /// What people see in their list of sessions.
+    pub label: String,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogSettings {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// Whether each request is a line.
+    pub access: bool,
+}
+
+/// Takes everything out of the file. `None` only with a problem reported.
+pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Settings> {
+    let (listeners, public_port) = listeners(root.section("listen"));
+    let master_key = master_key(&root, directory, outside);
+    let store_path = store(root.section("store"), directory);
+    let certificates = certificates(root.section("certificates"), directory, outside);
+    let brand = brand(root.section("brand"), directory, outside);
+    let security = security(root.section("security"));
+    let hashing = hashing(root.section("hashing"));
+    let limits = limits(root.section("limits"));
+    let assertion = assertion(root.section("assertion"));
+    let native_clients = native_clients(&root);
+    let log = log(root.section("log"));
+    let threads = root.number("threads", 0, 0..=1024);
+    let zones = zones::read(&root, public_port, directory, outside);
+    root.finish();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Some(Settings {
+        listeners,
+        public_port,
+        zones: zones?,
+        certificates,
+        store_path: store_path?,
+        master_key: master_key?,
+        security,
+        hashing: HashingSettings {
+            threads: if hashing.threads == 0 { cores } else { hashing.threads },
+            ..hashing
+        },
+        limits,
+        assertion,
+        native_clients,
+        brand,
+        log,
+        threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
+    })
+}
+
+/// A path of the file, relative to the file itself.
+pub(super) fn path(directory: &Path, text: &str) -> PathBuf {
+    directory.join(text)
+}
+
+fn listeners(section: Section<'_>) -> (Listeners, u16) {
+    let addresses = |name: &str, fallback: &[SocketAddr]| {
+        let given = section.scalars(name);
+        if given.is_empty() {
+            return fallback.to_vec();
+        }
+        given.iter().filter_map(|scalar| address(&section, scalar)).collect()
+    };
+    let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
+    let http = addresses("http", &[]);
+    let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar));
+    let first = https.first().map_or(443, SocketAddr::port);
+    let public_port = section.number("public_port", u64::from(first), 0..=65535);
+    section.finish();
+    (Listeners { https, http, admin }, u16::try_from(public_port).unwrap_or(443))
+}
+
+fn address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<SocketAddr> {
+    match scalar.text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let text = format!("{:?} is not an address with a port, like 0.0.0.0:443 or [::]:443", scalar.text);
+            section.report_at(scalar, text);
+            None
+        }
+    }
+}
+
+fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<AdminListener> {
+    if let Some(path) = scalar.text.strip_prefix("unix:") {
+        return Some(AdminListener::Unix(PathBuf::from(path)));
+    }
+    let address = address(section, scalar)?;
+    if address.ip().is_loopback() {
+        Some(AdminListener::Loopback(address))
+    } else {
+        let text = format!(
+            "{:?} can be reached from outside: give a loopback address like 127.0.0.1:9443, or a socket like \
+             unix:/run/zonegate/admin.sock (SEC-R91)",
+            scalar.text
+        );
+        section.report_at(scalar, text);
+        None
+    }
+}
+
+/// The text behind `file:PATH` or `env:NAME`.
+fn secret(
+    section: &Section<'_>,
+    scalar: &Scalar<'_>,
+    directory: &Path,
+    outside: &dyn Surroundings,
+) -> Option<String> {
+    let found = if let Some(file) = scalar.text.strip_prefix("file:") {
+        let bytes = outside.read_secret(&path(directory, file));
+        bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| format!("{file} is not text")))
+    } else if let Some(name) = scalar.text.strip_prefix("env:") {
+        outside.variable(name).ok_or_else(|| format!("names the environment variable {name}, which is not set"))
+    } else {
+        Err("must be a reference, file:PATH or env:NAME: secrets never stand in this file".into())
+    };
+    found.map_err(|text| section.report_at(scalar, text)).ok()
+}
+
+fn master_key(root: &Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<MasterKey> {
+    let Some(scalar) = root.scalar("master_key") else {
+        root.report(
+            0,
+            "master_key",
+            "is missing: make one with `openssl rand -base64 32 > master.key && chmod 600 master.key` and give \
+             file:master.key",
+        );
+        return None;
+    };
+    let text = secret(root, &scalar, directory, outside)?;
+    MasterKey::parse(&text).map_err(|problem| root.report_at(&scalar, problem.to_string())).ok()
+}
+
+fn store(section: Section<'_>, directory: &Path) -> Option<PathBuf> {
+    let scalar = section.scalar("path");
+    if scalar.is_none() {
+        section.report(
+            section.line,
+            "path",
+            "is missing: name the file that holds the directory, for example zonegate.db",
+        );
+    }
+    let found = scalar.map(|scalar| path(directory, scalar.text));
+    section.finish();
+    found
+}
+
+/// Pairs named in the file, and `NAME.crt`/`NAME.pem` beside `NAME.key` in the directory.
+fn certificates(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Vec<PemPair> {
+    let mut wanted: Vec<(PathBuf, PathBuf, Option<Scalar<'_>>)> = Vec::new();
+    let folder = section.scalar("directory");
+    let folder_path = path(directory, folder.as_ref().map_or("certs", |scalar| scalar.text));
+    let mut files = outside.list(&folder_path);
+    files.sort();
+    for file in &files {
+        let stem = file.strip_suffix(".crt").or_else(|| file.strip_suffix(".pem"));
+        if let Some(key) = stem.map(|stem| format!("{stem}.key")).filter(|key| files.contains(key)) {
+            wanted.push((folder_path.join(file), folder_path.join(key), folder.clone()));
+        }
+    }
+    for pair in section.sections("files") {
+        let (chain, key) = (pair.scalar("chain"), pair.scalar("key"));
+        if chain.is_none() || key.is_none() {
+            pair.report(
+                pair.line,
+                "chain",
+                "and key must both be given: the PEM files of the certificate and its key",
+            );
+        }
+        if let (Some(chain), Some(key)) = (chain, key) {
+            wanted.push((path(directory, chain.text), path(directory, key.text), Some(chain)));
+        }
+        pair.finish();
+    }
+    let mut pairs = Vec::new();
+    for (chain_file, key_file, scalar) in wanted {
+        match (outside.read(&chain_file), outside.read_secret(&key_file)) {
+            (Ok(chain), Ok(key)) => pairs.push(PemPair { chain_file, key_file, chain, key }),
+            (chain, key) => {
+                let texts = [chain.err(), key.err()];
+                for text in texts.into_iter().flatten() {
+                    section.report(scalar.as_ref().map_or(0, |scalar| scalar.line), "files", text);
+                }
+            }
+        }
+    }
+    section.finish();
+    pairs
+}
+
+fn security(section: Section<'_>) -> SecurityDefaults {
+    let fallback = SecuritySettings::default();
+    let small = |name: &str, default: NonZeroU8, most: u64| {
+        let number = section.number(name, u64::from(default.get()), 1..=most);
+        u8::try_from(number).ok().and_then(NonZeroU8::new).unwrap_or(default)
+    };
+    let attempts_max = small("attempts_max", fallback.attempts_max, 100);
+    let password = password(section.section("password"), fallback.password);
+    let period = section.scalar("totp_period");
+    let totp_period = match period.as_ref().map(|scalar| scalar.text) {
+        None | Some("30s") => TotpPeriod::Thirty,
+        Some("60s") => TotpPeriod::Sixty,
+        Some(other) => {
+            section.report(
+                period.map_or(0, |s| s.line),
+                "totp_period",
+                format!("{other:?} is neither 30s nor 60s"),
+            );
+            TotpPeriod::Thirty
+        }
+    };
+    let slots = Slots {
+        web: small("web_sessions_max", fallback.slots.web, 100),
+        mobile: small("mobile_sessions_max", fallback.slots.mobile, 100),
+    };
+    let lifetimes = Lifetimes {
+        idle_max: section.duration("idle_max", fallback.lifetimes.idle_max, 60..=30 * 86400),
+        absolute_max: section.duration("absolute_max", fallback.lifetimes.absolute_max, 60..=30 * 86400),
+    };
+    section.finish();
+    SecuritySettings { attempts_max, password, totp_period, slots, lifetimes }
+}
+
+fn password(section: Section<'_>, fallback: PasswordRules) -> PasswordRules {
+    let byte = |name: &str, default: u8, bounds| u8::try_from(section.number(name, u64::from(default), bounds));
+    let rules = PasswordRules {
+        strong: section.flag("strong", fallback.strong),
+        length_min: byte("length_min", fallback.length_min, 1..=64).unwrap_or(fallback.length_min),
+        history: byte("history", fallback.history, 0..=24).unwrap_or(fallback.history),
+        days_max: NonZeroU16::new(u16::try_from(section.number("days_max", 0, 0..=3650)).unwrap_or(0)),
+    };
+    section.finish();
+    rules
+}
+
+fn hashing(section: Section<'_>) -> HashingSettings {
+    let fallback = HashCost::default();
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let wide = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    // The lower bounds are OWASP's floor; a test build asks for less through code, never through this file.
+    let memory =
+        section.size("memory", u64::from(fallback.memory_kib) * 1024, 7 * 1024 * 1024..=1024 * 1024 * 1024);
+    let settings = HashingSettings {
+        cost: HashCost {
+            memory_kib: narrow(memory / 1024),
+            passes: narrow(section.number("passes", u64::from(fallback.passes), 1..=16)),
+            lanes: narrow(section.number("lanes", u64::from(fallback.lanes), 1..=8)),
+        },
+        threads: wide(section.number("threads", 0, 0..=64)),
+        queue_max: wide(section.number("queue_max", 64, 1..=4096)),
+    };
+    section.finish();
+    settings
+}
+
+fn limits(section: Section<'_>) -> Limits {
+    let wide = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let limits = Limits {
+        head_bytes_max: wide(section.size("head", 32 * 1024, 4 * 1024..=256 * 1024)),
+        head_fields_max: wide(section.number("head_fields", 100, 20..=256)),
+        form_bytes_max: wide(section.size("form", 16 * 1024, 8 * 1024..=1024 * 1024)),
+        form_time_max: section.duration("form_time", Ttl::seconds_const(10), 1..=120),
+        keepalive_max: section.duration("keepalive", Ttl::seconds_const(60), 1..=3600),
+        drain_max: section.duration("drain", Ttl::seconds_const(20), 1..=600),
+    };
+    section.finish();
+    limits
+}
+
+fn assertion(section: Section<'_>) -> AssertionSettings {
+    use crate::assertion::{AssertionAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
+    let scalar = section.scalar("algorithm");
+    let algorithm = match scalar.as_ref() {
+        None => AssertionAlgorithm::default(),
+        Some(scalar) => AssertionAlgorithm::from_name(scalar.text).unwrap_or_else(|| {
+            section.report_at(scalar, format!("{:?} is neither ES256 nor EdDSA", scalar.text));
+            AssertionAlgorithm::default()
+        }),
+    };
+    let settings = AssertionSettings {
+        algorithm,
+        lifetime: section.duration("lifetime", LIFETIME_DEFAULT, LIFETIME_MIN.seconds()..=LIFETIME_MAX.seconds()),
+        key_overlap: section.duration("key_overlap", Ttl::seconds_const(7 * 86400), 3600..=90 * 86400),
+    };
+    section.finish();
+    settings
+}
+
+fn native_clients(root: &Section<'_>) -> Vec<NativeClient> {
+    let given = root.sections("native_clients");
+    if given.is_empty() {
+        let client = |id: &str, label: &str| NativeClient { id: id.into(), label: label.into() };
+        return vec![client("mobile", "Mobile app"), client("outlook", "Outlook add-in")];
+    }
+    let mut clients = Vec::new();
+    for section in given {
+        let (id, label) = (section.scalar("id"), section.scalar("label"));
+        match id {
+            None => section.report(section.line, "id", "is missing: the name the program gives when it logs in"),
+            Some(id) => clients.push(NativeClient {
+                label: label.map_or_else(|| id.text.to_owned(), |label| label.text.to_owned()),
+                id: id.text.to_owned(),
+            }),
+        }
+        section.finish();
+    }
+    clients
+}
+
+fn log(section: Section<'_>) -> LogSettings {
+    let scalar = section.scalar("level");
+    let level = match scalar.as_ref().map(|scalar| scalar.text) {
+        None => "info",
+        Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => level,
+        Some(other) => {
+            let text = format!("{other:?} is none of error, warn, info, debug, trace");
+            section.report(scalar.as_ref().map_or(0, |s| s.line), "level", text);
+            "info"
+        }
+    };
+    let settings = LogSettings { level: level.to_owned(), access: section.flag("access", true) };
+    section.finish();
+    settings
+}
+
+fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Brand {
+    let mut brand = Brand::default();
+    let text = |name: &str, default: String| section.scalar(name).map_or(default, |scalar| scalar.text.to_owned());
+    brand.product = text("product", brand.product);
+    brand.suite = text("suite", brand.suite);
+    brand.logo = section.scalar("logo").and_then(|scalar| logo(&section, &scalar, directory, outside));
+    brand.accent = section.parsed("accent", brand.accent);
+    brand.accent_dark = section.parsed("accent_dark", brand.accent_dark);
+    if !brand.accent.readable_on_light() {
+        let text = format!(
+            "{} is too pale to read on white (WCAG 2.2 asks for 4.5 to 1): choose a darker colour",
+            brand.accent
+        );
+        section.report(section.scalar("accent").map_or(0, |s| s.line), "accent", text);
+    }
+    if !brand.accent_dark.readable_on_dark() {
+        let text = format!("{} is too dark to read on the dark theme: choose a paler colour", brand.accent_dark);
+        section.report(section.scalar("accent_dark").map_or(0, |s| s.line), "accent_dark", text);
+    }
+    let links = section.section("links");
+    brand.links =
+        Links { status: link(&links, "status"), privacy: link(&links, "privacy"), help: link(&links, "help") };
+    links.finish();
+    let texts = section.section("texts");
+    for language in Language::ALL {
+        let of_language = texts.section(language.tag());
+        for scalar in of_language.entries() {
+            if crate::pages::is_text_id(&scalar.key) {
+                brand.texts.insert((language, scalar.key.clone()), scalar.text.to_owned());
+            } else {
+                let text = "is not the id of a text; the ids are listed in the documentation of brand.texts";
+                of_language.report(scalar.line, &scalar.key, text);
+            }
+        }
+    }
+    texts.finish();
+    section.finish();
+    brand
+}
+
+fn link(section: &Section<'_>, name: &str) -> Option<String> {
+    let scalar = section.scalar(name)?;
+    match url::Url::parse(scalar.text) {
+        Ok(url) if matches!(url.scheme(), "https" | "http") => Some(url.into()),
+        Ok(_) | Err(_) => {
+            section.report_at(
+                &scalar,
+                format!("{:?} is not a web address, like https://status.example.com/", scalar.text),
+            );
+            None
+        }
+    }
+}
+
+fn logo(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Logo> {
+    const LOGO_BYTES_MAX: usize = 256 * 1024;
+    let content_type = match Path::new(scalar.text).extension().and_then(|e| e.to_str()) {
+        Some("svg") => "image/svg+xml",
+        Some("png") => "image/png",
+        _ => {
+            section.report_at(scalar, format!("{:?} is neither an .svg nor a .png file", scalar.text));
+            return None;
+        }
+    };
+    match outside.read(&path(directory, scalar.text)) {
+        Ok(bytes) if bytes.len() <= LOGO_BYTES_MAX => Some(Logo { content_type, bytes }),
+        Ok(_) => {
+            section.report_at(scalar, "is larger than 256 KiB: every log-in page loads it");
+            None
+        }
+        Err(text) => {
+            section.report_at(scalar, text);
+            None
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The pages: one view model each. Fields are what the page shows; the template beside it is how.
+
+use askama::Template;
+
+use super::Chrome;
+use crate::base::UnixTime;
+use crate::session::Class;
+
+/// Something that can be shown.
+pub trait Page {
+    /// The page's HTML.
+    fn html(&self, chrome: &Chrome<'_>) -> String;
+}
+
+/// Joins a view model with what surrounds it. Rendering writes to memory and cannot fail.
+macro_rules! page {
+    ($model:ident, $view:ident, $path:literal) => {
+        #[derive(Template)]
+        #[template(path = $path)]
+        struct $view<'a> {
+            c: &'a Chrome<'a>,
+            p: &'a $model<'a>,
+        }
+
+        impl Page for $model<'_> {
+            fn html(&self, chrome: &Chrome<'_>) -> String {
+                $view { c: chrome, p: self }.render().unwrap_or_default()
+            }
+        }
+    };
+}
+
+/// P1: the username.
+#[derive(Clone, Debug, Default)]
+pub struct UsernamePage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+    /// What was typed before.
+    pub username: &'a str,
+    /// What was wrong with it: the id of a message.
+    pub error: Option<&'static str>,
+    /// What the person should know, such as why their session ended.
+    pub notice: Option<String>,
+}
+page!(UsernamePage, UsernameView, "username.html");
+
+/// P2: the password.
+#[derive(Clone, Debug, Default)]
+pub struct PasswordPage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+    /// Whose password.
+    pub username: &'a str,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(PasswordPage, PasswordView, "password.html");
+
+/// P3: the code.
+#[derive(Clone, Debug, Default)]
+pub struct CodePage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+    /// Whose code.
+    pub username: &'a str,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(CodePage, CodeView, "code.html");
+
+/// P6: setting up an authenticator.
+#[derive(Clone, Debug, Default)]
+pub struct EnrolPage<'a> {
+    /// The sealed flow, which carries the secret.
+    pub flow: &'a str,
+    /// The otpauth URI that the QR code says.
+    pub uri: &'a str,
+    /// The secret in base32, to be typed.
+    pub key: &'a str,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(EnrolPage, EnrolView, "enrol.html");
+
+impl EnrolPage<'_> {
+    fn qr(&self) -> String {
+        qr_svg(self.uri)
+    }
+
+    fn grouped_key(&self) -> String {
+        grouped(self.key)
+    }
+}
+
+/// P6's confirmation (M13).
+#[derive(Clone, Debug, Default)]
+pub struct EnrolledPage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+}
+page!(EnrolledPage, EnrolledView, "enrolled.html");
+
+/// One session in a list.
+#[derive(Clone, Debug)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// The device, for people.
+    pub device: String,
+    /// The address it came from.
+    pub address: String,
+    /// Which slots it takes.
+    pub class: Class,
+    /// When it began.
+    pub started_at: UnixTime,
+    /// When it was last used.
+    pub last_seen: UnixTime,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// P8: which session shall end?
+#[derive(Clone, Debug, Default)]
+pub struct SlotsPage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+    /// The sessions of the class that is full.
+    pub sessions: Vec<SessionRow>,
+}
+page!(SlotsPage, SlotsView, "slots.html");
+
+/// The button that logs out.
+#[derive(Clone, Debug, Default)]
+pub struct LogoutPage<'a> {
+    /// Whose session ends.
+    pub username: &'a str,
+    /// Proof that the form came from this page.
+    pub csrf: &'a str,
+}
+page!(LogoutPage, LogoutView, "logout.html");
+
+/// One zone in the list of zones.
+#[derive(Clone, Debug)]
+pub struct ZoneRow {
+    /// Its name.
+    pub name: String,
+    /// Its data centre.
+    pub data_centre: String,
+    /// Its hostname.
+    pub host: String,
+    /// Its address.
+    pub url: String,
+    /// Whom it is for.
+    pub description: String,
+}
+
+/// P15: where am I hosted? (R11)
+#[derive(Clone, Debug, Default)]
+pub struct HostingPage<'a> {
+    /// The zones, in the order of the configuration.
+    pub zones: &'a [ZoneRow],
+}
+page!(HostingPage, HostingView, "hosting.html");
+
+/// What to do about a forgotten password while no mail is sent.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ForgotPage<'a> {
+    /// Ties the page to the chrome's lifetime.
+    pub marker: std::marker::PhantomData<&'a ()>,
+}
+page!(ForgotPage, ForgotView, "forgot.html");
+
+/// P13: my settings.
+#[derive(Clone, Debug, Default)]
+pub struct AccountPage<'a> {
+    /// `username@domain`.
+    pub username: &'a str,
+    /// The name people call the user by.
+    pub display_name: &'a str,
+    /// The e-mail address.
+    pub email: Option<&'a str>,
+    /// The company's short name.
+    pub company: &'a str,
+    /// All live sessions of the user.
+    pub sessions: Vec<SessionRow>,
+    /// Slots of the two classes.
+    pub slots: (u8, u8),
+    /// Whether an authenticator is set up.
+    pub enrolled: bool,
+    /// Whether ending sessions needs the password (SEC-R36).
+    pub reauthenticate: bool,
+    /// Proof that forms came from this page.
+    pub csrf: &'a str,
+    /// What was done: the id of a text.
+    pub notice: Option<&'static str>,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(AccountPage, AccountView, "account.html");
+
+/// P13: a new QR code, behind re-authentication.
+#[derive(Clone, Debug, Default)]
+pub struct NewQrPage<'a> {
+    /// The sealed new secret; empty while the person still has to prove who they are.
+    pub sealed: &'a str,
+    /// The otpauth URI that the QR code says.
+    pub uri: &'a str,
+    /// The secret in base32, to be typed.
+    pub key: &'a str,
+    /// Proof that the form came from this page.
+    pub csrf: &'a str,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(NewQrPage, NewQrView, "new_qr.html");
+
+impl NewQrPage<'_> {
+    fn qr(&self) -> String {
+        qr_svg(self.uri)
+    }
+
+    fn grouped_key(&self) -> String {
+        grouped(self.key)
+    }
+}
+
+/// A request that came to nothing, told without internals (SEC-R77).
+#[derive(Clone, Debug, Default)]
+pub struct ErrorPage<'a> {
+    /// The ids of title and text.
+    pub texts: (&'static str, &'static str),
+    /// The request's id, by which an operator finds it in the log.
+    pub reference: &'a str,
+    /// Where the way back leads; none where there is no log-in page.
+    pub back: Option<&'a str>,
+}
+page!(ErrorPage, ErrorView, "error.html");
+
+/// The QR code as an image of plain attributes: the policy allows no inline style. White with a quiet zone in both
+/// themes, or phones do not read it.
+fn qr_svg(text: &str) -> String {
+    use qrcode::render::svg;
+    let Ok(code) = qrcode::QrCode::with_error_correction_level(text, qrcode::EcLevel::M) else {
+        return String::new();
+    };
+    let svg = code
+        .render::<svg::Color<'_>>()
+        .min_dimensions(232, 232)
+        .dark_color(svg::Color("#000000"))
+        .light_color(svg::Color("#ffffff"))
+        .build();
+    // An XML declaration has no place inside a page.
+    svg.find("<svg").and_then(|at| svg.get(at..)).unwrap_or_default().to_owned()
+}
+
+/// `ABCDEFGH` → `ABCD EFGH`, as people read it out.
+fn grouped(key: &str) -> String {
+    let characters: Vec<char> = key.chars().collect();
+    let groups: Vec<String> = characters.chunks(4).map(|group| group.iter().collect()).collect();
+    groups.join(" ")
+}
