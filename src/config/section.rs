@@ -45,7 +45,7 @@ impl<'a> Section<'a> {
         match node.map(|node| &node.value) {
             None | Some(Value::Null) => {}
             Some(Value::Map(map)) => {
-                entries.extend(map.iter().map(|(key, line, node)| (key.as_str(), *line, node)))
+                entries.extend(map.iter().map(|(key, line, node)| (key.as_str(), *line, node)));
             }
             Some(other @ (Value::Scalar(_) | Value::List(_))) => {
                 findings.report(
@@ -71,7 +71,7 @@ impl<'a> Section<'a> {
     }
 
     /// A section that matters only when it is there.
-    pub(super) fn section_if_map(&self, name: &str) -> Option<Section<'a>> {
+    pub(super) fn section_if_map(&self, name: &str) -> Option<Self> {
         self.take(name).map(|(_, node)| Section::of(self.findings, self.key(name), Some(node)))
     }
 
@@ -87,13 +87,13 @@ impl<'a> Section<'a> {
         self.entries.iter().find(|(key, _, _)| *key == name).map(|(_, line, node)| (*line, *node))
     }
 
-    pub(super) fn section(&self, name: &str) -> Section<'a> {
+    pub(super) fn section(&self, name: &str) -> Self {
         let node = self.take(name).map(|(_, node)| node);
         Section::of(self.findings, self.key(name), node)
     }
 
     /// A list of sections.
-    pub(super) fn sections(&self, name: &str) -> Vec<Section<'a>> {
+    pub(super) fn sections(&self, name: &str) -> Vec<Self> {
         let items = self.list(name);
         let each = items.into_iter().enumerate();
         each.map(|(at, node)| Section::of(self.findings, format!("{}[{at}]", self.key(name)), Some(node)))
