@@ -19,3 +19,5 @@ pub mod telemetry;
 // ── edge ──
 #[cfg(feature = "edge")]
 pub mod machine;
+#[cfg(feature = "edge")]
+pub mod cli;

@@ -1,0 +1,6 @@
+//! `zonegate demo`: everything on loopback, in one command.
+
+mod announce;
+mod certs;
+mod desk;
+mod people;
