@@ -8,3 +8,12 @@
 
 #[cfg(test)]
 mod tidy;
+
+#[cfg(all(test, feature = "test-clock"))]
+mod durable;
+#[cfg(all(test, feature = "test-clock"))]
+mod harness;
+#[cfg(all(test, feature = "test-clock"))]
+mod secrets;
+#[cfg(all(test, feature = "test-clock"))]
+mod wire;

@@ -78,8 +78,8 @@ pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certi
         }
         Err(fault) => return Err(CertificateProblem::File { path: ca_key, fault }),
     };
-    let ca_pem = fs::read_to_string(&ca_file)
-        .map_err(|fault| CertificateProblem::File { path: ca_file.clone(), fault })?;
+    let ca_pem =
+        fs::read_to_string(&ca_file).map_err(|fault| CertificateProblem::File { path: ca_file.clone(), fault })?;
     let issuer = Issuer::new(authority(now).map_err(making("the authority"))?, key);
     let mut leaves = Vec::new();
     for host in hosts {
