@@ -12,6 +12,7 @@
 pub mod base;
 pub mod zone;
 pub mod directory;
+pub mod credential;
 pub mod session;
 pub mod gate;
 pub mod telemetry;

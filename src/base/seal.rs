@@ -53,16 +53,19 @@ impl MasterKey {
 
     /// The key for one purpose (HKDF-SHA256, `info` = purpose). Purposes are literals such as `"flow v1"`.
     pub fn derive(&self, purpose: &'static str) -> SealKey {
-        let mut key = [0; 32];
-        self.fill(purpose, &mut key);
-        SealKey(key)
+        SealKey(self.derive_bytes(purpose))
+    }
+
+    /// 32 bytes for one purpose that is neither sealing nor keyed hashing.
+    pub fn derive_bytes(&self, purpose: &'static str) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        self.fill(purpose, &mut bytes);
+        bytes
     }
 
     /// A key for keyed hashing under one purpose.
     pub fn derive_mac(&self, purpose: &'static str) -> aws_lc_rs::hmac::Key {
-        let mut key = [0; 32];
-        self.fill(purpose, &mut key);
-        aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &key)
+        aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.derive_bytes(purpose))
     }
 
     fn fill(&self, purpose: &'static str, out: &mut [u8; 32]) {
