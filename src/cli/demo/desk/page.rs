@@ -122,13 +122,11 @@ fn capitalised(text: &str) -> String {
 {% for (name, value, ours) in headers %}<tr{% if *ours %} class="ours"{% endif %}><th scope="row">{{ name }}{% if *ours %} <span class="tag">gateway</span>{% endif %}</th><td>{{ value }}</td></tr>
 {% endfor %}</tbody>
 </table>
+<h2 id="head-title" class="second">Signed with</h2>
+<p class="note">The assertion’s own header. The key of that name is published at <code>/.well-known/zonegate/jwks.json</code> of the zone.</p>
+<pre id="jws-header" tabindex="0" role="region" aria-labelledby="head-title">{{ header }}</pre>
 </section>
-</div>
-<section class="card" aria-labelledby="head-title">
-<h2 id="head-title">Signed with</h2>
-<p class="note">The assertion’s own header: the key is looked up at <code>/.well-known/zonegate/jwks.json</code> of the zone.</p>
-<pre id="jws-header" tabindex="0" aria-label="Header of the assertion">{{ header }}</pre>
-</section>"##
+</div>"##
 )]
 struct Home<'a> {
     received: &'a Received,
@@ -165,21 +163,25 @@ fn is_ours(name: &str) -> bool {
         || name == "x-request-id"
 }
 
-/// The claims in the order of the token, with what each means.
+/// The claims with what each means: first what a person looks for, then what only the check needs.
 fn claims(verdict: &Verdict) -> Vec<(String, String, &'static str)> {
     let Some(Value::Object(claims)) = &verdict.claims else { return Vec::new() };
-    let shown = claims.iter().map(|(name, value)| {
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) if is_time(name) => clock(number.as_i64()),
-            Value::Array(items) => {
-                items.iter().map(|item| item.as_str().unwrap_or("?")).collect::<Vec<_>>().join(", ")
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
-        };
-        (name.clone(), text, meaning(name))
-    });
-    shown.collect()
+    let place = |name: &str| MEANINGS.iter().position(|(known, _)| *known == name).unwrap_or(MEANINGS.len());
+    let mut shown: Vec<_> = claims
+        .iter()
+        .map(|(name, value)| {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) if is_time(name) => clock(number.as_i64()),
+                Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
+            };
+            let meaning = MEANINGS.get(place(name)).map_or("", |(_, meaning)| meaning);
+            (name.clone(), text, meaning)
+        })
+        .collect();
+    shown.sort_by_key(|(name, _, _)| place(name));
+    shown
 }
 
 fn is_time(claim: &str) -> bool {
@@ -191,28 +193,26 @@ fn clock(seconds: Option<i64>) -> String {
     stamp.map_or_else(|| "?".into(), |stamp| stamp.to_string())
 }
 
-fn meaning(claim: &str) -> &'static str {
-    match claim {
-        "iss" => "issuer: the zone’s address",
-        "aud" => "audience: meant for this application",
-        "sub" => "the user’s stable id",
-        "username" => "the name that was typed",
-        "name" => "the name people say",
-        "email" => "primary e-mail address",
-        "groups" => "groups",
-        "tenant" => "the customer company",
-        "zone" => "the hosted instance",
-        "kind" => "sort of account",
-        "method" => "how the person logged in",
-        "amr" => "what was proved (RFC 8176)",
-        "auth_time" => "when it was proved",
-        "sid" => "the session’s id",
-        "iat" => "issued at",
-        "exp" => "valid until",
-        "jti" => "the assertion’s own id",
-        _ => "",
-    }
-}
+/// What each claim means, in the order in which they are shown.
+const MEANINGS: [(&str, &str); 17] = [
+    ("name", "the name people say"),
+    ("username", "the name that was typed"),
+    ("email", "primary e-mail address"),
+    ("tenant", "the customer company"),
+    ("groups", "groups"),
+    ("kind", "sort of account"),
+    ("zone", "the hosted instance"),
+    ("method", "how the person logged in"),
+    ("amr", "what was proved (RFC 8176)"),
+    ("auth_time", "when it was proved"),
+    ("exp", "valid until"),
+    ("iat", "issued at"),
+    ("iss", "issued by"),
+    ("aud", "meant for"),
+    ("sub", "the user’s stable id"),
+    ("sid", "the session’s id"),
+    ("jti", "the assertion’s own id"),
+];
 
 /// A sample ticket: number, title, state, who waits, age.
 type Ticket = (&'static str, &'static str, &'static str, &'static str, &'static str);
