@@ -4,3 +4,4 @@ mod announce;
 mod certs;
 mod desk;
 mod people;
+mod place;
