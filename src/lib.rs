@@ -21,4 +21,6 @@ pub mod telemetry;
 #[cfg(feature = "edge")]
 pub mod machine;
 #[cfg(feature = "edge")]
+pub mod store;
+#[cfg(feature = "edge")]
 pub mod cli;

@@ -83,6 +83,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// The class of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Web, Self::Mobile].into_iter().find(|class| class.name() == name)
+    }
+
     /// The name in files, JSON and logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,6 +112,11 @@ pub enum Method {
 }
 
 impl Method {
+    /// The method of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Local, Self::Suite, Self::Sso, Self::Api].into_iter().find(|method| method.name() == name)
+    }
+
     /// The name in headers, the assertion and logs.
     pub const fn name(self) -> &'static str {
         match self {

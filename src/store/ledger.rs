@@ -1,0 +1,222 @@
+//! What must be counted exactly: attempts, codes, things that happen once. Each is one conditional write, so that a
+//! hundred parallel guesses cost a hundred debits or are refused, and never more than the budget (L1, P1, P4).
+
+use std::num::NonZeroU8;
+
+use sqlx::Row as _;
+
+use super::rows::{integer, seconds};
+use super::{Store, StoreFault, Tx, events};
+use crate::base::{FlowId, UnixTime, UserId};
+use crate::credential::TotpSecret;
+use crate::directory::TotpPeriod;
+use crate::machine::random;
+use crate::telemetry::SecurityEvent;
+
+/// How many invented names are counted at once (E5, D5). Beyond that the one that was tried longest ago is forgotten.
+const SHADOWS_MAX: i64 = 100_000;
+
+/// Whose attempts are counted.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum BudgetKey {
+    /// A user's.
+    User(UserId),
+    /// Those on a name nobody has: a keyed hash of it, so that such names lock like real ones (R59, E5).
+    Shadow([u8; 16]),
+}
+
+/// Whether an attempt may be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Debit {
+    /// One was taken; `used` counts it.
+    Taken {
+        /// Attempts used up by now.
+        used: u8,
+    },
+    /// None is left (R52).
+    Locked,
+}
+
+impl Store {
+    /// Takes one attempt, or says that none is left. What was taken stays taken over a crash.
+    pub async fn debit(&self, key: BudgetKey, limit: NonZeroU8, now: UnixTime) -> Result<Debit, StoreFault> {
+        let mut tx = self.begin().await?;
+        let row = match key {
+            BudgetKey::User(user) => {
+                sqlx::query(
+                    "INSERT INTO attempts (account, used, locked_at) \
+                     VALUES ($1, 1, CASE WHEN $2 <= 1 THEN $3 ELSE NULL END) \
+                     ON CONFLICT (account) DO UPDATE SET used = attempts.used + 1, \
+                     locked_at = CASE WHEN attempts.used + 1 >= $2 THEN $3 ELSE NULL END \
+                     WHERE attempts.used < $2 RETURNING used",
+                )
+                .bind(user.as_bytes().to_vec())
+                .bind(i64::from(limit.get()))
+                .bind(seconds(now))
+                .fetch_optional(&mut *tx)
+                .await?
+            }
+            BudgetKey::Shadow(subject) => {
+                let row = sqlx::query(
+                    "INSERT INTO shadow_attempts (subject, used, touched_at) VALUES ($1, 1, $3) \
+                     ON CONFLICT (subject) DO UPDATE SET used = shadow_attempts.used + 1, touched_at = $3 \
+                     WHERE shadow_attempts.used < $2 RETURNING used",
+                )
+                .bind(subject.to_vec())
+                .bind(i64::from(limit.get()))
+                .bind(seconds(now))
+                .fetch_optional(&mut *tx)
+                .await?;
+                forget_oldest_shadow(&mut tx).await?;
+                row
+            }
+        };
+        tx.commit().await?;
+        match row {
+            None => Ok(Debit::Locked),
+            Some(row) => {
+                let used: i64 = row.try_get("used").map_err(|_| StoreFault::Corrupt("attempts"))?;
+                Ok(Debit::Taken { used: u8::try_from(used).map_err(|_| StoreFault::Corrupt("attempts"))? })
+            }
+        }
+    }
+
+    /// Gives back one attempt: the password was right, so it was no failure. Not a reset (R58).
+    pub async fn refund(&self, key: BudgetKey) -> Result<(), StoreFault> {
+        let query = match key {
+            BudgetKey::User(user) => sqlx::query(
+                "UPDATE attempts SET used = used - 1, locked_at = NULL WHERE account = $1 AND used > 0",
+            )
+            .bind(user.as_bytes().to_vec()),
+            BudgetKey::Shadow(subject) => {
+                sqlx::query("UPDATE shadow_attempts SET used = used - 1 WHERE subject = $1 AND used > 0")
+                    .bind(subject.to_vec())
+            }
+        };
+        query.execute(&self.write).await?;
+        Ok(())
+    }
+
+    /// Gives all attempts back: a log-in was complete, for a kind of user that has no second factor (R58).
+    pub async fn clear(&self, user: UserId) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        clear(&mut tx, user).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Uses up a code's step, once, and gives all attempts back. `false`: this step or a later one was used
+    /// before, or the user has no authenticator (SEC-R20, P1, P2).
+    pub async fn accept_totp(&self, user: UserId, step: u64) -> Result<bool, StoreFault> {
+        let mut tx = self.begin().await?;
+        let used = sqlx::query("UPDATE totp SET last_step = $2 WHERE account = $1 AND last_step < $2")
+            .bind(user.as_bytes().to_vec())
+            .bind(integer(step))
+            .execute(&mut *tx)
+            .await?;
+        if used.rows_affected() == 0 {
+            return Ok(false);
+        }
+        clear(&mut tx, user).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Keeps a validated authenticator, and gives all attempts back. `false`: there is one already, or the user's
+    /// credentials changed since the flow began.
+    pub async fn enrol_totp(
+        &self,
+        user: UserId,
+        epoch: u64,
+        secret: &TotpSecret,
+        period: TotpPeriod,
+        step: u64,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreFault> {
+        let sealed = self.totp_key.seal(random()?, user.as_bytes(), secret.as_bytes())?;
+        let mut tx = self.begin().await?;
+        let kept = sqlx::query(
+            "INSERT INTO totp (account, secret, period, last_step, enrolled_at) \
+             SELECT id, $3, $4, $5, $6 FROM account WHERE id = $1 AND epoch = $2 AND active = 1 \
+             ON CONFLICT (account) DO NOTHING",
+        )
+        .bind(user.as_bytes().to_vec())
+        .bind(integer(epoch))
+        .bind(sealed)
+        .bind(i64::from(period.seconds()))
+        .bind(integer(step))
+        .bind(seconds(event.at))
+        .execute(&mut *tx)
+        .await?;
+        if kept.rows_affected() == 0 {
+            return Ok(false);
+        }
+        clear(&mut tx, user).await?;
+        events::append(&mut tx, event).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Puts a validated authenticator in the place of the user's current one. `false`: there is none to replace,
+    /// or the user's credentials changed meanwhile.
+    pub async fn replace_totp(
+        &self,
+        user: UserId,
+        epoch: u64,
+        secret: &TotpSecret,
+        period: TotpPeriod,
+        step: u64,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreFault> {
+        let sealed = self.totp_key.seal(random()?, user.as_bytes(), secret.as_bytes())?;
+        let mut tx = self.begin().await?;
+        let replaced = sqlx::query(
+            "UPDATE totp SET secret = $3, period = $4, last_step = $5, enrolled_at = $6 WHERE account = $1 \
+             AND EXISTS (SELECT 1 FROM account WHERE id = $1 AND epoch = $2 AND active = 1)",
+        )
+        .bind(user.as_bytes().to_vec())
+        .bind(integer(epoch))
+        .bind(sealed)
+        .bind(i64::from(period.seconds()))
+        .bind(integer(step))
+        .bind(seconds(event.at))
+        .execute(&mut *tx)
+        .await?;
+        if replaced.rows_affected() == 0 {
+            return Ok(false);
+        }
+        events::append(&mut tx, event).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Marks something as used that may be used once. `false`: it was used before.
+    pub async fn spend(&self, flow: FlowId, expires_at: UnixTime) -> Result<bool, StoreFault> {
+        let spent = sqlx::query("INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
+            .bind(flow.as_bytes().to_vec())
+            .bind(seconds(expires_at))
+            .execute(&self.write)
+            .await?;
+        Ok(spent.rows_affected() == 1)
+    }
+}
+
+/// Forgets a user's failures.
+pub(super) async fn clear(tx: &mut Tx, user: UserId) -> Result<u64, StoreFault> {
+    let cleared = sqlx::query("UPDATE attempts SET used = 0, locked_at = NULL WHERE account = $1 AND used > 0")
+        .bind(user.as_bytes().to_vec())
+        .execute(&mut **tx)
+        .await?;
+    Ok(cleared.rows_affected())
+}
+
+/// Keeps the shadow budgets bounded.
+async fn forget_oldest_shadow(tx: &mut Tx) -> Result<(), StoreFault> {
+    sqlx::query(
+        "DELETE FROM shadow_attempts WHERE subject IN (SELECT subject FROM shadow_attempts ORDER BY touched_at \
+         LIMIT max(0, (SELECT count(*) FROM shadow_attempts) - $1))",
+    )
+    .bind(SHADOWS_MAX)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! From columns to the types of the domain, defensively, and back.
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::StoreFault;
+use crate::base::{Ttl, UnixTime};
+
+/// A time as a column holds it.
+pub(super) fn seconds(time: UnixTime) -> i64 {
+    i64::try_from(time.seconds()).unwrap_or(i64::MAX)
+}
+
+/// A number as a column holds it.
+pub(super) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Reads one row's columns; `what` names the table in a fault.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'r> {
+    pub(super) row: &'r SqliteRow,
+    pub(super) what: &'static str,
+}
+
+impl Columns<'_> {
+    pub(super) fn corrupt(&self) -> StoreFault {
+        StoreFault::Corrupt(self.what)
+    }
+
+    pub(super) fn text(&self, column: &str) -> Result<String, StoreFault> {
+        self.row.try_get(column).map_err(|_| self.corrupt())
+    }
+
+    pub(super) fn text_or_null(&self, column: &str) -> Result<Option<String>, StoreFault> {
+        self.row.try_get(column).map_err(|_| self.corrupt())
+    }
+
+    /// A text that parses into a type of the domain.
+    pub(super) fn parsed<T: std::str::FromStr>(&self, column: &str) -> Result<T, StoreFault> {
+        self.text(column)?.parse().map_err(|_| self.corrupt())
+    }
+
+    pub(super) fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreFault> {
+        self.row.try_get(column).map_err(|_| self.corrupt())
+    }
+
+    pub(super) fn array<const N: usize>(&self, column: &str) -> Result<[u8; N], StoreFault> {
+        self.bytes(column)?.try_into().map_err(|_| self.corrupt())
+    }
+
+    pub(super) fn array_or_null<const N: usize>(&self, column: &str) -> Result<Option<[u8; N]>, StoreFault> {
+        let bytes: Option<Vec<u8>> = self.row.try_get(column).map_err(|_| self.corrupt())?;
+        bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt())).transpose()
+    }
+
+    pub(super) fn number(&self, column: &str) -> Result<u64, StoreFault> {
+        let number: i64 = self.row.try_get(column).map_err(|_| self.corrupt())?;
+        u64::try_from(number).map_err(|_| self.corrupt())
+    }
+
+    pub(super) fn number_or_null(&self, column: &str) -> Result<Option<u64>, StoreFault> {
+        let number: Option<i64> = self.row.try_get(column).map_err(|_| self.corrupt())?;
+        number.map(|number| u64::try_from(number).map_err(|_| self.corrupt())).transpose()
+    }
+
+    pub(super) fn flag(&self, column: &str) -> Result<bool, StoreFault> {
+        match self.number(column)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.corrupt()),
+        }
+    }
+
+    pub(super) fn time(&self, column: &str) -> Result<UnixTime, StoreFault> {
+        self.number(column).map(UnixTime::from_seconds)
+    }
+
+    pub(super) fn time_or_null(&self, column: &str) -> Result<Option<UnixTime>, StoreFault> {
+        Ok(self.number_or_null(column)?.map(UnixTime::from_seconds))
+    }
+
+    pub(super) fn ttl(&self, column: &str) -> Result<Ttl, StoreFault> {
+        let seconds = u32::try_from(self.number(column)?).ok().and_then(Ttl::from_seconds);
+        seconds.ok_or_else(|| self.corrupt())
+    }
+
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T, StoreFault> {
+        serde_json::from_str(&self.text(column)?).map_err(|_| self.corrupt())
+    }
+
+    /// A text that names one of our enums' variants.
+    pub(super) fn named<T>(&self, column: &str, from_name: impl Fn(&str) -> Option<T>) -> Result<T, StoreFault> {
+        from_name(&self.text(column)?).ok_or_else(|| self.corrupt())
+    }
+}
+
+/// JSON for a column; our own types always serialise.
+pub(super) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreFault> {
+    serde_json::to_string(value).map_err(|error| StoreFault::Unavailable(error.to_string()))
+}

@@ -1,0 +1,313 @@
+//! Sessions as they survive: begun, ended, written back, and tailed.
+
+use sqlx::sqlite::SqliteRow;
+
+use super::rows::{Columns, integer, seconds, to_json};
+use super::{Store, StoreFault, Tx, events};
+use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
+use crate::directory::{Lifetimes, UserKind};
+use crate::session::{Class, Device, EndReason, Method, Principal, SessionRecord};
+use crate::telemetry::SecurityEvent;
+
+/// Whether a session began.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begin {
+    /// It did, and it is committed.
+    Begun,
+    /// This flow ended in a session before.
+    FlowSpent,
+    /// The user's credentials changed, or the user was deactivated, since the flow began.
+    EpochStale,
+}
+
+/// A session as it comes back after a restart.
+#[derive(Clone, Debug)]
+pub struct LoadedSession {
+    /// The session.
+    pub record: SessionRecord,
+    /// Whose it is.
+    pub principal: Principal,
+    /// The user's epoch now.
+    pub user_epoch: u64,
+}
+
+/// A session that has ended, remembered so that its browser is told why.
+#[derive(Clone, Debug)]
+pub struct EndedSession {
+    /// The session.
+    pub session: LoadedSession,
+    /// Why it ended.
+    pub reason: EndReason,
+}
+
+/// One ending, or one raised epoch, in the order they were committed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Revocation {
+    /// Its place in the order.
+    pub seq: u64,
+    /// Whose sessions.
+    pub user: UserId,
+    /// Which one; `None` for all that are older than `epoch`.
+    pub session: Option<SessionId>,
+    /// The user's epoch from then on.
+    pub epoch: u64,
+    /// Why.
+    pub reason: EndReason,
+}
+
+macro_rules! session_query {
+    ($condition:literal) => {
+        concat!(
+            "SELECT session.*, account.username, account.email, account.display_name, account.groups, ",
+            "account.kind, account.epoch AS user_epoch, tenant.slug FROM session ",
+            "JOIN account ON account.id = session.account JOIN tenant ON tenant.id = session.tenant WHERE ",
+            $condition
+        )
+    };
+}
+
+impl Store {
+    /// Begins a session and ends the `leaving` ones of the same user, in one step.
+    ///
+    /// The record's epoch must still be the user's, and the user active; the flow must not have ended in a
+    /// session before.
+    pub async fn begin_session(
+        &self,
+        record: &SessionRecord,
+        leaving: &[(SessionId, EndReason)],
+        events: &[SecurityEvent],
+    ) -> Result<Begin, StoreFault> {
+        let mut tx = self.begin().await?;
+        let inserted = sqlx::query(
+            "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \
+             authenticated_at, started_at, last_seen, idle_max, absolute_max, device_label, device_address) \
+             SELECT $1, $2, $3, account.id, account.tenant, $5, account.epoch, $7, $8, $9, $10, $11, $12, $13, $14, \
+             $15, $16 FROM account WHERE account.id = $4 AND account.epoch = $6 AND account.active = 1",
+        )
+        .bind(record.id.as_bytes().to_vec())
+        .bind(record.token.as_bytes().to_vec())
+        .bind(record.flow.as_bytes().to_vec())
+        .bind(record.user.as_bytes().to_vec())
+        .bind(record.zone.as_str())
+        .bind(integer(record.epoch))
+        .bind(record.class.name())
+        .bind(record.method.name())
+        .bind(to_json(&record.factors)?)
+        .bind(seconds(record.authenticated_at))
+        .bind(seconds(record.started_at))
+        .bind(seconds(record.last_seen))
+        .bind(i64::from(record.lifetimes.idle_max.seconds()))
+        .bind(i64::from(record.lifetimes.absolute_max.seconds()))
+        .bind(&record.device.label)
+        .bind(&record.device.address)
+        .execute(&mut *tx)
+        .await;
+        match inserted {
+            Ok(done) if done.rows_affected() == 1 => {}
+            Ok(_) => return Ok(Begin::EpochStale),
+            // Ids and tokens are random: what is unique and was there before is the flow.
+            Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
+            Err(error) => return Err(error.into()),
+        }
+        for (session, reason) in leaving {
+            end_one(&mut tx, record.user, *session, *reason, record.started_at).await?;
+        }
+        for event in events {
+            events::append(&mut tx, event).await?;
+        }
+        tx.commit().await?;
+        Ok(Begin::Begun)
+    }
+
+    /// Ends sessions of one user. Those that have ended before keep their reason.
+    pub async fn end_sessions(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+        reason: EndReason,
+        now: UnixTime,
+        events: &[SecurityEvent],
+    ) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        for session in sessions {
+            end_one(&mut tx, user, *session, reason, now).await?;
+        }
+        for event in events {
+            events::append(&mut tx, event).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends every session of a user, and whatever flow is under way, by raising the epoch.
+    pub async fn end_user(
+        &self,
+        user: UserId,
+        reason: EndReason,
+        event: &SecurityEvent,
+    ) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        raise_epoch(&mut tx, user, reason, event.at).await?;
+        events::append(&mut tx, event).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Every session that has not ended.
+    pub async fn live_sessions(&self) -> Result<Vec<LoadedSession>, StoreFault> {
+        let rows = sqlx::query(session_query!("session.ended_at IS NULL")).fetch_all(&self.read).await?;
+        rows.iter().map(loaded).collect()
+    }
+
+    /// The sessions that have ended since `since`, newest first, at most `most`.
+    pub async fn ended_sessions(&self, since: UnixTime, most: u32) -> Result<Vec<EndedSession>, StoreFault> {
+        let rows = sqlx::query(session_query!("session.ended_at >= $1 ORDER BY session.ended_at DESC LIMIT $2"))
+            .bind(seconds(since))
+            .bind(i64::from(most))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { row, what: "session" };
+                Ok(EndedSession {
+                    session: loaded(row)?,
+                    reason: columns.named("end_reason", EndReason::from_name)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Writes activity back, in one commit. A session that has ended meanwhile stays ended.
+    pub async fn write_last_seen(&self, seen: &[(SessionId, UnixTime)]) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        for (session, at) in seen {
+            sqlx::query("UPDATE session SET last_seen = max(last_seen, $2) WHERE id = $1 AND ended_at IS NULL")
+                .bind(session.as_bytes().to_vec())
+                .bind(seconds(*at))
+                .execute(&mut *tx)
+                .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    /// Everything that was revoked after `seq`, in order, at most a thousand.
+    pub async fn revocations_since(&self, seq: u64) -> Result<Vec<Revocation>, StoreFault> {
+        let rows = sqlx::query("SELECT * FROM revocation WHERE seq > $1 ORDER BY seq LIMIT 1000")
+            .bind(integer(seq))
+            .fetch_all(&self.read)
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns { row, what: "revocation" };
+                Ok(Revocation {
+                    seq: columns.number("seq")?,
+                    user: UserId::from_bytes(columns.array("account")?),
+                    session: columns.array_or_null("session")?.map(SessionId::from_bytes),
+                    epoch: columns.number("epoch")?,
+                    reason: columns.named("reason", EndReason::from_name)?,
+                })
+            })
+            .collect()
+    }
+
+    /// The place of the newest revocation: where a gateway that has just loaded its sessions begins to tail.
+    pub async fn last_revocation(&self) -> Result<u64, StoreFault> {
+        let seq: i64 =
+            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM revocation").fetch_one(&self.read).await?;
+        u64::try_from(seq).map_err(|_| StoreFault::Corrupt("revocation"))
+    }
+}
+
+/// Raises a user's epoch and ends all their sessions: no flow, replica or late write of the old epoch counts.
+pub(super) async fn raise_epoch(
+    tx: &mut Tx,
+    user: UserId,
+    reason: EndReason,
+    now: UnixTime,
+) -> Result<(), StoreFault> {
+    sqlx::query("UPDATE account SET epoch = epoch + 1 WHERE id = $1")
+        .bind(user.as_bytes().to_vec())
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query("UPDATE session SET ended_at = $2, end_reason = $3 WHERE account = $1 AND ended_at IS NULL")
+        .bind(user.as_bytes().to_vec())
+        .bind(seconds(now))
+        .bind(reason.name())
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO revocation (account, session, epoch, reason, at) \
+         SELECT id, NULL, epoch, $2, $3 FROM account WHERE id = $1",
+    )
+    .bind(user.as_bytes().to_vec())
+    .bind(reason.name())
+    .bind(seconds(now))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends one session if it is this user's and has not ended.
+async fn end_one(
+    tx: &mut Tx,
+    user: UserId,
+    session: SessionId,
+    reason: EndReason,
+    now: UnixTime,
+) -> Result<(), StoreFault> {
+    let ended = sqlx::query(
+        "UPDATE session SET ended_at = $3, end_reason = $4 WHERE id = $1 AND account = $2 AND ended_at IS NULL",
+    )
+    .bind(session.as_bytes().to_vec())
+    .bind(user.as_bytes().to_vec())
+    .bind(seconds(now))
+    .bind(reason.name())
+    .execute(&mut **tx)
+    .await?;
+    if ended.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO revocation (account, session, epoch, reason, at) \
+         SELECT id, $2, epoch, $3, $4 FROM account WHERE id = $1",
+    )
+    .bind(user.as_bytes().to_vec())
+    .bind(session.as_bytes().to_vec())
+    .bind(reason.name())
+    .bind(seconds(now))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+fn loaded(row: &SqliteRow) -> Result<LoadedSession, StoreFault> {
+    let columns = Columns { row, what: "session" };
+    let record = SessionRecord {
+        id: SessionId::from_bytes(columns.array("id")?),
+        token: TokenDigest::from_bytes(columns.array("token")?),
+        flow: FlowId::from_bytes(columns.array("flow")?),
+        user: UserId::from_bytes(columns.array("account")?),
+        tenant: TenantId::from_bytes(columns.array("tenant")?),
+        zone: columns.parsed("zone")?,
+        epoch: columns.number("epoch")?,
+        class: columns.named("class", Class::from_name)?,
+        method: columns.named("method", Method::from_name)?,
+        factors: columns.json("factors")?,
+        authenticated_at: columns.time("authenticated_at")?,
+        started_at: columns.time("started_at")?,
+        last_seen: columns.time("last_seen")?,
+        lifetimes: Lifetimes { idle_max: columns.ttl("idle_max")?, absolute_max: columns.ttl("absolute_max")? },
+        device: Device { label: columns.text("device_label")?, address: columns.text("device_address")? },
+    };
+    let principal = Principal {
+        username: columns.text("username")?,
+        email: columns.text_or_null("email")?,
+        display_name: columns.text("display_name")?,
+        groups: columns.json("groups")?,
+        tenant_slug: columns.text("slug")?,
+        kind: columns.named("kind", UserKind::from_name)?,
+    };
+    Ok(LoadedSession { record, principal, user_epoch: columns.number("user_epoch")? })
+}
