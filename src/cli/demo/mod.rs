@@ -2,6 +2,8 @@
 
 mod announce;
 mod certs;
+mod code;
 mod desk;
 mod people;
 mod place;
+mod seed;

@@ -30,8 +30,8 @@ pub struct Person {
     pub name: &'static str,
     /// `None` for a program.
     pub password: Option<&'static str>,
-    /// The authenticator's secret in base32, for those who have set one up.
-    pub totp_secret: Option<&'static str>,
+    /// The authenticator's secret, for those who have set one up.
+    pub totp_secret: Option<[u8; 20]>,
     /// What sort of account it is.
     pub kind: UserKind,
     /// Whether the person may configure users.
@@ -92,7 +92,7 @@ pub const PEOPLE: [Person; 8] = [
         username: "alice@acme.example",
         name: "Alice Archer",
         password: Some("Copper-Kettle-41"),
-        totp_secret: Some("T3VQ5K2NRWAX7JHM4YCE6GZPLB2UDSFO"),
+        totp_secret: Some(*b"zonegate demo: alice"),
         groups: &["staff", "dispatch"],
         story: "logs in with a password and a code",
         ..SOMEBODY
@@ -108,7 +108,7 @@ pub const PEOPLE: [Person; 8] = [
         username: "ada@acme.example",
         name: "Ada Ashworth",
         password: Some("Silver-Lantern-63"),
-        totp_secret: Some("M6ZDR3WQK5XJ2TBVN7YHPA4LCFE6UGSO"),
+        totp_secret: Some(*b"zonegate demo:   ada"),
         level: SecurityLevel::Admin,
         groups: &["staff", "admins"],
         story: "administers the users of Acme",
@@ -143,7 +143,7 @@ pub const PEOPLE: [Person; 8] = [
         username: "carol@bolt.example",
         name: "Carol Castell",
         password: Some("Amber-Ferry-96"),
-        totp_secret: Some("W2HFQ7LJX5DVN3RKB6TMYCZ4PAGE2USO"),
+        totp_secret: Some(*b"zonegate demo: carol"),
         story: "of another company and zone; her codes last 60 seconds",
         ..SOMEBODY
     },
