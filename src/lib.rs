@@ -23,3 +23,5 @@ pub mod telemetry;
 pub mod machine;
 #[cfg(feature = "edge")]
 pub mod store;
+#[cfg(feature = "edge")]
+pub mod table;
