@@ -14,6 +14,7 @@ pub mod zone;
 pub mod directory;
 pub mod credential;
 pub mod session;
+pub mod assertion;
 pub mod gate;
 pub mod telemetry;
 
@@ -22,5 +23,7 @@ pub mod telemetry;
 pub mod machine;
 #[cfg(feature = "edge")]
 pub mod store;
+#[cfg(feature = "edge")]
+pub mod table;
 #[cfg(feature = "edge")]
 pub mod cli;

@@ -2,6 +2,10 @@
 
 mod admission;
 mod live;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;
 
 pub use admission::{Admission, Held, admit};
 pub use live::{AssertionCache, CachedAssertion, Liveness, Session};

@@ -180,6 +180,8 @@ async fn rotating_the_signing_key_is_not_noticed_by_the_application() {
     let first = visitor.echo(zone).await.unwrap();
     assert_eq!(first["assertion"]["verified"], true);
     demo.command(&["keys", "rotate"], "").await;
+    // A new key is published for two minutes before it signs.
+    demo.advance(130).await;
     let done = Instant::now();
     loop {
         let echo = visitor.echo(zone).await.unwrap();
