@@ -25,3 +25,7 @@ pub mod telemetry;
 pub mod machine;
 #[cfg(feature = "edge")]
 pub mod store;
+#[cfg(feature = "edge")]
+pub mod table;
+#[cfg(feature = "edge")]
+pub mod cli;

@@ -16,9 +16,12 @@ pub const LIFETIME_MIN: Ttl = Ttl::seconds_const(60);
 /// The longest lifetime: this long a stolen assertion, or one of an ended session, is still believed.
 pub const LIFETIME_MAX: Ttl = Ttl::seconds_const(300);
 
+/// How long a key stays published after a rotation: long enough for a backend that reads the key set by hand.
+pub const OVERLAP_DEFAULT: Ttl = Ttl::seconds_const(7 * 24 * 3600);
+
 /// With which signature assertions are made. Asymmetric ones only: no backend holds what could forge one.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
-pub enum AssertionAlgorithm {
+pub enum KeyAlgorithm {
     /// ECDSA on P-256 with SHA-256 (RFC 7518 section 3.4): what every JWT library verifies.
     #[default]
     #[serde(rename = "ES256")]
@@ -28,7 +31,7 @@ pub enum AssertionAlgorithm {
     EdDsa,
 }
 
-impl AssertionAlgorithm {
+impl KeyAlgorithm {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Es256, Self::EdDsa];
 
@@ -40,14 +43,31 @@ impl AssertionAlgorithm {
         }
     }
 
-    /// The algorithm of that name.
+    /// The algorithm of that name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What an operator decides about assertions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AssertionSettings {
+    /// With which signature new keys sign.
+    pub algorithm: KeyAlgorithm,
+    /// How long an assertion is good for: [`LIFETIME_MIN`] to [`LIFETIME_MAX`].
+    pub lifetime: Ttl,
+    /// How long a key stays published after it has signed its last assertion (SEC-R64).
+    pub overlap: Ttl,
+}
+
+impl Default for AssertionSettings {
+    fn default() -> Self {
+        Self { algorithm: KeyAlgorithm::Es256, lifetime: LIFETIME_DEFAULT, overlap: OVERLAP_DEFAULT }
     }
 }
 
 /// The protected header as JSON text. `kid` is a thumbprint in base64url: nothing in it needs escaping.
-pub fn jose_header(algorithm: AssertionAlgorithm, kid: &str) -> String {
+pub fn jose_header(algorithm: KeyAlgorithm, kid: &str) -> String {
     let mut header = String::with_capacity(96);
     // Writing to a String cannot fail.
     let _ = write!(header, r#"{{"alg":"{}","typ":"JWT","kid":"{kid}"}}"#, algorithm.name());
@@ -173,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_header_names_algorithm_type_and_key() {
-        let header = jose_header(AssertionAlgorithm::EdDsa, "Ab_-");
+        let header = jose_header(KeyAlgorithm::EdDsa, "Ab_-");
         assert_eq!(header, r#"{"alg":"EdDSA","typ":"JWT","kid":"Ab_-"}"#);
     }
 }

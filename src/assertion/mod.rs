@@ -7,7 +7,10 @@
 mod claims;
 mod identity;
 
-pub use claims::{AssertionAlgorithm, Claims, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, jose_header};
+pub use claims::{
+    AssertionSettings, Claims, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
+    jose_header,
+};
 pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity_headers};
 
 /// The header that carries the signed assertion.

@@ -1,7 +1,7 @@
 //! A session as the hot path sees it: everything a request needs is prebuilt, and what changes is an atomic.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
@@ -111,12 +111,28 @@ impl Session {
 pub struct CachedAssertion {
     /// The compact JWS.
     pub value: HeaderValue,
+    /// When it was signed; before that, the clock was set back and nobody would accept it.
+    pub issued_at: UnixTime,
     /// From here on a new one is signed, while this one may still be used.
     pub refresh_at: UnixTime,
     /// From here on it must not be sent.
     pub expires_at: UnixTime,
     /// The key ring's generation it was signed under: a rotation makes it stale.
     pub generation: u64,
+    /// Set by the one request that signs the next one; the others go on with this one meanwhile.
+    pub refreshing: AtomicBool,
+}
+
+impl CachedAssertion {
+    /// Whether it may be sent at `now`.
+    pub fn is_usable(&self, now: UnixTime) -> bool {
+        self.issued_at <= now && now < self.expires_at
+    }
+
+    /// Whether the next one is due at `now`, under the key ring's present generation.
+    pub fn is_due(&self, now: UnixTime, generation: u64) -> bool {
+        self.refresh_at <= now || self.generation != generation
+    }
 }
 
 /// A session's current assertion; empty until the first request needs one.

@@ -2,34 +2,10 @@
 
 use super::rows::{Columns, seconds};
 use super::{Store, StoreFault, events};
+pub use crate::assertion::KeyAlgorithm;
 use crate::base::UnixTime;
 use crate::machine::random;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
-
-/// What an assertion is signed with.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum KeyAlgorithm {
-    /// ECDSA on P-256 with SHA-256: what every library verifies.
-    #[default]
-    Es256,
-    /// Ed25519: faster, and not everywhere yet.
-    EdDsa,
-}
-
-impl KeyAlgorithm {
-    /// The JWS name (RFC 7518, RFC 8037).
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-
-    /// The algorithm of that JWS name, in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Es256, Self::EdDsa].into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
-    }
-}
 
 /// A signing key as the store keeps it, opened.
 #[derive(Clone)]

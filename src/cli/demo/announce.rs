@@ -1,0 +1,151 @@
+//! What the demo says once it listens: a page of text for a person, or one JSON object for a script.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+/// Everything a person or a script needs to use the demo.
+#[derive(Clone, Debug, Serialize)]
+pub struct Announcement {
+    /// The zones, in the order of the hosting page.
+    pub zones: Vec<ZoneAddress>,
+    /// The universal log-in address.
+    pub universal: String,
+    /// The authority that certifies all of them, in PEM.
+    pub ca_file: String,
+    /// The sample application itself, without the gateway.
+    pub upstream: String,
+    /// The admin listener.
+    pub admin: String,
+    /// The sample users.
+    pub users: Vec<SampleUser>,
+    /// Where the data is kept; for the text only.
+    #[serde(skip)]
+    pub data: String,
+    /// The command that a person started, up to its arguments; for the text only.
+    #[serde(skip)]
+    pub command: String,
+    /// Whether the data was made at this start; for the text only.
+    #[serde(skip)]
+    pub fresh: bool,
+}
+
+/// A zone's address.
+#[derive(Clone, Debug, Serialize)]
+pub struct ZoneAddress {
+    /// The bare hostname.
+    pub host: String,
+    /// The address to open, with the port.
+    pub url: String,
+}
+
+/// A sample user, with everything that is needed to log in.
+#[derive(Clone, Debug, Serialize)]
+pub struct SampleUser {
+    /// `username@domain`.
+    pub username: String,
+    /// `null` for a program.
+    pub password: Option<String>,
+    /// The address of the user's zone.
+    pub zone: String,
+    /// The authenticator's secret in base32; `null` while none is set up.
+    pub totp_secret: Option<String>,
+    /// The tenant's short name.
+    pub tenant: String,
+    /// The name people say; for the text only.
+    #[serde(skip)]
+    pub story: &'static str,
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::new();
+        self.lay_out(&mut out)?;
+        f.write_str(&out)
+    }
+}
+
+impl Announcement {
+    fn lay_out(&self, out: &mut String) -> fmt::Result {
+        writeln!(out, "\n  zonegate demo is running. Ctrl-C ends all of it.\n")?;
+        writeln!(out, "  Open one of these; the certificates are the demo's own, so the browser asks once.\n")?;
+        for zone in &self.zones {
+            writeln!(out, "    {:<44} a zone of Acme Desk", zone.url)?;
+        }
+        writeln!(out, "    {:<44} for those who forgot their zone\n", self.universal)?;
+        writeln!(out, "  Log in as\n")?;
+        let wide = self.users.iter().map(|user| user.username.len()).max().unwrap_or_default();
+        for user in &self.users {
+            let password = user.password.as_deref().unwrap_or("-");
+            writeln!(out, "    {:<wide$}  {password:<18}  {}", user.username, user.story)?;
+        }
+        let enrolled = self.users.iter().find(|user| user.totp_secret.is_some());
+        let example = enrolled.map_or("alice@acme.example", |user| &user.username);
+        writeln!(out, "\n  The current code of an authenticator that is set up:\n")?;
+        writeln!(out, "    {} code {example}\n", self.command)?;
+        writeln!(out, "  To look behind it\n")?;
+        let age = if self.fresh { "made just now" } else { "as it was left" };
+        let rows = [
+            ("sample application, not guarded", self.upstream.clone()),
+            ("metrics and health", format!("{}metrics", self.admin)),
+            ("certificate authority", self.ca_file.clone()),
+            ("data", format!("{} ({age})", self.data)),
+        ];
+        for (what, place) in rows {
+            writeln!(out, "    {what:<32} {place}")?;
+        }
+        writeln!(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement() -> Announcement {
+        Announcement {
+            zones: vec![ZoneAddress {
+                host: "desk.acme.localhost".into(),
+                url: "https://desk.acme.localhost:8443/".into(),
+            }],
+            universal: "https://login.localhost:8443/".into(),
+            ca_file: "/d/ca.pem".into(),
+            upstream: "http://127.0.0.1:4000/".into(),
+            admin: "http://127.0.0.1:9443/".into(),
+            users: vec![SampleUser {
+                username: "alice@acme.example".into(),
+                password: Some("Copper-Kettle-41".into()),
+                zone: "https://desk.acme.localhost:8443/".into(),
+                totp_secret: None,
+                tenant: "acme".into(),
+                story: "logs in",
+            }],
+            data: "/d".into(),
+            command: "zonegate demo".into(),
+            fresh: true,
+        }
+    }
+
+    #[test]
+    fn the_object_for_scripts_has_the_documented_members_and_no_others() {
+        let value = serde_json::to_value(announcement()).unwrap();
+        let keys = |value: &serde_json::Value| {
+            let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+            keys.sort();
+            keys
+        };
+        assert_eq!(keys(&value), ["admin", "ca_file", "universal", "upstream", "users", "zones"]);
+        assert_eq!(keys(&value["zones"][0]), ["host", "url"]);
+        assert_eq!(keys(&value["users"][0]), ["password", "tenant", "totp_secret", "username", "zone"]);
+        assert!(value["users"][0]["totp_secret"].is_null());
+    }
+
+    #[test]
+    fn the_text_names_every_address_and_user() {
+        let text = announcement().to_string();
+        for part in ["https://desk.acme.localhost:8443/", "https://login.localhost:8443/", "alice@acme.example"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(text.contains("Copper-Kettle-41") && text.contains("zonegate demo code"), "{text}");
+    }
+}

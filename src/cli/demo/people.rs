@@ -1,0 +1,186 @@
+//! The demo's tenants and people.
+//!
+//! Their passwords and authenticator secrets are fixed and stand here for all to read: they guard nothing but a
+//! sample application on loopback, and a script can rely on them. Everybody shows one thing: Alice logs in as most
+//! people do, Bob sets up his second factor first, Carol's codes change every 60 seconds, and so on.
+
+use crate::directory::{SecurityLevel, SecurityOverrides, TotpPeriod, UserKind};
+
+/// A sample customer company.
+#[derive(Clone, Copy, Debug)]
+pub struct Company {
+    /// The short name.
+    pub slug: &'static str,
+    /// The full name.
+    pub name: &'static str,
+    /// The host of its zone.
+    pub zone: &'static str,
+    /// The domain of its usernames.
+    pub domain: &'static str,
+    /// What it sets differently.
+    pub overrides: SecurityOverrides,
+}
+
+/// A sample user.
+#[derive(Clone, Copy, Debug)]
+pub struct Person {
+    /// `username@domain`; the domain is the company's.
+    pub username: &'static str,
+    /// The name people say.
+    pub name: &'static str,
+    /// `None` for a program.
+    pub password: Option<&'static str>,
+    /// The authenticator's secret, for those who have set one up.
+    pub totp_secret: Option<[u8; 20]>,
+    /// What sort of account it is.
+    pub kind: UserKind,
+    /// Whether the person may configure users.
+    pub level: SecurityLevel,
+    /// What the application is told of.
+    pub groups: &'static [&'static str],
+    /// Whether the account may be used at all.
+    pub active: bool,
+    /// What there is to try with this account.
+    pub story: &'static str,
+}
+
+/// The sample companies: one a zone, and the zones are of two domains.
+pub const COMPANIES: [Company; 2] = [
+    Company {
+        slug: "acme",
+        name: "Acme Services",
+        zone: "desk.acme.localhost",
+        domain: "acme.example",
+        overrides: SecurityOverrides {
+            attempts_max: None,
+            password_strong: None,
+            password_days_max: None,
+            totp_period_seconds: None,
+            idle_max_seconds: None,
+        },
+    },
+    Company {
+        slug: "bolt",
+        name: "Bolt Logistics",
+        zone: "east.bolt.localhost",
+        domain: "bolt.example",
+        overrides: SecurityOverrides {
+            attempts_max: None,
+            password_strong: None,
+            password_days_max: None,
+            totp_period_seconds: Some(TotpPeriod::Sixty),
+            idle_max_seconds: None,
+        },
+    },
+];
+
+const SOMEBODY: Person = Person {
+    username: "",
+    name: "",
+    password: None,
+    totp_secret: None,
+    kind: UserKind::Regular,
+    level: SecurityLevel::User,
+    groups: &["staff"],
+    active: true,
+    story: "",
+};
+
+/// The sample users.
+pub const PEOPLE: [Person; 8] = [
+    Person {
+        username: "alice@acme.example",
+        name: "Alice Archer",
+        password: Some("Copper-Kettle-41"),
+        totp_secret: Some(*b"zonegate demo: alice"),
+        groups: &["staff", "dispatch"],
+        story: "logs in with a password and a code",
+        ..SOMEBODY
+    },
+    Person {
+        username: "bob@acme.example",
+        name: "Bob Baker",
+        password: Some("Velvet-Harbour-52"),
+        story: "sets up an authenticator at the first log-in (QR code)",
+        ..SOMEBODY
+    },
+    Person {
+        username: "ada@acme.example",
+        name: "Ada Ashworth",
+        password: Some("Silver-Lantern-63"),
+        totp_secret: Some(*b"zonegate demo:   ada"),
+        level: SecurityLevel::Admin,
+        groups: &["staff", "admins"],
+        story: "administers the users of Acme",
+        ..SOMEBODY
+    },
+    Person {
+        username: "wall@acme.example",
+        name: "Wall Screen",
+        password: Some("Granite-Window-74"),
+        kind: UserKind::Dashboard,
+        groups: &["screens"],
+        story: "a dashboard: password only",
+        ..SOMEBODY
+    },
+    Person {
+        username: "robot@acme.example",
+        name: "Import Robot",
+        kind: UserKind::ApiOnly,
+        groups: &["robots"],
+        story: "a program: cannot log in at the pages",
+        ..SOMEBODY
+    },
+    Person {
+        username: "ines@acme.example",
+        name: "Ines Ivory",
+        password: Some("Maple-Compass-85"),
+        active: false,
+        story: "left the company: inactive, and nobody is told",
+        ..SOMEBODY
+    },
+    Person {
+        username: "carol@bolt.example",
+        name: "Carol Castell",
+        password: Some("Amber-Ferry-96"),
+        totp_secret: Some(*b"zonegate demo: carol"),
+        story: "of another company and zone; her codes last 60 seconds",
+        ..SOMEBODY
+    },
+    Person {
+        username: "dave@bolt.example",
+        name: "Dave Dorn",
+        password: Some("Cobalt-Meadow-17"),
+        story: "sets up an authenticator with codes of 60 seconds",
+        ..SOMEBODY
+    },
+];
+
+impl Person {
+    /// The company the person belongs to, by the username's domain.
+    pub fn company(&self) -> Option<&'static Company> {
+        let (_, domain) = self.username.split_once('@')?;
+        COMPANIES.iter().find(|company| company.domain == domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Username;
+
+    #[test]
+    fn everybody_belongs_to_a_company_and_people_differ() {
+        for (place, person) in PEOPLE.iter().enumerate() {
+            assert!(person.username.parse::<Username>().is_ok(), "{}", person.username);
+            assert!(person.company().is_some(), "{}", person.username);
+            assert_eq!(person.password.is_none(), person.kind == UserKind::ApiOnly, "{}", person.username);
+            let alike = |other: &Person| {
+                other.username == person.username
+                    || (person.password.is_some() && other.password == person.password)
+                    || (person.totp_secret.is_some() && other.totp_secret == person.totp_secret)
+            };
+            assert!(!PEOPLE[place + 1..].iter().any(alike), "{}", person.username);
+        }
+    }
+}

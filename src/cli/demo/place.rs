@@ -1,0 +1,221 @@
+//! Where the demo lives: its folder, its master key and its ports, and a sentence for whatever is in the way.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::base::MasterKey;
+use crate::machine;
+
+use super::certs;
+
+/// What keeps the demo from starting. Each sentence ends in what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceProblem {
+    /// Neither `XDG_DATA_HOME` nor `HOME` is set.
+    #[error("there is no home folder to keep the demo's data in. Say where: zonegate demo --data FOLDER")]
+    NoHome,
+    /// The folder cannot be made or used.
+    #[error("the data folder {folder} cannot be used: {fault}. Choose another: zonegate demo --data FOLDER", folder = folder.display())]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What the system said.
+        fault: io::Error,
+    },
+    /// Another demo runs on the same data.
+    #[error("another demo is running on the data in {folder}. End it, or start this one beside it: zonegate demo --data FOLDER --port 0", folder = folder.display())]
+    InUse {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// The master key is damaged.
+    #[error("{file} {problem}. The demo's data cannot be read without it. Remove the data and start anew: rm -r {folder}", file = file.display(), folder = folder.display())]
+    Key {
+        /// The key's file.
+        file: PathBuf,
+        /// The data's folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Somebody else listens there.
+    #[error(
+        "port {port} is taken, perhaps by another demo. End that, or choose another port: zonegate demo {option} 0 takes a free one"
+    )]
+    PortTaken {
+        /// Which port.
+        port: u16,
+        /// The option that chooses it.
+        option: &'static str,
+    },
+    /// The system does not let us.
+    #[error(
+        "listening on port {port} was refused: {fault}. Choose one above 1023, such as: zonegate demo {option} 8443"
+    )]
+    PortRefused {
+        /// Which port.
+        port: u16,
+        /// The option that chooses it.
+        option: &'static str,
+        /// What the system said.
+        fault: io::Error,
+    },
+    /// The system's random generator failed.
+    #[error("{0}; no key can be made")]
+    Entropy(#[from] machine::EntropyFault),
+}
+
+/// The demo's own folder, held by this process.
+#[derive(Debug)]
+pub struct Place {
+    /// The folder; only its owner can enter it.
+    pub folder: PathBuf,
+    /// Whether it was made just now.
+    pub fresh: bool,
+    /// Held for as long as the demo runs, so that no second one works on the same data.
+    _lock: fs::File,
+}
+
+impl Place {
+    /// Makes or enters `folder` and holds it.
+    pub fn hold(folder: &Path) -> Result<Self, PlaceProblem> {
+        let unusable = |fault| PlaceProblem::Folder { folder: folder.into(), fault };
+        let fresh = !folder.join(KEY_FILE).exists();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
+        // It may have been made by hand.
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+        let folder = folder.canonicalize().map_err(unusable)?;
+        let lock = fs::File::create(folder.join("lock")).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { folder, fresh, _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(PlaceProblem::InUse { folder }),
+            Err(fs::TryLockError::Error(fault)) => Err(PlaceProblem::Folder { folder, fault }),
+        }
+    }
+
+    /// Makes the master key at the first start; reads it at every other.
+    pub fn master_key(&self) -> Result<MasterKey, PlaceProblem> {
+        let file = key_file(&self.folder);
+        if self.fresh {
+            let text = format!("{}\n", MasterKey::from_bytes(machine::random()?).reveal());
+            certs::write(&file, &text, 0o600).map_err(|problem| PlaceProblem::Key {
+                file,
+                folder: self.folder.clone(),
+                problem: format!("could not be written ({problem})"),
+            })?;
+        }
+        read_master_key(&self.folder)
+    }
+}
+
+const KEY_FILE: &str = "master.key";
+
+/// Where the master key lies.
+pub fn key_file(folder: &Path) -> PathBuf {
+    folder.join(KEY_FILE)
+}
+
+/// The key that the data in `folder` is sealed with.
+pub fn read_master_key(folder: &Path) -> Result<MasterKey, PlaceProblem> {
+    let file = key_file(folder);
+    let read = fs::read_to_string(&file).map_err(|fault| format!("cannot be read ({fault})"));
+    let key = read.and_then(|text| MasterKey::parse(&text).map_err(|problem| problem.to_string()));
+    key.map_err(|problem| PlaceProblem::Key { file, folder: folder.into(), problem })
+}
+
+/// The folder when none is given: below the user's data home (XDG Base Directory Specification).
+pub fn default_folder(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf, PlaceProblem> {
+    let set = |name: &str| variable(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
+    let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("zonegate-demo")).ok_or(PlaceProblem::NoHome)
+}
+
+/// A port that was asked for; 0 takes any free one.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// The number.
+    pub port: u16,
+    /// The option that chooses it.
+    pub option: &'static str,
+}
+
+/// Free ports on loopback for all of `wishes`, or a sentence about the first that cannot be had.
+///
+/// The ports are free at this moment and let go again; whoever listens then may still be beaten to one, and says so.
+pub fn ports<const N: usize>(wishes: [Wish; N]) -> Result<[u16; N], PlaceProblem> {
+    // All are held until the last is found, so that no two are the same.
+    let mut held = Vec::new();
+    let mut found = [0; N];
+    for (Wish { port, option }, slot) in wishes.into_iter().zip(&mut found) {
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        let listener = bound.map_err(|fault| match fault.kind() {
+            io::ErrorKind::AddrInUse => PlaceProblem::PortTaken { port, option },
+            _ => PlaceProblem::PortRefused { port, option, fault },
+        })?;
+        *slot = listener.local_addr().map_err(|fault| PlaceProblem::PortRefused { port, option, fault })?.port();
+        held.push(listener);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_is_private_and_held_by_one_demo_at_a_time() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("a/b");
+        let place = Place::hold(&folder).unwrap();
+        assert!(place.fresh);
+        assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        assert!(matches!(Place::hold(&folder), Err(PlaceProblem::InUse { .. })));
+        let key = place.master_key().unwrap().reveal();
+        drop(place);
+        let again = Place::hold(&folder).unwrap();
+        assert!(!again.fresh);
+        assert_eq!(again.master_key().unwrap().reveal(), key, "a second start finds the same key");
+    }
+
+    #[test]
+    fn what_is_in_the_way_gets_a_sentence_that_says_what_to_do() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        fs::write(&file, "").unwrap();
+        let problem = Place::hold(&file.join("below")).unwrap_err().to_string();
+        assert!(problem.contains("--data"), "{problem}");
+
+        let place = Place::hold(home.path()).unwrap();
+        fs::write(key_file(home.path()), "damaged").unwrap();
+        let damaged = Place { fresh: false, ..place };
+        assert!(damaged.master_key().unwrap_err().to_string().contains("rm -r"));
+
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let problem = ports([Wish { port, option: "--port" }]).unwrap_err().to_string();
+        assert!(problem.contains(&port.to_string()) && problem.contains("--port"), "{problem}");
+    }
+
+    #[test]
+    fn free_ports_differ() {
+        let any = Wish { port: 0, option: "--port" };
+        let [a, b, c] = ports([any, any, any]).unwrap();
+        assert!(a != b && b != c && a != c && a != 0);
+    }
+
+    #[test]
+    fn the_default_folder_follows_the_users_data_home() {
+        let with = |pairs: &'static [(&'static str, &'static str)]| {
+            default_folder(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
+        };
+        assert_eq!(with(&[("XDG_DATA_HOME", "/d"), ("HOME", "/h")]).unwrap(), Path::new("/d/zonegate-demo"));
+        assert_eq!(
+            with(&[("XDG_DATA_HOME", "relative"), ("HOME", "/h")]).unwrap(),
+            Path::new("/h/.local/share/zonegate-demo")
+        );
+        assert!(matches!(with(&[]), Err(PlaceProblem::NoHome)));
+    }
+}

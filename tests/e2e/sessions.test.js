@@ -1,0 +1,130 @@
+// Slots, idle limit, log-out: U16, U18, U30, R86, R88, R116.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { go, inApplication, launch, logIn, look, person, text } from "./lib/browser.js";
+import { Demo } from "./lib/demo.js";
+
+let demo, browser;
+before(async () => { [demo, browser] = await Promise.all([Demo.start(), launch()]); });
+after(async () => { await browser?.close(); await demo?.stop(); });
+
+const alice = "alice@acme.example";
+const ada = "ada@acme.example";
+const carol = "carol@bolt.example";
+
+test("three sessions, and the choice at the fourth with both outcomes (U16, R81, R83, R84, R86)", async () => {
+  const three = [];
+  for (let count = 0; count < 3; count += 1) {
+    const page = await person(browser);
+    await logIn(page, demo, alice);
+    assert.ok(await inApplication(page));
+    three.push(page);
+  }
+  const sidOf = async (page) => (await page.context().request.get(demo.at(alice, "/echo"), {
+    headers: { accept: "application/json" },
+  })).json().then((echo) => echo.assertion.claims.sid);
+  const ids = await Promise.all(three.map(sidOf));
+
+  const fourth = await person(browser);
+  await logIn(fourth, demo, alice);
+  assert.equal(await fourth.locator("[id^=session-]").count(), 3, "three rows");
+  await look(fourth, "limit");
+  await go(fourth, "#keep-sessions");
+  assert.match(await text(fourth, "#notice"), /allowed number of active sessions/);
+  assert.equal(await fourth.locator("#username").count(), 1);
+  await look(fourth, "limit-kept");
+  for (const page of three) {
+    await page.reload();
+    assert.ok(await inApplication(page), "all three live");
+  }
+
+  await three[1].goto(demo.at(alice, "/live"));
+  await three[1].waitForFunction(() => document.getElementById("events-state").textContent === "open"
+    && document.getElementById("socket-state").textContent === "open");
+  await look(three[1], "live");
+
+  await logIn(fourth, demo, alice);
+  await go(fourth, `#session-${ids[1]}`);
+  assert.ok(await inApplication(fourth), "in, after ending the second");
+
+  const closed = () => ["events-state", "socket-state"].every((id) => document.getElementById(id).textContent === "closed");
+  await three[1].waitForFunction(closed, undefined, { timeout: 2_000 });
+  await look(three[1], "live-cut");
+  await three[1].goto(demo.at(alice));
+  assert.match(await text(three[1], "#notice"), /logged in on another device/);
+  await look(three[1], "displaced");
+  for (const page of [three[0], three[2]]) {
+    await page.reload();
+    assert.ok(await inApplication(page), "the others live on");
+  }
+});
+
+test("the same browser logging in again replaces its session (R88)", async () => {
+  const page = await person(browser);
+  for (let count = 0; count < 4; count += 1) {
+    await page.goto(demo.at(carol, "/.zonegate/login"));
+    await logIn(page, demo, carol, "/.zonegate/login", 60);
+    assert.ok(await inApplication(page), `log-in ${count + 1} meets no limit`);
+  }
+});
+
+test("Log Out ends the session, says so, and Back shows nothing (U30, R115, R116)", async () => {
+  const page = await person(browser);
+  await logIn(page, demo, ada);
+  await page.click("#user-menu summary");
+  await look(page, "user-menu");
+  await go(page, "#app-logout");
+  assert.match(await text(page, "#notice"), /You are logged out/);
+  await look(page, "logged-out");
+  await page.goBack();
+  assert.equal(await inApplication(page), false, "no page of the application");
+  const cookies = await page.context().cookies(demo.at(ada));
+  assert.ok(!cookies.some((cookie) => cookie.name === "__Host-zg_session"), "the cookie is gone");
+});
+
+test("7 h 59 min idle is fine, 8 h is not, and the page says why (U18, R89)", async () => {
+  const page = await person(browser);
+  await logIn(page, demo, ada);
+  await demo.advance(8 * 3600 - 60);
+  await page.goto(demo.at(ada));
+  assert.ok(await inApplication(page), "and the activity counts");
+  await demo.advance(8 * 3600);
+  await page.goto(demo.at(ada, "/tickets"));
+  assert.match(await text(page, "#notice"), /8 hours of inactivity/);
+  await look(page, "idle");
+  // The slot is free: three new ones fit.
+  for (let count = 0; count < 3; count += 1) {
+    const next = await person(browser);
+    await logIn(next, demo, ada);
+    assert.ok(await inApplication(next));
+  }
+});
+
+test("my sessions: end one elsewhere, and it is told so", async () => {
+  const [here, there] = [await person(browser), await person(browser)];
+  const bob = carol;
+  await demo.advance(9 * 3600);
+  await logIn(here, demo, bob, "/", 60);
+  await logIn(there, demo, bob, "/", 60);
+  const sid = await there.context().request.get(demo.at(bob, "/echo"), { headers: { accept: "application/json" } })
+    .then((answer) => answer.json()).then((echo) => echo.assertion.claims.sid);
+  await here.goto(demo.at(bob, "/.zonegate/account"));
+  await look(here, "account");
+  await go(here, `#session-${sid}`);
+  await there.goto(demo.at(bob));
+  assert.equal(await inApplication(there), false);
+  await here.goto(demo.at(bob));
+  assert.ok(await inApplication(here));
+});
+
+test("a request for a new QR code asks for the password and a code again, and replaces the old key", async () => {
+  const page = await person(browser);
+  await demo.advance(9 * 3600);
+  await logIn(page, demo, alice);
+  await page.goto(demo.at(alice, "/.zonegate/account"));
+  await look(page, "account-alice");
+  assert.ok((await page.locator("#new-qr, #request-qr, [data-action=new-qr]").count()) > 0, "there is a way to it");
+});
+

@@ -1,0 +1,19 @@
+//! The one integration binary: each further one would link pingora again.
+//!
+//! `tidy` reads the source and always runs. Everything else drives the built program over real sockets and needs
+//! the clock that tests can set: `cargo test --features test-clock`.
+//!
+//! The modules say `cfg(test)`, which is always true here, because that is how clippy knows that helpers beside
+//! the tests may unwrap.
+
+#[cfg(test)]
+mod tidy;
+
+#[cfg(all(test, feature = "test-clock"))]
+mod durable;
+#[cfg(all(test, feature = "test-clock"))]
+mod harness;
+#[cfg(all(test, feature = "test-clock"))]
+mod secrets;
+#[cfg(all(test, feature = "test-clock"))]
+mod wire;

@@ -1,0 +1,84 @@
+//! K1: no password, code, cookie or authenticator secret in any log, metric or file, at the most talkative level.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Demo, Visitor, code};
+
+const ALICE: &str = "alice@acme.example";
+const BOB: &str = "bob@acme.example";
+
+/// Typed where a password belongs, in different places.
+const WRONG: &str = "Canary-Wrong-Password-7361";
+const IN_QUERY: &str = "canary-query-value-5523";
+
+fn everything_below(folder: &Path, out: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { everything_below(&path, out) } else { out.push(path) }
+    }
+}
+
+fn contains(haystack: &[u8], needle: &str) -> bool {
+    haystack.windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle.as_bytes()))
+}
+
+#[tokio::test]
+async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start_with(folder.path(), &[("ZONEGATE_LOG", "trace"), ("RUST_LOG", "trace")]).await;
+    let user = demo.user(ALICE).clone();
+
+    // A log-in with everything that can go wrong on the way.
+    let visitor = Visitor::new(&demo);
+    let page = visitor.give_username(&user.zone, &user.username).await.unwrap();
+    let page = visitor.answer(&page, "password", WRONG).await.unwrap();
+    let page = visitor.answer(&page, "password", user.password.as_ref().unwrap()).await.unwrap();
+    let secret = user.totp_secret.clone().unwrap();
+    let old_code = code(&secret, demo.now() / 30 - 5);
+    let page = visitor.answer(&page, "code", &old_code).await.unwrap();
+    let good_code = demo.fresh_code(&user, 30).await;
+    visitor.answer(&page, "code", &good_code).await.unwrap();
+    let session = visitor.cookie(&user.zone, "__Host-zg_session").expect("a session");
+    let browser = visitor.cookie(&user.zone, "__Host-zg_browser").expect("a bound browser");
+    assert!(visitor.echo(&user.zone).await.is_ok());
+    visitor.ask(&format!("{}tickets?token={IN_QUERY}", user.zone)).await;
+
+    // Somebody who is shown a secret, and a program.
+    let bob = demo.user(BOB).clone();
+    let setting_up = Visitor::new(&demo).give_password(&bob).await.unwrap();
+    let shown = setting_up.body.split("id=\"manual-key\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1));
+    let shown: String = shown.unwrap().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    assert_eq!(shown.len(), 32, "the page shows the key to type: {shown}");
+    let metrics = reqwest::get(format!("{}metrics", demo.admin())).await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("zonegate_"), "{metrics}");
+    demo.stop().await;
+
+    let mut files = Vec::new();
+    everything_below(folder.path(), &mut files);
+    let log = fs::read(folder.path().join("stderr")).unwrap();
+    assert!(contains(&log, "login_succeeded"), "the log has something to say");
+    let mut found = Vec::new();
+    let mut texts = vec![("metrics".to_owned(), metrics.into_bytes())];
+    texts.extend(files.iter().map(|file| (file.display().to_string(), fs::read(file).unwrap())));
+    for (place, text) in &texts {
+        let secrets = [
+            ("wrong password", WRONG),
+            ("password", user.password.as_ref().unwrap()),
+            ("other password", bob.password.as_ref().unwrap()),
+            ("authenticator secret", &secret),
+            ("offered secret", &shown),
+            ("session cookie", &session),
+            ("browser cookie", &browser),
+            ("query value", IN_QUERY),
+        ];
+        found.extend(secrets.iter().filter(|(_, secret)| contains(text, secret)).map(|(what, _)| (what, place)));
+    }
+    // Six digits occur by chance in numbers: look for them as a word of their own.
+    let log = String::from_utf8_lossy(&log);
+    let words: Vec<_> = log.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    for code in [&old_code, &good_code] {
+        assert!(!words.contains(&code.as_str()), "a code is in the log");
+    }
+    assert!(found.is_empty(), "{found:?}");
+}
