@@ -29,4 +29,6 @@ pub mod store;
 #[cfg(feature = "edge")]
 pub mod table;
 #[cfg(feature = "edge")]
+pub mod portal;
+#[cfg(feature = "edge")]
 pub mod cli;

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
+use super::step::SealedStep;
 use super::{Binding, Flow, Step};
 use crate::base::{FlowId, Hostname, LocalPath, SealKey, SealProblem, TokenDigest, Ttl, UnixTime};
 use crate::session::Class;
@@ -65,7 +66,7 @@ struct Envelope {
     class: Class,
     started_at: UnixTime,
     return_to: Option<LocalPath>,
-    step: Step,
+    step: SealedStep,
 }
 
 impl Flow {
@@ -82,7 +83,7 @@ impl Flow {
             class: self.class,
             started_at: self.started_at,
             return_to: self.return_to.clone(),
-            step: self.step.clone(),
+            step: self.step.to_sealed(),
         };
         let plain = serde_json::to_vec(&envelope).map_err(|_| SealProblem::NotSealed)?;
         Ok(URL_SAFE_NO_PAD.encode(key.seal(nonce, CONTEXT, &plain)?))
@@ -105,7 +106,7 @@ impl Flow {
             class: envelope.class,
             started_at: envelope.started_at,
             return_to: envelope.return_to,
-            step: envelope.step,
+            step: Step::from_sealed(envelope.step),
         };
         if flow.host != *origin.host {
             return Err(FlowProblem::OtherHost);

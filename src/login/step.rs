@@ -11,7 +11,7 @@ use crate::session::Factor;
 pub const PASSWORD_STAGE_MAX: Ttl = Ttl::seconds_const(5 * 60);
 
 /// What is due in a flow.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub enum Step {
     /// The username (P1).
     Username,
@@ -78,7 +78,7 @@ pub enum Authenticator {
 }
 
 /// A username was given; its password is due.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AwaitPassword {
     username: Username,
 }
@@ -127,7 +127,7 @@ impl AwaitPassword {
 }
 
 /// The password was right; a code is due. Gives nothing but the right to try one (SEC-R24).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AwaitCode {
     claimant: Claimant,
     password_at: UnixTime,
@@ -148,7 +148,7 @@ impl AwaitCode {
 
 /// The password was right and there is no authenticator: one must be set up. Its secret lives here, sealed, and
 /// nowhere else until a code proves that the person's app has it (R33, R35).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AwaitEnrolment {
     claimant: Claimant,
     secret: TotpSecret,
@@ -179,7 +179,7 @@ impl AwaitEnrolment {
 }
 
 /// The authenticator is set up and the person is told so (M13).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Enrolled(Proven);
 
 impl Enrolled {
@@ -195,7 +195,7 @@ impl Enrolled {
 }
 
 /// Everything is proved, but all slots of the class are held (R81).
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AwaitSlot(Proven);
 
 impl AwaitSlot {
@@ -217,7 +217,7 @@ impl AwaitSlot {
 
 /// Proof that somebody showed everything that their kind of user must show. Only a step makes one, and a session
 /// begins with one only.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct Proven {
     claimant: Claimant,
@@ -239,5 +239,66 @@ impl Proven {
     /// When the last of them was shown.
     pub const fn authenticated_at(&self) -> UnixTime {
         self.authenticated_at
+    }
+}
+
+/// A step as it is sealed. A type of its own, so that [`Proven`] cannot be read out of just any text: only
+/// [`Flow::open`](super::Flow::open) turns one of these into a step.
+#[derive(Deserialize, Serialize)]
+pub(super) enum SealedStep {
+    Username,
+    Password(Username),
+    Code { claimant: Claimant, password_at: UnixTime },
+    Enrolment { claimant: Claimant, secret: TotpSecret, period: TotpPeriod },
+    Enrolled(SealedProven),
+    Slot(SealedProven),
+}
+
+#[derive(Deserialize, Serialize)]
+pub(super) struct SealedProven {
+    claimant: Claimant,
+    factors: Vec<Factor>,
+    authenticated_at: UnixTime,
+}
+
+impl Step {
+    pub(super) fn to_sealed(&self) -> SealedStep {
+        let proven = |proven: &Proven| SealedProven {
+            claimant: proven.claimant.clone(),
+            factors: proven.factors.clone(),
+            authenticated_at: proven.authenticated_at,
+        };
+        match self {
+            Self::Username => SealedStep::Username,
+            Self::Password(step) => SealedStep::Password(step.username.clone()),
+            Self::Code(step) => {
+                SealedStep::Code { claimant: step.claimant.clone(), password_at: step.password_at }
+            }
+            Self::Enrolment(step) => SealedStep::Enrolment {
+                claimant: step.claimant.clone(),
+                secret: step.secret.clone(),
+                period: step.period,
+            },
+            Self::Enrolled(step) => SealedStep::Enrolled(proven(&step.0)),
+            Self::Slot(step) => SealedStep::Slot(proven(&step.0)),
+        }
+    }
+
+    pub(super) fn from_sealed(sealed: SealedStep) -> Self {
+        let proven = |sealed: SealedProven| Proven {
+            claimant: sealed.claimant,
+            factors: sealed.factors,
+            authenticated_at: sealed.authenticated_at,
+        };
+        match sealed {
+            SealedStep::Username => Self::Username,
+            SealedStep::Password(username) => Self::Password(AwaitPassword { username }),
+            SealedStep::Code { claimant, password_at } => Self::Code(AwaitCode { claimant, password_at }),
+            SealedStep::Enrolment { claimant, secret, period } => {
+                Self::Enrolment(AwaitEnrolment { claimant, secret, period })
+            }
+            SealedStep::Enrolled(sealed) => Self::Enrolled(Enrolled(proven(sealed))),
+            SealedStep::Slot(sealed) => Self::Slot(AwaitSlot(proven(sealed))),
+        }
     }
 }

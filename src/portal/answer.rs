@@ -1,0 +1,171 @@
+//! The answers of our own pages and endpoints, and the header fields that every one of them carries.
+//!
+//! The fields are put on in one place, after whatever made the answer, so that no page, redirect or error can
+//! forget them (SEC-R82, W5, W7).
+
+use axum::body::Body;
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Response, StatusCode};
+use serde::Serialize;
+
+use super::{Portal, Visit};
+use crate::pages::{ErrorPage, Page};
+
+/// An answer to a client.
+pub type Answer = Response<Body>;
+
+const FIXED: [(HeaderName, HeaderValue); 7] = [
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    // Not `no-referrer`: that makes browsers send `Origin: null` with our own forms.
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=()"),
+    ),
+    (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
+];
+
+/// Puts the fields on that every answer carries. What may be cached says so itself before.
+pub(super) fn secure(headers: &mut HeaderMap, policy: &HeaderValue) {
+    for (name, value) in &FIXED {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// The policy of our pages: our own stylesheet, script and images, no inline code, no frames.
+///
+/// Forms may be sent to us and may then lead to one of `origins`: browsers apply `form-action` to the redirect
+/// that answers a form, and a username leads to its own zone (R14).
+pub(super) fn policy<'a>(origins: impl Iterator<Item = &'a str>) -> HeaderValue {
+    let mut text = String::from(
+        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; \
+         frame-ancestors 'none'; form-action 'self'",
+    );
+    for origin in origins {
+        text.push(' ');
+        text.push_str(origin);
+    }
+    // Origins are made of hostnames and ports. Were one not, the stricter policy would hold.
+    HeaderValue::try_from(text)
+        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+}
+
+/// A page.
+pub fn html(status: StatusCode, page: String) -> Answer {
+    with_body(status, HeaderValue::from_static("text/html; charset=utf-8"), page.into())
+}
+
+/// JSON for programs.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    // Our own types, which always serialise; were one not to, the client gets a server error and no half text.
+    match serde_json::to_vec(value) {
+        Ok(text) => with_body(status, HeaderValue::from_static("application/json"), text.into()),
+        Err(_) => empty(StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+/// No body.
+pub fn empty(status: StatusCode) -> Answer {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer
+}
+
+/// "Go there, and ask with GET" (RFC 9110 section 15.4.4): the only redirect after a form (SEC-R48).
+pub fn see_other(location: &str) -> Answer {
+    let Ok(location) = HeaderValue::try_from(location) else { return empty(StatusCode::INTERNAL_SERVER_ERROR) };
+    let mut answer = empty(StatusCode::SEE_OTHER);
+    answer.headers_mut().insert(header::LOCATION, location);
+    answer
+}
+
+fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Answer {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    answer
+}
+
+/// A problem detail (RFC 9457), for programs.
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    instance: String,
+}
+
+impl Portal {
+    /// A refusal: a page for people, a problem detail for programs. Says nothing of our insides.
+    pub fn refusal(&self, visit: &Visit, headers: &HeaderMap, status: StatusCode) -> Answer {
+        let mut answer = if wants_html(headers) {
+            let reference = visit.request.to_string();
+            let back = Some("/.zonegate/login");
+            let page = ErrorPage { texts: error_texts(status), reference: &reference, back };
+            html(status, page.html(&self.chrome(visit, headers)))
+        } else {
+            let title = status.canonical_reason().unwrap_or("Error");
+            let instance = format!("urn:zonegate:request:{}", visit.request);
+            let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), instance };
+            let mut answer = json(status, &problem);
+            let kind = HeaderValue::from_static("application/problem+json");
+            answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+            answer
+        };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        }
+        answer
+    }
+}
+
+/// Whether the client shows pages.
+pub fn wants_html(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| {
+        accept.split(',').any(|range| range.split(';').next().unwrap_or_default().trim() == "text/html")
+    })
+}
+
+/// The ids of title and text.
+fn error_texts(status: StatusCode) -> (&'static str, &'static str) {
+    match status.as_u16() {
+        401 => ("error.401.title", "error.401.text"),
+        403 => ("error.403.title", "error.403.text"),
+        404 => ("error.404.title", "error.404.text"),
+        405 => ("error.405.title", "error.405.text"),
+        408 => ("error.408.title", "error.408.text"),
+        413 => ("error.413.title", "error.413.text"),
+        421 => ("error.421.title", "error.421.text"),
+        431 => ("error.431.title", "error.431.text"),
+        503 => ("error.503.title", "error.503.text"),
+        status if status < 500 => ("error.400.title", "error.400.text"),
+        _ => ("error.500.title", "error.500.text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn w5_w6_the_policy_allows_no_frame_and_no_inline_code_and_leads_to_our_zones_only() {
+        let policy = policy(["https://desk.localhost:8443"].into_iter());
+        let policy = policy.to_str().unwrap();
+        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
+        assert!(policy.ends_with("form-action 'self' https://desk.localhost:8443"));
+        assert!(!policy.contains("unsafe"));
+    }
+
+    #[test]
+    fn every_refusal_has_texts() {
+        for status in 400..600 {
+            let (title, text) = error_texts(StatusCode::from_u16(status).unwrap());
+            assert!(crate::pages::is_text_id(title) && crate::pages::is_text_id(text), "{status}");
+        }
+    }
+}

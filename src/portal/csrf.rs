@@ -1,0 +1,98 @@
+//! Did this form come from our own page, in the browser we gave it to? (SEC-R83, W2, W4)
+//!
+//! Two questions, and both must be answered with yes. The browser itself says which origin sent the form; and the
+//! form carries something that only this browser was given: the sealed flow at log-in, a keyed hash of the browser
+//! cookie elsewhere.
+
+use axum::http::HeaderMap;
+use axum::http::header::ORIGIN;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::base::{BrowserToken, Hostname, MasterKey};
+
+/// Whether the browser says that the form came from `origin`, which is `https://host[:port]`.
+///
+/// `Origin` decides when it is there; `null` and anything else that differs is foreign. Without it the fetch
+/// metadata must say `same-origin`. A client that sends neither is no browser of this decade and gets no benefit
+/// of the doubt.
+pub fn came_from(headers: &HeaderMap, origin: &str) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    match (origins.next(), origins.next()) {
+        (Some(sent), None) => sent.as_bytes() == origin.as_bytes(),
+        (Some(_), Some(_)) => false,
+        (None, _) => headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-origin"),
+    }
+}
+
+/// Makes and checks the tokens of forms outside the log-in flow.
+#[derive(Debug)]
+pub struct Csrf(aws_lc_rs::hmac::Key);
+
+impl Csrf {
+    /// With the installation's key.
+    pub fn new(master: &MasterKey) -> Self {
+        Self(master.derive_mac("csrf v1"))
+    }
+
+    /// The token for the forms of `host` in this browser.
+    pub fn token(&self, host: &Hostname, browser: &BrowserToken) -> String {
+        URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&self.0, &text(host, browser)))
+    }
+
+    /// Whether `token` is the one of `host` and this browser.
+    pub fn holds(&self, token: &str, host: &Hostname, browser: &BrowserToken) -> bool {
+        URL_SAFE_NO_PAD
+            .decode(token)
+            .is_ok_and(|tag| aws_lc_rs::hmac::verify(&self.0, &text(host, browser), &tag).is_ok())
+    }
+}
+
+fn text(host: &Hostname, browser: &BrowserToken) -> Vec<u8> {
+    [browser.digest().as_bytes().as_slice(), host.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "https://desk.localhost:8443";
+
+    fn check(fields: &[(&'static str, &str)], want: bool) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, value.parse().unwrap());
+        }
+        assert_eq!(came_from(&headers, OURS), want, "{fields:?}");
+    }
+
+    #[test]
+    fn w2_only_our_own_origin_is_ours() {
+        check(&[("origin", OURS)], true);
+        check(&[("sec-fetch-site", "same-origin")], true);
+        check(&[("origin", OURS), ("sec-fetch-site", "same-origin")], true);
+        check(&[], false);
+        check(&[("origin", "null")], false);
+        check(&[("origin", "null"), ("sec-fetch-site", "same-origin")], false);
+        check(&[("origin", "https://desk.localhost")], false);
+        check(&[("origin", "https://desk.localhost:8443.evil.example")], false);
+        check(&[("origin", "http://desk.localhost:8443")], false);
+        check(&[("origin", OURS), ("origin", "https://evil.example")], false);
+        for site in ["cross-site", "same-site", "none", ""] {
+            check(&[("sec-fetch-site", site)], false);
+        }
+    }
+
+    #[test]
+    fn w4_a_token_holds_for_its_host_and_browser_only() {
+        let csrf = Csrf::new(&MasterKey::from_bytes([1; 32]));
+        let (desk, other): (Hostname, Hostname) = ("desk.example".parse().unwrap(), "x.example".parse().unwrap());
+        let (mine, theirs) = (BrowserToken::from_bytes([1; 32]), BrowserToken::from_bytes([2; 32]));
+        let token = csrf.token(&desk, &mine);
+        assert!(csrf.holds(&token, &desk, &mine));
+        assert!(!csrf.holds(&token, &other, &mine));
+        assert!(!csrf.holds(&token, &desk, &theirs));
+        assert!(!csrf.holds(&token[1..], &desk, &mine));
+        assert!(!csrf.holds("", &desk, &mine));
+    }
+}

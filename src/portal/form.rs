@@ -1,0 +1,60 @@
+//! Reading the forms that are posted to us: bounded, each field once, nothing kept.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use zeroize::Zeroizing;
+
+/// The fields of a posted form. A password may be among them: there is no `Debug`, and the memory is wiped.
+pub struct Form(Vec<(String, Zeroizing<String>)>);
+
+impl Form {
+    /// Reads `application/x-www-form-urlencoded` of at most `bytes_max`.
+    ///
+    /// Errors: 415 for another media type, 413 for more, 400 for a field that is there twice (two readers of the
+    /// same form must not read different things).
+    pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Self, StatusCode> {
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        let bytes = to_bytes(body, bytes_max).await.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?;
+        let mut fields: Vec<(String, Zeroizing<String>)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(&bytes) {
+            if fields.iter().any(|(known, _)| *known == name) {
+                return Err(StatusCode::BAD_REQUEST);
+            }
+            fields.push((name.into_owned(), Zeroizing::new(value.into_owned())));
+        }
+        Ok(Self(fields))
+    }
+
+    /// A field's value; empty when it is not there, as browsers send an empty field.
+    pub fn field(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn check(kind: &str, body: &str, want: Result<(&str, &str), StatusCode>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
+        let form = Form::read(&headers, Body::from(body.to_owned()), 64).await;
+        let got = form.as_ref().map(|form| (form.field("a"), form.field("b"))).map_err(|status| *status);
+        assert_eq!(got, want, "{kind} {body}");
+    }
+
+    #[tokio::test]
+    async fn a_form_is_read_whole_or_refused() {
+        const FORM: &str = "application/x-www-form-urlencoded";
+        check(FORM, "a=1&b=x%20y%2B+z", Ok(("1", "x y+ z"))).await;
+        check("Application/X-WWW-Form-Urlencoded; charset=UTF-8", "b=", Ok(("", ""))).await;
+        check(FORM, "a=1&a=2", Err(StatusCode::BAD_REQUEST)).await;
+        check(FORM, &"x".repeat(65), Err(StatusCode::PAYLOAD_TOO_LARGE)).await;
+        check("text/plain", "a=1", Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)).await;
+        check("application/json", "{}", Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)).await;
+    }
+}

@@ -1,0 +1,178 @@
+//! Our own pages and endpoints: an axum router that the edge calls in process.
+//!
+//! Every request comes with a [`Visit`]: what the edge has found out about it, once. Nothing here reads the clock,
+//! resolves a session or trusts a `Host` of its own. Every answer leaves with the same set of security header
+//! fields, put on in one place.
+
+pub mod answer;
+pub mod cookies;
+pub mod csrf;
+mod device;
+#[cfg(test)]
+mod fixture;
+pub mod form;
+mod pool;
+pub mod verifier;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::{Request, StatusCode};
+use axum::middleware::Next;
+
+use crate::base::{Hostname, RequestId, SealKey, UnixTime};
+use crate::config::Settings;
+use crate::machine::Clock;
+use crate::pages::{Assets, Chrome, choose_language};
+use crate::session::{EndReason, Session};
+use crate::store::Store;
+use crate::table::{KeyRing, Sessions};
+use crate::zone::{Language, Zone};
+
+use answer::Answer;
+use csrf::Csrf;
+use verifier::{Verifier, VerifierProblem};
+
+/// What our pages and endpoints work with.
+#[derive(Debug)]
+pub struct Portal {
+    /// The operator's decisions.
+    pub settings: Arc<Settings>,
+    /// What survives.
+    pub store: Store,
+    /// The live sessions.
+    pub sessions: Arc<Sessions>,
+    /// The keys that sign the application's assertions.
+    pub keys: Arc<KeyRing>,
+    /// The one place that holds secrets against what is stored.
+    pub verifier: Verifier,
+    /// The clock; requests use their visit's reading of it.
+    pub clock: Arc<Clock>,
+    /// Stylesheet, script, logo.
+    pub assets: Assets,
+    /// Tokens of forms outside the log-in flow.
+    pub csrf: Csrf,
+    flow_key: SealKey,
+    handover_key: SealKey,
+    /// Which zone an unknown domain is sent to: any, but always the same (E4).
+    guess_key: aws_lc_rs::hmac::Key,
+    /// Our pages' content security policy.
+    policy: HeaderValue,
+}
+
+/// What the edge knows of a request that is for us. Travels as a request extension.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Under which host it came.
+    pub realm: Realm,
+    /// When: the request's one reading of the clock.
+    pub now: UnixTime,
+    /// From where.
+    pub address: IpAddr,
+    /// Its name in logs.
+    pub request: RequestId,
+    /// The live session of this zone that it proves.
+    pub session: Option<Arc<Session>>,
+    /// Why the session it names has ended.
+    pub ended: Option<EndReason>,
+}
+
+/// Under which host a request came.
+#[derive(Clone, Debug)]
+pub enum Realm {
+    /// A zone's canonical host.
+    Zone(Arc<Zone>),
+    /// The universal log-in host: usernames only, no session ever (R14).
+    Universal,
+}
+
+impl Portal {
+    /// Puts together what was opened and loaded before.
+    pub fn new(
+        settings: Arc<Settings>,
+        store: Store,
+        sessions: Arc<Sessions>,
+        keys: Arc<KeyRing>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, VerifierProblem> {
+        let master = &settings.master_key;
+        let verifier = Verifier::new(store.clone(), master, settings.hashing, settings.security)?;
+        Ok(Self {
+            verifier,
+            csrf: Csrf::new(master),
+            flow_key: master.derive("flow v1"),
+            handover_key: master.derive("handover v1"),
+            guess_key: master.derive_mac("zone of unknown domain v1"),
+            assets: Assets::of(&settings.brand),
+            policy: answer::policy(settings.zones.zones().iter().map(|zone| &*zone.origin)),
+            settings,
+            store,
+            sessions,
+            keys,
+            clock,
+        })
+    }
+
+    /// What surrounds a page for this visitor.
+    pub fn chrome(&self, visit: &Visit, headers: &HeaderMap) -> Chrome<'_> {
+        let accept = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let (zone, language) = match &visit.realm {
+            Realm::Zone(zone) => (self.settings.zones.zone(&zone.host), zone.language),
+            Realm::Universal => (None, Language::default()),
+        };
+        Chrome {
+            brand: &self.settings.brand,
+            assets: &self.assets.paths,
+            language: choose_language(language, accept),
+            zone: zone.map(|zone| zone.name.as_str()),
+        }
+    }
+
+    /// What browsers send as `Origin` from our pages under this host.
+    pub fn origin(&self, visit: &Visit) -> String {
+        match &visit.realm {
+            Realm::Zone(zone) => zone.origin.to_string(),
+            Realm::Universal => {
+                let host = self.settings.zones.universal().map_or("", Hostname::as_str);
+                match self.settings.public_port {
+                    443 => format!("https://{host}"),
+                    port => format!("https://{host}:{port}"),
+                }
+            }
+        }
+    }
+}
+
+/// All our pages and endpoints.
+pub fn router(portal: Arc<Portal>) -> Router {
+    Router::new()
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&portal), secure))
+        .with_state(portal)
+}
+
+async fn secure(State(portal): State<Arc<Portal>>, request: Request<axum::body::Body>, next: Next) -> Answer {
+    let mut answer = next.run(request).await;
+    answer::secure(answer.headers_mut(), &portal.policy);
+    answer
+}
+
+async fn not_found(
+    State(portal): State<Arc<Portal>>,
+    axum::Extension(visit): axum::Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    portal.refusal(&visit, &headers, StatusCode::NOT_FOUND)
+}
+
+async fn method_not_allowed(
+    State(portal): State<Arc<Portal>>,
+    axum::Extension(visit): axum::Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    portal.refusal(&visit, &headers, StatusCode::METHOD_NOT_ALLOWED)
+}
