@@ -8,8 +8,6 @@ pub mod answer;
 pub mod cookies;
 pub mod csrf;
 mod device;
-#[cfg(test)]
-mod fixture;
 pub mod form;
 mod pool;
 pub mod verifier;
@@ -176,3 +174,6 @@ async fn method_not_allowed(
 ) -> Answer {
     portal.refusal(&visit, &headers, StatusCode::METHOD_NOT_ALLOWED)
 }
+
+#[cfg(test)]
+mod tests;
