@@ -16,6 +16,7 @@ pub mod credential;
 pub mod session;
 pub mod assertion;
 pub mod gate;
+pub mod login;
 pub mod pages;
 pub mod config;
 pub mod telemetry;

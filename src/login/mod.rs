@@ -1,0 +1,80 @@
+//! The log-in flow: its steps as types, and the sealed form in which it travels through a browser.
+//!
+//! A step is left only by consuming it, together with what proves that it may be left; so what has not been
+//! proved cannot be skipped, because there is no value to go on with. [`Proven`], the proof that everything a kind
+//! of user must show was shown, has no public constructor: it comes out of a step or not at all.
+//!
+//! A flow lives in the page (a hidden field), sealed, and in no memory of ours: tabs do not fight over it,
+//! strangers cannot fill anything with it, and neither a restart nor another node matters. What that cannot give
+//! is "once": a code's step, an attempt, a flow's end are conditional writes in the store.
+
+mod handover;
+mod sealed;
+mod step;
+
+pub use handover::{Handover, HandoverProblem};
+pub use sealed::{FLOW_MAX, FlowProblem, Origin};
+pub use step::{
+    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant, Enrolled,
+    PASSWORD_STAGE_MAX, Proven, Step,
+};
+
+use crate::base::{FlowId, Hostname, LocalPath, TokenDigest, UnixTime};
+use crate::session::Class;
+
+/// One log-in attempt of one browser tab, or of one native client.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Which one. No flow ends in two sessions.
+    pub id: FlowId,
+    /// The host it runs on: a zone, or the universal host.
+    pub host: Hostname,
+    /// Who may go on with it.
+    pub binding: Binding,
+    /// Which slots its session will take.
+    pub class: Class,
+    /// When it began.
+    pub started_at: UnixTime,
+    /// Where the person was going.
+    pub return_to: Option<LocalPath>,
+    /// What is due.
+    pub step: Step,
+}
+
+/// Who may go on with a flow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// The browser whose cookie has this digest (W2, O4).
+    Browser(TokenDigest),
+    /// A native client: whoever holds the flow. It has no cookies that another site could ride on.
+    Native,
+}
+
+impl Flow {
+    /// A flow at its first step.
+    pub const fn begin(
+        id: FlowId,
+        host: Hostname,
+        binding: Binding,
+        class: Class,
+        return_to: Option<LocalPath>,
+        now: UnixTime,
+    ) -> Self {
+        Self { id, host, binding, class, started_at: now, return_to, step: Step::Username }
+    }
+
+    /// The same flow at another step.
+    #[must_use]
+    pub fn at(self, step: Step) -> Self {
+        Self { step, ..self }
+    }
+
+    /// When it can no longer be gone on with: the flow's own end, or the step's if that comes first.
+    pub fn deadline(&self) -> UnixTime {
+        let flow = self.started_at.plus(FLOW_MAX);
+        self.step.deadline().map_or(flow, |step| step.min(flow))
+    }
+}
+
+#[cfg(test)]
+mod tests;

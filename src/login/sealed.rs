@@ -1,0 +1,130 @@
+//! A flow as it travels: JSON, sealed, in base64url.
+//!
+//! The key keeps it from being made up or changed; the host, browser and times inside keep it from being used
+//! elsewhere, by others or later. The reasons for a refusal differ for the log and must not differ for the client.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::{Binding, Flow, Step};
+use crate::base::{FlowId, Hostname, LocalPath, SealKey, SealProblem, TokenDigest, Ttl, UnixTime};
+use crate::session::Class;
+
+/// How long a flow may take.
+pub const FLOW_MAX: Ttl = Ttl::seconds_const(10 * 60);
+
+/// The longest sealed flow that is looked at: the longest username and return path, with room.
+const TEXT_BYTES_MAX: usize = 8192;
+const CONTEXT: &[u8] = b"flow";
+
+/// Why a flow that was posted is not gone on with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum FlowProblem {
+    /// Nobody sealed this here: made up, cut, changed, or sealed under a key that is gone.
+    #[error("the flow is forged")]
+    Forged,
+    /// Sealed here, but posted to another host.
+    #[error("the flow belongs to another host")]
+    OtherHost,
+    /// Sealed here, but for another browser.
+    #[error("the flow belongs to another browser")]
+    OtherBrowser,
+    /// Too old. Harmless: start again.
+    #[error("the flow has expired")]
+    Expired,
+}
+
+impl FlowProblem {
+    /// The name in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forged => "flow_forged",
+            Self::OtherHost => "flow_of_other_host",
+            Self::OtherBrowser => "flow_of_other_browser",
+            Self::Expired => "flow_expired",
+        }
+    }
+}
+
+/// Where a flow was posted from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The host that was asked.
+    pub host: &'a Hostname,
+    /// Who asks.
+    pub binding: Binding,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Envelope {
+    id: FlowId,
+    host: Hostname,
+    /// `None` for a native client.
+    browser: Option<[u8; 32]>,
+    class: Class,
+    started_at: UnixTime,
+    return_to: Option<LocalPath>,
+    step: Step,
+}
+
+impl Flow {
+    /// Seals the flow for the page's hidden field. `nonce` was drawn for this one sealing.
+    pub fn seal(&self, key: &SealKey, nonce: [u8; 12]) -> Result<String, SealProblem> {
+        let browser = match self.binding {
+            Binding::Browser(digest) => Some(*digest.as_bytes()),
+            Binding::Native => None,
+        };
+        let envelope = Envelope {
+            id: self.id,
+            host: self.host.clone(),
+            browser,
+            class: self.class,
+            started_at: self.started_at,
+            return_to: self.return_to.clone(),
+            step: self.step.clone(),
+        };
+        let plain = serde_json::to_vec(&envelope).map_err(|_| SealProblem::NotSealed)?;
+        Ok(URL_SAFE_NO_PAD.encode(key.seal(nonce, CONTEXT, &plain)?))
+    }
+
+    /// Opens a flow that `origin` posted at `now`.
+    pub fn open(text: &str, key: &SealKey, origin: Origin<'_>, now: UnixTime) -> Result<Self, FlowProblem> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(FlowProblem::Forged);
+        }
+        let sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| FlowProblem::Forged)?;
+        let plain = key.open(CONTEXT, &sealed).map_err(|_| FlowProblem::Forged)?;
+        let envelope: Envelope = serde_json::from_slice(&plain).map_err(|_| FlowProblem::Forged)?;
+        let binding =
+            envelope.browser.map_or(Binding::Native, |bytes| Binding::Browser(TokenDigest::from_bytes(bytes)));
+        let flow = Self {
+            id: envelope.id,
+            host: envelope.host,
+            binding,
+            class: envelope.class,
+            started_at: envelope.started_at,
+            return_to: envelope.return_to,
+            step: envelope.step,
+        };
+        if flow.host != *origin.host {
+            return Err(FlowProblem::OtherHost);
+        }
+        if !same_holder(flow.binding, origin.binding) {
+            return Err(FlowProblem::OtherBrowser);
+        }
+        // A flow from the future was sealed before the clock was set back: it would live too long.
+        if flow.started_at > now || flow.deadline() <= now {
+            return Err(FlowProblem::Expired);
+        }
+        Ok(flow)
+    }
+}
+
+fn same_holder(sealed: Binding, asking: Binding) -> bool {
+    match (sealed, asking) {
+        (Binding::Browser(sealed), Binding::Browser(asking)) => sealed.matches(&asking),
+        (Binding::Native, Binding::Native) => true,
+        (Binding::Browser(_), Binding::Native) | (Binding::Native, Binding::Browser(_)) => false,
+    }
+}

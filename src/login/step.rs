@@ -1,0 +1,243 @@
+//! The steps of a flow, and what leads from one to the next.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Ttl, UnixTime, UserId, Username};
+use crate::credential::TotpSecret;
+use crate::directory::{TotpPeriod, UserKind};
+use crate::session::Factor;
+
+/// How long a right password is worth anything without the second factor (P5).
+pub const PASSWORD_STAGE_MAX: Ttl = Ttl::seconds_const(5 * 60);
+
+/// What is due in a flow.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub enum Step {
+    /// The username (P1).
+    Username,
+    /// The password (P2).
+    Password(AwaitPassword),
+    /// A code of the enrolled authenticator (P3).
+    Code(AwaitCode),
+    /// A first code of a new authenticator (P6).
+    Enrolment(AwaitEnrolment),
+    /// "Continue", after the authenticator was set up (M13).
+    Enrolled(Enrolled),
+    /// The choice between sessions (P8).
+    Slot(AwaitSlot),
+}
+
+impl Step {
+    /// The name in logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Username => "username",
+            Self::Password(_) => "password",
+            Self::Code(_) => "code",
+            Self::Enrolment(_) => "enrolment",
+            Self::Enrolled(_) => "enrolled",
+            Self::Slot(_) => "slot",
+        }
+    }
+
+    /// When the step ends before its flow does.
+    pub(super) fn deadline(&self) -> Option<UnixTime> {
+        match self {
+            Self::Code(step) => Some(step.password_at.plus(PASSWORD_STAGE_MAX)),
+            // Setting up an app takes people longer than reading a code; the flow's ten minutes hold.
+            Self::Username | Self::Password(_) | Self::Enrolment(_) | Self::Enrolled(_) | Self::Slot(_) => None,
+        }
+    }
+}
+
+/// Somebody in the middle of a log-in, whose password was right.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Claimant {
+    /// Whose account.
+    pub user: UserId,
+    /// The username, for the pages.
+    pub username: Username,
+    /// The account's epoch when the password was right: a later one ends the flow.
+    pub epoch: u64,
+    /// What must be proved depends on it.
+    pub kind: UserKind,
+}
+
+/// Whether the claimant has an authenticator.
+#[derive(Clone, Debug)]
+pub enum Authenticator {
+    /// One is enrolled.
+    Enrolled,
+    /// None is; this is what a new one would be set up with, drawn for this flow alone (R35).
+    Missing {
+        /// Not validated yet: authenticates nobody.
+        secret: TotpSecret,
+        /// The step of the tenant's new authenticators.
+        period: TotpPeriod,
+    },
+}
+
+/// A username was given; its password is due.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AwaitPassword {
+    username: Username,
+}
+
+/// What follows a right password.
+#[derive(Clone, Debug)]
+pub enum AfterPassword {
+    /// A code.
+    Code(AwaitCode),
+    /// Setting up an authenticator (R32).
+    Enrolment(AwaitEnrolment),
+    /// Nothing: this kind of user needs no second factor and has none (R70).
+    Done(Proven),
+}
+
+impl AwaitPassword {
+    /// Nobody has proved anything.
+    pub const fn new(username: Username) -> Self {
+        Self { username }
+    }
+
+    /// Whose password is due.
+    pub const fn username(&self) -> &Username {
+        &self.username
+    }
+
+    /// The verifier found the password of `claimant` right.
+    pub fn password_was_right(
+        self,
+        claimant: Claimant,
+        authenticator: Authenticator,
+        now: UnixTime,
+    ) -> AfterPassword {
+        match authenticator {
+            Authenticator::Enrolled => AfterPassword::Code(AwaitCode { claimant, password_at: now }),
+            Authenticator::Missing { secret, period } => {
+                if claimant.kind.needs_second_factor() {
+                    AfterPassword::Enrolment(AwaitEnrolment { claimant, secret, period })
+                } else {
+                    let factors = vec![Factor::Password];
+                    AfterPassword::Done(Proven { claimant, factors, authenticated_at: now })
+                }
+            }
+        }
+    }
+}
+
+/// The password was right; a code is due. Gives nothing but the right to try one (SEC-R24).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AwaitCode {
+    claimant: Claimant,
+    password_at: UnixTime,
+}
+
+impl AwaitCode {
+    /// Whose code is due.
+    pub const fn claimant(&self) -> &Claimant {
+        &self.claimant
+    }
+
+    /// The verifier found the code right, and its step was used up.
+    pub fn code_was_accepted(self, now: UnixTime) -> Proven {
+        let factors = vec![Factor::Password, Factor::Totp];
+        Proven { claimant: self.claimant, factors, authenticated_at: now }
+    }
+}
+
+/// The password was right and there is no authenticator: one must be set up. Its secret lives here, sealed, and
+/// nowhere else until a code proves that the person's app has it (R33, R35).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AwaitEnrolment {
+    claimant: Claimant,
+    secret: TotpSecret,
+    period: TotpPeriod,
+}
+
+impl AwaitEnrolment {
+    /// Whose authenticator.
+    pub const fn claimant(&self) -> &Claimant {
+        &self.claimant
+    }
+
+    /// What the QR code shows.
+    pub const fn secret(&self) -> &TotpSecret {
+        &self.secret
+    }
+
+    /// The authenticator's step.
+    pub const fn period(&self) -> TotpPeriod {
+        self.period
+    }
+
+    /// A code of the new authenticator was right, and the store keeps it.
+    pub fn authenticator_was_kept(self, now: UnixTime) -> Enrolled {
+        let factors = vec![Factor::Password, Factor::Totp];
+        Enrolled(Proven { claimant: self.claimant, factors, authenticated_at: now })
+    }
+}
+
+/// The authenticator is set up and the person is told so (M13).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Enrolled(Proven);
+
+impl Enrolled {
+    /// Whose authenticator.
+    pub const fn claimant(&self) -> &Claimant {
+        &self.0.claimant
+    }
+
+    /// The person clicked Continue (R34).
+    pub fn was_read(self) -> Proven {
+        self.0
+    }
+}
+
+/// Everything is proved, but all slots of the class are held (R81).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AwaitSlot(Proven);
+
+impl AwaitSlot {
+    /// All slots were held when `proven` asked for one.
+    pub const fn new(proven: Proven) -> Self {
+        Self(proven)
+    }
+
+    /// Whose sessions are to choose from.
+    pub const fn claimant(&self) -> &Claimant {
+        &self.0.claimant
+    }
+
+    /// The person chose which session makes room.
+    pub fn choice_was_made(self) -> Proven {
+        self.0
+    }
+}
+
+/// Proof that somebody showed everything that their kind of user must show. Only a step makes one, and a session
+/// begins with one only.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[must_use]
+pub struct Proven {
+    claimant: Claimant,
+    factors: Vec<Factor>,
+    authenticated_at: UnixTime,
+}
+
+impl Proven {
+    /// Who.
+    pub const fn claimant(&self) -> &Claimant {
+        &self.claimant
+    }
+
+    /// With which factors.
+    pub fn factors(&self) -> &[Factor] {
+        &self.factors
+    }
+
+    /// When the last of them was shown.
+    pub const fn authenticated_at(&self) -> UnixTime {
+        self.authenticated_at
+    }
+}
