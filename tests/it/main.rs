@@ -8,6 +8,12 @@
 
 #[cfg(feature = "edge")]
 #[cfg(test)]
+mod allocations;
+#[cfg(feature = "edge")]
+#[cfg(test)]
+mod samples;
+#[cfg(feature = "edge")]
+#[cfg(test)]
 mod snippets;
 #[cfg(test)]
 mod tidy;

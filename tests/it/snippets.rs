@@ -8,8 +8,6 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
@@ -21,16 +19,13 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::{Value, json};
 use zonegate::assertion::{AssertionSettings, KeyAlgorithm};
-use zonegate::base::{FlowId, MasterKey, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
-use zonegate::directory::{Lifetimes, UserKind};
-use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
+use zonegate::base::{MasterKey, UnixTime};
 use zonegate::store::Store;
 use zonegate::table::{KeyRing, Rotation, rotate_signing_key};
 use zonegate::telemetry::Actor;
-use zonegate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone};
 
-const ISSUER: &str = "https://a.example";
-const AUDIENCE: &str = "https://desk.a.example";
+use crate::samples::{AUDIENCE, ISSUER, session, zone};
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/snippets");
 
 /// What the gateway sends, and the private key it was signed with.
@@ -48,7 +43,7 @@ impl Gateway {
         let settings = AssertionSettings { algorithm, ..AssertionSettings::default() };
         let ring = KeyRing::load(store.clone(), settings, now()).await.unwrap();
         let sign =
-            |ring: &KeyRing| ring.assertion(&session(), &zone(), now()).unwrap().to_str().unwrap().to_owned();
+            |ring: &KeyRing| ring.assertion(&session(now()), &zone(), now()).unwrap().to_str().unwrap().to_owned();
         let retired = sign(&ring);
         rotate_signing_key(&store, algorithm, Rotation::AtOnce, Actor::Operator, now()).await.unwrap();
         ring.refresh(now()).await.unwrap();
@@ -105,61 +100,6 @@ fn sign(pkcs8: &[u8], header: &str, payload: &str) -> String {
 
 fn now() -> UnixTime {
     UnixTime::from_seconds(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
-}
-
-fn zone() -> Zone {
-    let second = Ttl::seconds_const(1);
-    Zone {
-        host: "a.example".parse().unwrap(),
-        aliases: vec![],
-        origin: ISSUER.into(),
-        name: String::new(),
-        data_centre: String::new(),
-        description: String::new(),
-        language: Language::En,
-        preselectable: true,
-        upstream: Upstream {
-            addresses: vec![([127, 0, 0, 1], 1).into()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: second,
-            read_max: second,
-            write_max: second,
-            idle_max: second,
-        },
-        headers: HeaderPreset::Default,
-        audience: AUDIENCE.into(),
-        body_bytes_max: 1,
-    }
-}
-
-fn session() -> Session {
-    let record = SessionRecord {
-        id: SessionId::from_bytes([1; 16]),
-        token: TokenDigest::of(b"token"),
-        flow: FlowId::from_bytes([2; 16]),
-        user: UserId::from_bytes([3; 16]),
-        tenant: TenantId::from_bytes([4; 16]),
-        zone: zone().host,
-        epoch: 0,
-        class: Class::Web,
-        method: Method::Local,
-        factors: vec![Factor::Password, Factor::Totp],
-        authenticated_at: now(),
-        started_at: now(),
-        last_seen: now(),
-        lifetimes: Lifetimes::default(),
-        device: Device::default(),
-    };
-    let principal = Principal {
-        username: "jörg@acme.example".into(),
-        email: None,
-        display_name: "Jörg".into(),
-        groups: vec!["staff, all".into()],
-        tenant_slug: "acme".into(),
-        kind: UserKind::Regular,
-    };
-    Session::new(record, principal, vec![], Arc::new(AtomicU64::new(0)))
 }
 
 /// Whether a verifier accepts; `Err` with the reason when it refuses. Anything else is a broken verifier.
