@@ -120,7 +120,7 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AssertionSettings {
     /// `ES256` or `EdDSA`, for keys that are made from now on.
-    pub algorithm: crate::assertion::AssertionAlgorithm,
+    pub algorithm: crate::assertion::KeyAlgorithm,
     /// How long one assertion is good for.
     pub lifetime: Ttl,
     /// How long a retired key stays published.
@@ -403,13 +403,13 @@ fn limits(section: Section<'_>) -> Limits {
 }
 
 fn assertion(section: Section<'_>) -> AssertionSettings {
-    use crate::assertion::{AssertionAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
+    use crate::assertion::{KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
     let scalar = section.scalar("algorithm");
     let algorithm = match scalar.as_ref() {
-        None => AssertionAlgorithm::default(),
-        Some(scalar) => AssertionAlgorithm::from_name(scalar.text).unwrap_or_else(|| {
+        None => KeyAlgorithm::default(),
+        Some(scalar) => KeyAlgorithm::from_name(scalar.text).unwrap_or_else(|| {
             section.report_at(scalar, format!("{:?} is neither ES256 nor EdDSA", scalar.text));
-            AssertionAlgorithm::default()
+            KeyAlgorithm::default()
         }),
     };
     let settings = AssertionSettings {
