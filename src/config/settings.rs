@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Surroundings;
 use super::section::{Scalar, Section};
 use super::zones;
+pub use crate::assertion::AssertionSettings;
 use crate::base::{MasterKey, Ttl};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
@@ -114,17 +115,6 @@ pub struct Limits {
     pub keepalive_max: Ttl,
     /// How long requests that are under way may go on after a stop was asked for.
     pub drain_max: Ttl,
-}
-
-/// How the identity is signed for the application.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct AssertionSettings {
-    /// `ES256` or `EdDSA`, for keys that are made from now on.
-    pub algorithm: crate::assertion::KeyAlgorithm,
-    /// How long one assertion is good for.
-    pub lifetime: Ttl,
-    /// How long a retired key stays published.
-    pub key_overlap: Ttl,
 }
 
 /// A program that may log in at `api/login`.
@@ -403,7 +393,7 @@ fn limits(section: Section<'_>) -> Limits {
 }
 
 fn assertion(section: Section<'_>) -> AssertionSettings {
-    use crate::assertion::{KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN};
+    use crate::assertion::{KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT};
     let scalar = section.scalar("algorithm");
     let algorithm = match scalar.as_ref() {
         None => KeyAlgorithm::default(),
@@ -415,7 +405,7 @@ fn assertion(section: Section<'_>) -> AssertionSettings {
     let settings = AssertionSettings {
         algorithm,
         lifetime: section.duration("lifetime", LIFETIME_DEFAULT, LIFETIME_MIN.seconds()..=LIFETIME_MAX.seconds()),
-        key_overlap: section.duration("key_overlap", Ttl::seconds_const(7 * 86400), 3600..=90 * 86400),
+        overlap: section.duration("key_overlap", OVERLAP_DEFAULT, 3600..=90 * 86400),
     };
     section.finish();
     settings
