@@ -12,8 +12,7 @@ mod zones;
 
 pub use problems::{Problem, Problems};
 pub use settings::{
-    AdminListener, AssertionSettings, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair,
-    Settings,
+    AdminListener, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair, Settings,
 };
 
 use std::net::SocketAddr;

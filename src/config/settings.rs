@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use super::Surroundings;
 use super::section::{Scalar, Section};
 use super::zones;
-pub use crate::assertion::AssertionSettings;
+use crate::assertion::{
+    AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
+};
 use crate::base::{MasterKey, Ttl};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
@@ -393,7 +395,6 @@ fn limits(section: Section<'_>) -> Limits {
 }
 
 fn assertion(section: Section<'_>) -> AssertionSettings {
-    use crate::assertion::{KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT};
     let scalar = section.scalar("algorithm");
     let algorithm = match scalar.as_ref() {
         None => KeyAlgorithm::default(),

@@ -4,7 +4,7 @@
 //! that a test can put the clock where it wants it without the rules knowing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
@@ -15,6 +15,8 @@ use crate::base::UnixTime;
 #[derive(Debug)]
 pub struct Clock {
     seconds: AtomicU64,
+    started: Instant,
+    elapsed: AtomicU64,
     #[cfg(feature = "test-clock")]
     ahead: AtomicU64,
 }
@@ -24,6 +26,8 @@ impl Clock {
     pub fn new() -> Self {
         let clock = Self {
             seconds: AtomicU64::new(0),
+            started: Instant::now(),
+            elapsed: AtomicU64::new(0),
             #[cfg(feature = "test-clock")]
             ahead: AtomicU64::new(0),
         };
@@ -36,6 +40,11 @@ impl Clock {
         UnixTime::from_seconds(self.seconds.load(Ordering::Relaxed))
     }
 
+    /// Whole seconds since this clock was made, as of the last tick. Runs on whatever happens to the civil clock.
+    pub fn elapsed(&self) -> u64 {
+        self.elapsed.load(Ordering::Relaxed)
+    }
+
     /// Reads the system's clock.
     pub fn tick(&self) {
         // Before 1970 the clock is broken; second zero expires nothing and issues assertions nobody accepts.
@@ -43,6 +52,7 @@ impl Clock {
         #[cfg(feature = "test-clock")]
         let since = since.saturating_add(self.ahead.load(Ordering::Relaxed));
         self.seconds.store(since, Ordering::Relaxed);
+        self.elapsed.store(self.started.elapsed().as_secs(), Ordering::Relaxed);
     }
 
     /// Ticks four times a second, for ever.

@@ -1,6 +1,9 @@
-//! The live side: the key ring that signs what the application is told.
+//! The live side of what the store keeps: sessions, and the keys that sign what the application is told.
 
 mod keys;
+mod live;
+mod sessions;
 mod signer;
 
 pub use keys::{JWKS_CACHE_CONTROL, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
+pub use sessions::{Begun, NewSession, SessionFault, Sessions};

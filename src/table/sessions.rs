@@ -1,0 +1,344 @@
+//! Sessions, in memory and in the store at once: the one place that begins and ends them.
+//!
+//! What a reply says is committed first: a session exists for its browser only after the store has it, and an
+//! ending is in the store before anybody is told. The other way round, what other processes commit (a command, one
+//! day another node) is read from the store's list of revocations four times a second. The time of the last good
+//! look is a lease: when it runs out, sessions that look alive may have been ended, and the gate refuses (G4).
+//!
+//! Activity is different: it may be lost. It is kept in memory and written behind in batches; a kill loses a few
+//! seconds of it, which shortens an idle limit by as much and revives nothing.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::live::LiveTable;
+use crate::assertion::{IdentityProblem, identity_headers};
+use crate::base::{FlowId, SessionId, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
+use crate::directory::{Lifetimes, Slots};
+use crate::gate::StoreHealth;
+use crate::login::Proven;
+use crate::machine::{Clock, EntropyFault, random};
+use crate::session::{Class, Device, EndReason, Method, Principal, Session, SessionRecord};
+use crate::store::{Account, Begin, LoadedSession, Store, StoreFault};
+use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use crate::zone::{Zone, ZoneTable};
+
+/// How often the store is asked what was revoked.
+const TAIL_EVERY: Duration = Duration::from_millis(250);
+/// How long sessions are trusted without an answer.
+const LEASE_SECONDS: u64 = 5;
+/// How often activity is written behind.
+const WRITE_EVERY: Duration = Duration::from_secs(5);
+/// How often deadlines are looked for that nobody asked about.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// How long an ended session is remembered, so that its browser is told why.
+const TOMBSTONE: Ttl = Ttl::seconds_const(15 * 60);
+/// Activity that is closer together than this is one activity.
+const TOUCH_EVERY: u64 = 5;
+/// How many ended sessions are loaded at start.
+const TOMBSTONES_MAX: u32 = 100_000;
+/// How long rows of ended sessions stay in the store.
+const RETENTION: u64 = 30 * 86400;
+
+/// All sessions.
+#[derive(Debug)]
+pub struct Sessions {
+    store: Store,
+    clock: Arc<Clock>,
+    table: Arc<LiveTable>,
+    /// Sessions whose activity has to be written behind. Bounded: each is in it once per interval.
+    touched: Mutex<Vec<Arc<Session>>>,
+    tailed_to: AtomicU64,
+    /// On the clock that nobody sets: a jump of the civil clock is no reason to distrust sessions.
+    heard_at: AtomicU64,
+}
+
+/// Why a session did not begin or end.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionFault {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// No randomness: no token may be made (S3).
+    #[error(transparent)]
+    Entropy(#[from] EntropyFault),
+    /// The person's directory record does not fit into headers.
+    #[error(transparent)]
+    Identity(#[from] IdentityProblem),
+}
+
+/// Everything a session begins with.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// Proof that its person showed what they must.
+    pub proven: &'a Proven,
+    /// The flow that ends here.
+    pub flow: FlowId,
+    /// The person's account, read after the proof.
+    pub account: &'a Account,
+    /// The zone it is valid in.
+    pub zone: &'a Zone,
+    /// Which slots it takes.
+    pub class: Class,
+    /// How it was proved.
+    pub method: Method,
+    /// What lists show of it.
+    pub device: Device,
+    /// How many a user may hold.
+    pub slots: Slots,
+    /// How long it lives.
+    pub lifetimes: Lifetimes,
+    /// Sessions of the same person that end when it begins, and why (R83, R88).
+    pub leaving: Vec<(SessionId, EndReason)>,
+    /// What the security log says of it.
+    pub event: SecurityEvent,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Begun {
+    /// The session, and the token for its browser: the only time it exists.
+    Session(Arc<Session>, SessionToken),
+    /// All slots of the class are held by these.
+    Full(Vec<Arc<Session>>),
+    /// The flow ended in a session before.
+    FlowSpent,
+    /// The person's credentials changed since the proof, or they were deactivated.
+    EpochStale,
+}
+
+impl Sessions {
+    /// Loads every live session, and recent endings, before anything is answered.
+    pub async fn load(store: Store, zones: &ZoneTable, clock: Arc<Clock>) -> Result<Arc<Self>, SessionFault> {
+        let now = clock.now();
+        // The place in the list first: what is revoked while we load is then seen twice and not missed.
+        let tailed_to = store.last_revocation().await?;
+        let sessions = Self {
+            table: Arc::default(),
+            touched: Mutex::default(),
+            tailed_to: AtomicU64::new(tailed_to),
+            heard_at: AtomicU64::new(clock.elapsed()),
+            clock,
+            store,
+        };
+        let since = UnixTime::from_seconds(now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds())));
+        for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await? {
+            let session = sessions.rebuild(ended.session, zones)?;
+            session.end(ended.reason);
+            sessions.table.restore(session, now);
+        }
+        for loaded in sessions.store.live_sessions().await? {
+            let session = sessions.rebuild(loaded, zones)?;
+            sessions.table.restore(session, now);
+        }
+        Ok(Arc::new(sessions))
+    }
+
+    fn rebuild(&self, loaded: LoadedSession, zones: &ZoneTable) -> Result<Arc<Session>, SessionFault> {
+        let LoadedSession { record, principal, user_epoch } = loaded;
+        let epoch = self.table.epoch(record.user, user_epoch);
+        // A zone that is gone has no host under which its sessions could be used.
+        let identity = match zones.zone(&record.zone) {
+            Some(zone) => identity_headers(&zone.headers, &record, &principal)?,
+            None => Vec::new(),
+        };
+        Ok(Arc::new(Session::new(record, principal, identity, epoch)))
+    }
+
+    /// The session of a token, ended or not. A hash and a lookup; nothing is remembered of a miss.
+    pub fn find(&self, token: &SessionToken) -> Option<Arc<Session>> {
+        self.table.find(&token.digest())
+    }
+
+    /// Begins a session: the slot is reserved, the store commits, and only then does the session exist.
+    pub async fn begin(&self, new: NewSession<'_>, now: UnixTime) -> Result<Begun, SessionFault> {
+        // A proof is for one person, and a session for the zone that person's company lives in.
+        assert_eq!(new.proven.claimant().user, new.account.user.id, "a proof of somebody else");
+        assert_eq!(new.account.tenant.zone, new.zone.host, "a session in a foreign zone");
+        let token = SessionToken::from_bytes(random()?);
+        let id = SessionId::from_bytes(random()?);
+        let user = &new.account.user;
+        let leaving: Vec<SessionId> = new.leaving.iter().map(|(id, _)| *id).collect();
+        let reserved = self.table.reserve(user.id, id, new.class, &leaving, new.slots, now);
+        let reservation = match reserved {
+            Ok(reservation) => reservation,
+            Err(held) => return Ok(Begun::Full(held)),
+        };
+        let record = record(&new, id, token.digest(), now);
+        let principal = Principal {
+            username: user.username.to_string(),
+            email: user.email.clone(),
+            display_name: user.display_name.clone(),
+            groups: user.groups.clone(),
+            tenant_slug: new.account.tenant.slug.clone(),
+            kind: user.kind,
+        };
+        let identity = identity_headers(&new.zone.headers, &record, &principal)?;
+        let event = SecurityEvent {
+            tenant: Some(record.tenant),
+            user: Some(user.id),
+            session: Some(id),
+            class: Some(new.class),
+            ..new.event
+        };
+        match self.store.begin_session(&record, &new.leaving, &[event]).await? {
+            Begin::FlowSpent => return Ok(Begun::FlowSpent),
+            Begin::EpochStale => return Ok(Begun::EpochStale),
+            Begin::Begun => {}
+        }
+        let epoch = self.table.epoch(user.id, record.epoch);
+        let session = Arc::new(Session::new(record, principal, identity, epoch));
+        reservation.commit(Arc::clone(&session), &new.leaving);
+        Ok(Begun::Session(session, token))
+    }
+
+    /// Ends sessions of one user, in the store and then here. Ids of other users' sessions end nothing.
+    pub async fn end(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+        reason: EndReason,
+        events: &[SecurityEvent],
+        now: UnixTime,
+    ) -> Result<(), SessionFault> {
+        self.store.end_sessions(user, sessions, reason, now, events).await?;
+        for session in sessions {
+            self.table.end(user, *session, reason);
+        }
+        Ok(())
+    }
+
+    /// The user's live sessions, oldest first.
+    pub fn of_user(&self, user: UserId, now: UnixTime) -> Vec<Arc<Session>> {
+        self.table.of_user(user, now)
+    }
+
+    /// Records activity of a live session, and writes it behind at some time.
+    pub fn touch(&self, session: &Arc<Session>, now: UnixTime) {
+        if now.seconds_since(session.last_seen()) < TOUCH_EVERY || !session.touch(now) {
+            return;
+        }
+        // Contended at most once per session and interval. A poisoned lock only ever held whole entries.
+        let mut touched = self.touched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        touched.push(Arc::clone(session));
+    }
+
+    /// Whether sessions that look alive can be trusted to be.
+    pub fn health(&self) -> StoreHealth {
+        if self.lag() <= LEASE_SECONDS { StoreHealth::Current } else { StoreHealth::Stale }
+    }
+
+    /// Seconds since the store was last heard of.
+    pub fn lag(&self) -> u64 {
+        self.clock.elapsed().saturating_sub(self.heard_at.load(Ordering::Relaxed))
+    }
+
+    /// How many sessions of each class are live: web, mobile. Walks the table: for metrics, not for requests.
+    pub fn count(&self) -> (usize, usize) {
+        self.table.count()
+    }
+
+    /// Tails the store, writes activity behind and notices deadlines, for ever.
+    pub async fn run(self: Arc<Self>) {
+        let mut tail = tokio::time::interval(TAIL_EVERY);
+        let mut write = tokio::time::interval(WRITE_EVERY);
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        for interval in [&mut tail, &mut write, &mut sweep] {
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        }
+        loop {
+            let outcome = tokio::select! {
+                _ = tail.tick() => self.tail().await,
+                _ = write.tick() => self.flush().await,
+                _ = sweep.tick() => self.sweep(self.clock.now()).await,
+            };
+            if let Err(fault) = outcome {
+                tracing::error!(%fault, "the session store does not answer");
+            }
+        }
+    }
+
+    /// Obeys what was revoked since the last look, and renews the lease.
+    pub async fn tail(&self) -> Result<(), StoreFault> {
+        let asked_at = self.clock.elapsed();
+        loop {
+            let revocations = self.store.revocations_since(self.tailed_to.load(Ordering::Acquire)).await?;
+            let Some(last) = revocations.last().map(|revocation| revocation.seq) else { break };
+            for revocation in &revocations {
+                match revocation.session {
+                    Some(session) => {
+                        self.table.end(revocation.user, session, revocation.reason);
+                    }
+                    None => self.table.raise_epoch(revocation.user, revocation.epoch, revocation.reason),
+                }
+            }
+            self.tailed_to.store(last, Ordering::Release);
+        }
+        self.heard_at.fetch_max(asked_at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes activity behind. Call once more before the process ends.
+    pub async fn flush(&self) -> Result<(), StoreFault> {
+        let touched = {
+            let mut touched = self.touched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::take(&mut *touched)
+        };
+        let mut seen: Vec<_> = touched.iter().map(|session| (session.record.id, session.last_seen())).collect();
+        seen.sort_unstable();
+        seen.dedup_by_key(|(id, _)| *id);
+        for batch in seen.chunks(1000) {
+            self.store.write_last_seen(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Notices deadlines that have passed, tells the store, and forgets old endings.
+    async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
+        let forget_before = now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds()));
+        // An ended session's last activity is its age: it cannot be touched any more.
+        let forget = |session: &Session| {
+            let deadline = session.last_seen().plus(session.record.lifetimes.idle_max);
+            session.last_seen().seconds() < forget_before
+                && (session.end_reason() != Some(EndReason::Idle) || deadline.seconds() < forget_before)
+        };
+        for (session, reason) in self.table.sweep(now, forget) {
+            let event = SecurityEvent {
+                zone: Some(session.record.zone.clone()),
+                tenant: Some(session.record.tenant),
+                user: Some(session.record.user),
+                session: Some(session.record.id),
+                class: Some(session.record.class),
+                reason: Some(reason.name()),
+                ..SecurityEvent::new(EventKind::SessionEnded, Actor::System, now)
+            };
+            let id = [session.record.id];
+            self.store.end_sessions(session.record.user, &id, reason, now, std::slice::from_ref(&event)).await?;
+        }
+        let before = UnixTime::from_seconds(now.seconds().saturating_sub(RETENTION));
+        self.store.prune(before, now).await
+    }
+}
+
+fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime) -> SessionRecord {
+    SessionRecord {
+        id,
+        token,
+        flow: new.flow,
+        user: new.account.user.id,
+        tenant: new.account.tenant.id,
+        zone: new.zone.host.clone(),
+        // The epoch of the proof, not of the account as it is now: what changed in between must kill it.
+        epoch: new.proven.claimant().epoch,
+        class: new.class,
+        method: new.method,
+        factors: new.proven.factors().to_vec(),
+        authenticated_at: new.proven.authenticated_at(),
+        started_at: now,
+        last_seen: now,
+        lifetimes: new.lifetimes,
+        device: new.device.clone(),
+    }
+}
