@@ -3,8 +3,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { go, inApplication, launch, logIn, look, person, text } from "./lib/browser.js";
+import { enterCode, go, inApplication, launch, logIn, look, person, readQr, text, upToCode } from "./lib/browser.js";
 import { Demo } from "./lib/demo.js";
+import { codeOf } from "./lib/totp.js";
 
 let demo, browser;
 before(async () => { [demo, browser] = await Promise.all([Demo.start(), launch()]); });
@@ -29,7 +30,7 @@ test("three sessions, and the choice at the fourth with both outcomes (U16, R81,
 
   const fourth = await person(browser);
   await logIn(fourth, demo, alice);
-  assert.equal(await fourth.locator("[id^=session-]").count(), 3, "three rows");
+  assert.equal(await fourth.locator("li[id^=session-]").count(), 3, "three rows");
   await look(fourth, "limit");
   await go(fourth, "#keep-sessions");
   assert.match(await text(fourth, "#notice"), /allowed number of active sessions/);
@@ -46,7 +47,7 @@ test("three sessions, and the choice at the fourth with both outcomes (U16, R81,
   await look(three[1], "live");
 
   await logIn(fourth, demo, alice);
-  await go(fourth, `#session-${ids[1]}`);
+  await go(fourth, `#session-${ids[1]} button`);
   assert.ok(await inApplication(fourth), "in, after ending the second");
 
   const closed = () => ["events-state", "socket-state"].every((id) => document.getElementById(id).textContent === "closed");
@@ -104,27 +105,51 @@ test("7 h 59 min idle is fine, 8 h is not, and the page says why (U18, R89)", as
 
 test("my sessions: end one elsewhere, and it is told so", async () => {
   const [here, there] = [await person(browser), await person(browser)];
-  const bob = carol;
   await demo.advance(9 * 3600);
-  await logIn(here, demo, bob, "/", 60);
-  await logIn(there, demo, bob, "/", 60);
-  const sid = await there.context().request.get(demo.at(bob, "/echo"), { headers: { accept: "application/json" } })
+  await logIn(here, demo, carol, "/", 60);
+  await logIn(there, demo, carol, "/", 60);
+  const sid = await there.context().request.get(demo.at(carol, "/echo"), { headers: { accept: "application/json" } })
     .then((answer) => answer.json()).then((echo) => echo.assertion.claims.sid);
-  await here.goto(demo.at(bob, "/.zonegate/account"));
+  await here.click("#user-menu summary");
+  await go(here, "#my-settings");
+  assert.equal(await text(here, "#my-username"), carol);
   await look(here, "account");
-  await go(here, `#session-${sid}`);
-  await there.goto(demo.at(bob));
+  await go(here, `#session-${sid} button`);
+  await look(here, "account-ended");
+  await there.goto(demo.at(carol));
   assert.equal(await inApplication(there), false);
-  await here.goto(demo.at(bob));
+  await look(there, "ended-elsewhere");
+  await here.goto(demo.at(carol));
   assert.ok(await inApplication(here));
 });
 
-test("a request for a new QR code asks for the password and a code again, and replaces the old key", async () => {
+test("a new QR code asks for password and code again; then the new key counts and the old does not (U29)", async () => {
   const page = await person(browser);
   await demo.advance(9 * 3600);
   await logIn(page, demo, alice);
   await page.goto(demo.at(alice, "/.zonegate/account"));
-  await look(page, "account-alice");
-  assert.ok((await page.locator("#new-qr, #request-qr, [data-action=new-qr]").count()) > 0, "there is a way to it");
-});
+  await go(page, "#new-qr");
+  await look(page, "new-qr-asks");
+  const { password, totp_secret: old } = demo.user(alice);
+  await page.fill("#password", "Wrong-Guess-1");
+  await page.fill("#code", codeOf(old, await demo.nextStep(alice, 30)));
+  await go(page, "#verify");
+  assert.equal(await page.locator("#qr").count(), 0, "no key without the password");
+  assert.match(await text(page, "#error"), /./);
+  await page.fill("#password", password);
+  await page.fill("#code", codeOf(old, await demo.nextStep(alice, 30)));
+  await go(page, "#verify");
+  const fresh = await readQr(page);
+  await look(page, "new-qr");
+  assert.notEqual(fresh.secret, old);
+  await page.fill("#code", codeOf(fresh.secret, await demo.nextStep(alice, 30)));
+  await go(page, "#validate");
+  await look(page, "new-qr-done");
 
+  const next = await person(browser);
+  await upToCode(next, demo, alice);
+  await enterCode(next, codeOf(old, await demo.nextStep(alice, 30)));
+  assert.match(await text(next, "#error"), /authentication code is not valid/, "the old key is worth nothing");
+  await enterCode(next, codeOf(fresh.secret, await demo.nextStep(alice, 30)));
+  assert.ok(await inApplication(next));
+});

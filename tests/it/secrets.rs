@@ -72,7 +72,9 @@ async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
             ("browser cookie", &browser),
             ("query value", IN_QUERY),
         ];
-        found.extend(secrets.iter().filter(|(_, secret)| contains(text, secret)).map(|(what, _)| (what, place)));
+        found.extend(
+            secrets.into_iter().filter(|(_, secret)| contains(text, secret)).map(|(what, _)| (what, place)),
+        );
     }
     // Six digits occur by chance in numbers: look for them as a word of their own.
     let log = String::from_utf8_lossy(&log);

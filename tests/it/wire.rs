@@ -209,7 +209,7 @@ async fn u17_phone_app_and_mail_add_in_share_one_slot_and_leave_the_web_alone() 
         let answer = app.tell(&api, &json!({"flow": asked.json()["flow"], "code": code})).await;
         (app, answer)
     };
-    let (phone, answer) = begin("livemobile").await;
+    let (phone, answer) = begin("mobile").await;
     assert_eq!(answer.json()["status"], "authenticated", "{}", answer.body);
     assert_eq!(answer.json()["session"]["class"], "mobile");
     assert!(phone.echo(&user.zone).await.is_ok());
@@ -232,7 +232,7 @@ async fn r106_programs_are_told_their_zone_at_the_universal_host() {
     let (_folder, demo) = demo().await;
     let user = demo.user(CAROL);
     let app = Visitor::new(&demo);
-    let credentials = json!({"client": "livemobile", "username": user.username, "password": user.password});
+    let credentials = json!({"client": "mobile", "username": user.username, "password": user.password});
     let answer = app.tell(&format!("{}.zonegate/api/login", demo.universal()), &credentials).await;
     assert_eq!(answer.status, StatusCode::MISDIRECTED_REQUEST);
     assert!(user.zone.contains(answer.json()["host"].as_str().unwrap()), "{}", answer.body);

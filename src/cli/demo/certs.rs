@@ -60,7 +60,8 @@ pub enum CertificateProblem {
     },
 }
 
-/// Makes leaves for `hosts` in `folder`, under the authority that is kept there; makes that too at the first start.
+/// Makes leaves for `hosts` in `folder/certs`, where the gateway looks for certificates, under the authority that is
+/// kept in `folder`; makes that too at the first start.
 pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certificates, CertificateProblem> {
     let making = |what: &str| {
         let what = what.to_owned();
@@ -81,9 +82,11 @@ pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certi
     let ca_pem =
         fs::read_to_string(&ca_file).map_err(|fault| CertificateProblem::File { path: ca_file.clone(), fault })?;
     let issuer = Issuer::new(authority(now).map_err(making("the authority"))?, key);
+    let served = folder.join("certs");
+    fs::create_dir_all(&served).map_err(|fault| CertificateProblem::File { path: served.clone(), fault })?;
     let mut leaves = Vec::new();
     for host in hosts {
-        let (chain, key) = (folder.join(format!("{host}.pem")), folder.join(format!("{host}.key")));
+        let (chain, key) = (served.join(format!("{host}.pem")), served.join(format!("{host}.key")));
         let pair = KeyPair::generate().map_err(making(host.as_str()))?;
         let certificate = leaf(host, now).and_then(|params| params.signed_by(&pair, &issuer));
         let certificate = certificate.map_err(making(host.as_str()))?;

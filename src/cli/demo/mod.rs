@@ -1,4 +1,8 @@
 //! `zonegate demo`: everything on loopback, in one command.
+//!
+//! It is the gateway that operators run, on a configuration file that it writes into its data folder, with a sample
+//! application beside it in the same process. So every other command works on it too, and what a newcomer sees is
+//! what they get.
 
 mod announce;
 mod certs;
@@ -7,3 +11,238 @@ mod desk;
 mod people;
 mod place;
 mod seed;
+
+use std::net::{Ipv4Addr, SocketAddr};
+#[cfg(test)]
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::base::{Hostname, UnixTime, Username};
+use crate::config::{self, AdminListener, Problems, Settings};
+use crate::machine::Clock;
+use crate::store::{Account, Store, StoreFault};
+
+use super::disk::Disk;
+use announce::{Announcement, SampleUser, ZoneAddress};
+use certs::{CertificateProblem, Certificates};
+use desk::{Desk, Verifier, ZoneKeys};
+use place::{Place, PlaceProblem, Wish};
+use seed::SeedProblem;
+
+/// The configuration, with the default ports.
+const CONFIGURATION: &str = include_str!("../../../config/demo.yaml");
+
+/// The universal host in [`CONFIGURATION`].
+const UNIVERSAL: &str = "login.localhost";
+
+/// `zonegate demo`
+#[derive(Clone, Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// Keep the data in this folder [default: zonegate-demo below the user's data folder]
+    #[arg(long, value_name = "FOLDER", global = true)]
+    data: Option<PathBuf>,
+    /// The port to open in the browser; 0 takes free ones for everything
+    #[arg(long, value_name = "PORT", default_value_t = 8443)]
+    port: u16,
+    /// The port of metrics and health
+    #[arg(long, value_name = "PORT")]
+    admin_port: Option<u16>,
+    /// Print addresses, users and secrets as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    /// Show a user's current authentication code, as their phone would
+    Code {
+        /// Whose code, like alice@acme.example
+        username: Username,
+    },
+}
+
+/// What keeps the demo from running, as a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoProblem {
+    /// The folder, its key or a port.
+    #[error(transparent)]
+    Place(#[from] PlaceProblem),
+    /// The certificates.
+    #[error("{problem}. Remove the demo's data and start anew: rm -r {folder}", folder = folder.display())]
+    Certificates {
+        /// What is wrong.
+        problem: CertificateProblem,
+        /// The data's folder.
+        folder: PathBuf,
+    },
+    /// The store is damaged, or was made by another version or with another key.
+    #[error("{problem}. Or remove the demo's data and start anew: rm -r {folder}", folder = folder.display())]
+    Store {
+        /// What is wrong.
+        problem: StoreFault,
+        /// The data's folder.
+        folder: PathBuf,
+    },
+    /// The sample data.
+    #[error("{0}. Remove the demo's data and start anew, or choose another folder with --data")]
+    Seed(#[from] SeedProblem),
+    /// No authentication code.
+    #[error(transparent)]
+    Code(#[from] code::CodeProblem),
+    /// The environment overrides something that the demo does not fit.
+    #[error("{0}")]
+    Configuration(#[from] Problems),
+    /// The sample application.
+    #[error("the sample application: {0}")]
+    Application(String),
+    /// Standard output was closed.
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+/// Everything that is in place before the gateway starts.
+struct Prepared {
+    place: Place,
+    certificates: Certificates,
+    settings: Settings,
+    upstream: std::net::TcpListener,
+}
+
+/// Folder, ports, key, certificates, configuration.
+fn prepare(arguments: &Arguments, now: UnixTime) -> Result<Prepared, DemoProblem> {
+    let place = Place::hold(&folder(arguments)?)?;
+    let admin = arguments.admin_port.unwrap_or(if arguments.port == 0 { 0 } else { 9443 });
+    let [https, admin] = place::ports([
+        Wish { port: arguments.port, option: "--port" },
+        Wish { port: admin, option: "--admin-port" },
+    ])?;
+    let upstream = std::net::TcpListener::bind("127.0.0.1:0")?;
+    place.master_key()?;
+    let file = place.folder.join("zonegate.yaml");
+    let text = configuration(https, admin, upstream.local_addr()?.port());
+    let in_folder = |problem| DemoProblem::Certificates { problem, folder: place.folder.clone() };
+    certs::write(&file, &text, 0o600).map_err(in_folder)?;
+    let certificates = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
+    let settings = config::load(&text, &file.to_string_lossy(), &Disk)?;
+    Ok(Prepared { place, certificates, settings, upstream })
+}
+
+fn folder(arguments: &Arguments) -> Result<PathBuf, PlaceProblem> {
+    match &arguments.data {
+        Some(folder) => Ok(folder.clone()),
+        None => place::default_folder(|name| std::env::var(name).ok()),
+    }
+}
+
+/// The hosts that need a certificate: known before the configuration can be read, which wants the certificates.
+fn hosts() -> Result<Vec<Hostname>, DemoProblem> {
+    let names = people::COMPANIES.iter().map(|company| company.zone).chain([UNIVERSAL]);
+    let parsed = names.map(|name| name.parse().map_err(|_| DemoProblem::Seed(SeedProblem::Sample(name))));
+    parsed.collect()
+}
+
+/// The configuration with the ports of this start in the place of the default ones.
+fn configuration(https: u16, admin: u16, upstream: u16) -> String {
+    let ports = [("127.0.0.1:8443", https), ("127.0.0.1:9443", admin), ("127.0.0.1:8480", upstream)];
+    ports.into_iter().fold(CONFIGURATION.to_owned(), |text, (default, port)| {
+        text.replace(default, &format!("127.0.0.1:{port}"))
+    })
+}
+
+/// What is said once everything listens. Authenticators are as the store has them: people may have set one up.
+fn announcement(prepared: &Prepared, upstream: SocketAddr, accounts: &[Account]) -> Announcement {
+    let settings = &prepared.settings;
+    let address = |host: &Hostname| format!("https://{host}:{}/", settings.public_port);
+    let users = people::PEOPLE.iter().filter_map(|person| {
+        let company = person.company()?;
+        let account = accounts.iter().find(|account| account.user.username.as_str() == person.username);
+        let totp = account.and_then(|account| account.totp.as_ref());
+        Some(SampleUser {
+            username: person.username.into(),
+            password: person.password.map(Into::into),
+            zone: address(&company.zone.parse().ok()?),
+            totp_secret: totp.map(|totp| totp.secret.to_base32()),
+            tenant: company.slug.into(),
+            story: person.story,
+        })
+    });
+    let zones = settings.zones.zones().iter();
+    let admin = match &settings.listeners.admin {
+        Some(AdminListener::Loopback(at)) => format!("http://{at}/"),
+        Some(AdminListener::Unix(path)) => format!("unix:{}", path.display()),
+        None => String::new(),
+    };
+    Announcement {
+        zones: zones.map(|zone| ZoneAddress { host: zone.host.to_string(), url: address(&zone.host) }).collect(),
+        universal: settings.zones.universal().map(address).unwrap_or_default(),
+        ca_file: prepared.certificates.ca_file.display().to_string(),
+        upstream: format!("http://{upstream}/"),
+        admin,
+        users: users.collect(),
+        data: prepared.place.folder.display().to_string(),
+        command: command(),
+        fresh: prepared.place.fresh,
+    }
+}
+
+/// How the person called us, for an example that they can paste.
+fn command() -> String {
+    let name = std::env::args().next().unwrap_or_default();
+    if name.contains("target/") { "cargo run --release -- demo".into() } else { "zonegate demo".into() }
+}
+
+/// The sample application, whose keys come from the gateway's own addresses on loopback.
+fn desk(prepared: &Prepared) -> Result<Desk, DemoProblem> {
+    let wrong = |what: &dyn std::fmt::Display| DemoProblem::Application(what.to_string());
+    let file = &prepared.certificates.ca_file;
+    let pem = std::fs::read(file).map_err(|fault| wrong(&format_args!("{}: {fault}", file.display())))?;
+    let authority = reqwest::Certificate::from_pem(&pem).map_err(|fault| wrong(&fault))?;
+    let mut client = reqwest::Client::builder()
+        .tls_certs_only([authority])
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .https_only(true);
+    let zones = prepared.settings.zones.zones();
+    for zone in zones {
+        // The system may not know the names below localhost (RFC 6761 only asks it to); port 0: the address's own.
+        client = client.resolve(zone.host.as_str(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    }
+    let keys =
+        zones.iter().map(|zone| ZoneKeys { origin: zone.origin.to_string(), audience: zone.audience.to_string() });
+    Ok(Desk::new(Verifier::new(client.build().map_err(|fault| wrong(&fault))?, keys.collect())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(folder: &Path) -> Arguments {
+        Arguments { action: None, data: Some(folder.into()), port: 0, admin_port: None, json: false }
+    }
+
+    #[test]
+    fn the_first_and_the_second_start_find_a_configuration_that_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = UnixTime::from_seconds(1_790_000_000);
+        for start in 0..2 {
+            let prepared =
+                prepare(&arguments(folder.path()), now).unwrap_or_else(|e| panic!("start {start}: {e}"));
+            let mut wanted: Vec<_> = prepared.settings.zones.hosts().cloned().collect();
+            let mut have = hosts().unwrap();
+            wanted.sort();
+            have.sort();
+            assert_eq!(wanted, have, "every host has a certificate, and no other does");
+            assert_eq!(prepared.settings.certificates.len(), have.len());
+            let upstream = prepared.upstream.local_addr().unwrap();
+            let zones = prepared.settings.zones.zones();
+            assert!(zones.iter().all(|zone| zone.upstream.addresses == [upstream]));
+            let said = announcement(&prepared, upstream, &[]);
+            assert_eq!(said.fresh, start == 0);
+            assert!(said.users.iter().all(|user| said.zones.iter().any(|zone| zone.url == user.zone)));
+            assert!(said.admin.starts_with("http://127.0.0.1:"), "{}", said.admin);
+        }
+    }
+}

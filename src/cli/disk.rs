@@ -1,0 +1,48 @@
+//! This machine's files, names and environment, for reading a configuration.
+
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::Surroundings;
+
+/// The real outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk;
+
+impl Surroundings for Disk {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        fs::read(path).map_err(|fault| format!("{} cannot be read: {fault}", path.display()))
+    }
+
+    fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let metadata =
+            fs::metadata(path).map_err(|fault| format!("{} cannot be read: {fault}", path.display()))?;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let path = path.display();
+            return Err(format!("{path} may be read by other users (mode {mode:o}): run `chmod 600 {path}`"));
+        }
+        self.read(path)
+    }
+
+    fn list(&self, path: &Path) -> Vec<String> {
+        let names = fs::read_dir(path).into_iter().flatten().flatten();
+        names.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn variables(&self, prefix: &str) -> Vec<(String, String)> {
+        let all = std::env::vars_os();
+        let texts = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        texts.filter(|(name, _)| name.starts_with(prefix)).collect()
+    }
+
+    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+        (host, port).to_socket_addrs().map(Iterator::collect).map_err(|fault| fault.to_string())
+    }
+}

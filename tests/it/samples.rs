@@ -1,0 +1,67 @@
+//! A zone and a session, as an application's neighbour would describe them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use zonegate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
+use zonegate::directory::{Lifetimes, UserKind};
+use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
+use zonegate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone};
+
+pub(crate) const ISSUER: &str = "https://a.example";
+pub(crate) const AUDIENCE: &str = "https://desk.a.example";
+
+pub(crate) fn zone() -> Zone {
+    let second = Ttl::seconds_const(1);
+    Zone {
+        host: "a.example".parse().unwrap(),
+        aliases: vec![],
+        origin: ISSUER.into(),
+        name: String::new(),
+        data_centre: String::new(),
+        description: String::new(),
+        language: Language::En,
+        preselectable: true,
+        upstream: Upstream {
+            addresses: vec![([127, 0, 0, 1], 1).into()],
+            tls: None,
+            host_header: HostHeader::Zone,
+            connect_max: second,
+            read_max: second,
+            write_max: second,
+            idle_max: second,
+        },
+        headers: HeaderPreset::Default,
+        audience: AUDIENCE.into(),
+        body_bytes_max: 1,
+    }
+}
+
+pub(crate) fn session(now: UnixTime) -> Session {
+    let record = SessionRecord {
+        id: SessionId::from_bytes([1; 16]),
+        token: TokenDigest::of(b"token"),
+        flow: FlowId::from_bytes([2; 16]),
+        user: UserId::from_bytes([3; 16]),
+        tenant: TenantId::from_bytes([4; 16]),
+        zone: zone().host,
+        epoch: 0,
+        class: Class::Web,
+        method: Method::Local,
+        factors: vec![Factor::Password, Factor::Totp],
+        authenticated_at: now,
+        started_at: now,
+        last_seen: now,
+        lifetimes: Lifetimes::default(),
+        device: Device::default(),
+    };
+    let principal = Principal {
+        username: "jörg@acme.example".into(),
+        email: None,
+        display_name: "Jörg".into(),
+        groups: vec!["staff, all".into()],
+        tenant_slug: "acme".into(),
+        kind: UserKind::Regular,
+    };
+    Session::new(record, principal, vec![], Arc::new(AtomicU64::new(0)))
+}
