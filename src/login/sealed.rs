@@ -68,7 +68,8 @@ pub enum Holder {
 
 #[derive(Deserialize, Serialize)]
 enum SealedBinding {
-    Browser([u8; 32]),
+    /// The digest in base64url: as long for every browser, so that a flow's length tells nothing.
+    Browser(String),
     Native(String),
 }
 
@@ -87,7 +88,7 @@ impl Flow {
     /// Seals the flow for the page's hidden field. `nonce` was drawn for this one sealing.
     pub fn seal(&self, key: &SealKey, nonce: [u8; 12]) -> Result<String, SealProblem> {
         let holder = match &self.binding {
-            Binding::Browser(digest) => SealedBinding::Browser(*digest.as_bytes()),
+            Binding::Browser(digest) => SealedBinding::Browser(URL_SAFE_NO_PAD.encode(digest.as_bytes())),
             Binding::Native(client) => SealedBinding::Native(client.clone()),
         };
         let envelope = Envelope {
@@ -112,7 +113,10 @@ impl Flow {
         let plain = key.open(CONTEXT, &sealed).map_err(|_| FlowProblem::Forged)?;
         let envelope: Envelope = serde_json::from_slice(&plain).map_err(|_| FlowProblem::Forged)?;
         let binding = match envelope.holder {
-            SealedBinding::Browser(bytes) => Binding::Browser(TokenDigest::from_bytes(bytes)),
+            SealedBinding::Browser(text) => {
+                let bytes = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+                Binding::Browser(TokenDigest::from_bytes(bytes.ok_or(FlowProblem::Forged)?))
+            }
             SealedBinding::Native(client) => Binding::Native(client),
         };
         let flow = Self {

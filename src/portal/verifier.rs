@@ -260,6 +260,12 @@ impl Verifier {
         self.pool.busy()
     }
 
+    /// Takes every place in the pool.
+    #[cfg(test)]
+    pub(super) fn fill(&self) -> Vec<super::pool::Place<'_>> {
+        std::iter::from_fn(|| self.pool.place()).collect()
+    }
+
     fn shadow(&self, username: &Username) -> BudgetKey {
         let tag = aws_lc_rs::hmac::sign(&self.shadow_key, username.as_str().as_bytes());
         let mut subject = [0; 16];
@@ -572,7 +578,7 @@ mod tests {
     async fn d4_what_the_pool_cannot_take_is_refused_before_it_costs_an_attempt() {
         let world = Fixture::new().await;
         let verifier = world.verifier();
-        let held: Vec<_> = std::iter::from_fn(|| verifier.pool.place()).collect();
+        let held = verifier.fill();
         let refused = verifier.check_password(&name("alice"), PASSWORD, &world.attempt(0)).await;
         assert!(matches!(refused, Err(VerifyFault::Overloaded)));
         drop(held);

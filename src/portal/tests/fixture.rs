@@ -1,19 +1,35 @@
 //! A small world for tests: one store in a directory of its own, a tenant, people of every kind.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
+use axum::http::{self, HeaderMap, HeaderValue, StatusCode, header};
 use tempfile::TempDir;
+use tower::ServiceExt as _;
 
-use crate::base::{Hostname, MasterKey, RequestId, TenantId, UnixTime, UserId, Username};
-use crate::config::HashingSettings;
+use crate::assertion::AssertionSettings;
+use crate::base::{Hostname, MasterKey, RequestId, SessionToken, TenantId, Ttl, UnixTime, UserId, Username};
+use crate::config::{HashingSettings, Limits, Listeners, LogSettings, NativeClient, Settings};
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
     SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
 };
+use crate::machine::Clock;
+use crate::pages::Brand;
+use crate::portal::login::LOGIN;
+use crate::portal::native::API_LOGIN;
 use crate::portal::verifier::{Attempt, Verifier};
-use crate::session::Class;
+use crate::portal::{Portal, Realm, Visit, cookies};
+use crate::session::{Class, Liveness, Session};
 use crate::store::{NewUser, Store};
+use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use crate::zone::{HeaderPreset, HostHeader, HostMatch, Language, Upstream, Zone, ZoneTable};
 
 /// The start of the tests' time: a multiple of 60, so that both sorts of authenticator begin a step there.
 pub(crate) const START: u64 = 1_800_000_000;
@@ -139,4 +155,262 @@ impl Fixture {
         tenant.sso = SsoScope::All;
         self.store.update_tenant(&tenant, &event(EventKind::TenantChanged)).await.unwrap();
     }
+}
+
+/// The whole portal in process, as one or more browsers see it.
+pub(crate) struct World {
+    pub(crate) fixture: Fixture,
+    pub(crate) portal: Arc<Portal>,
+    router: Router,
+}
+
+fn zone(host: &str, language: Language) -> Zone {
+    let origin: Arc<str> = format!("https://{host}:8443").into();
+    Zone {
+        host: host.parse().unwrap(),
+        authority: HeaderValue::try_from(format!("{host}:8443")).unwrap(),
+        aliases: vec![],
+        origin: Arc::clone(&origin),
+        name: host.into(),
+        data_centre: String::new(),
+        description: String::new(),
+        language,
+        preselectable: true,
+        upstream: Upstream {
+            addresses: vec!["127.0.0.1:1".parse().unwrap()],
+            tls: None,
+            host_header: HostHeader::Zone,
+            connect_max: Ttl::seconds_const(1),
+            read_max: Ttl::seconds_const(1),
+            write_max: Ttl::seconds_const(1),
+            idle_max: Ttl::seconds_const(1),
+        },
+        headers: HeaderPreset::Default,
+        audience: origin,
+        body_bytes_max: 1 << 20,
+    }
+}
+
+fn settings(directory: &Path) -> Settings {
+    let zones = vec![zone("desk.localhost", Language::En), zone("de.localhost", Language::De)];
+    let client = |id: &str, label: &str| NativeClient { id: id.into(), label: label.into() };
+    Settings {
+        listeners: Listeners { https: vec![], http: vec![], admin: None },
+        public_port: 8443,
+        zones: ZoneTable::new(zones, Some("login.localhost".parse().unwrap())).unwrap(),
+        certificates: vec![],
+        store_path: directory.join("store.db"),
+        master_key: master(),
+        security: SecurityDefaults::default(),
+        hashing: HashingSettings { cost: CHEAP, threads: 2, queue_max: 64 },
+        limits: Limits {
+            head_bytes_max: 16384,
+            head_fields_max: 100,
+            form_bytes_max: 16384,
+            form_time_max: Ttl::seconds_const(10),
+            keepalive_max: Ttl::seconds_const(60),
+            drain_max: Ttl::seconds_const(10),
+        },
+        assertion: AssertionSettings::default(),
+        native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
+        brand: Brand::default(),
+        log: LogSettings { level: "info".into(), access: false },
+        threads: 1,
+    }
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let fixture = Fixture::new().await;
+        let settings = Arc::new(settings(fixture._directory.path()));
+        let clock = Arc::new(Clock::new());
+        let sessions = Sessions::load(fixture.store.clone(), &settings.zones, Arc::clone(&clock)).await.unwrap();
+        let keys = KeyRing::load(fixture.store.clone(), settings.assertion, at(0)).await.unwrap();
+        let portal = Portal::new(settings, fixture.store.clone(), sessions, keys, clock).unwrap();
+        let portal = Arc::new(portal);
+        Self { fixture, router: crate::portal::router(Arc::clone(&portal)), portal }
+    }
+
+    pub(crate) fn browser(&self) -> Browser<'_> {
+        Browser {
+            world: self,
+            host: "desk.localhost",
+            now: Cell::new(0),
+            agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            cookies: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn session(&self, browser: &Browser<'_>) -> Option<Arc<Session>> {
+        let value = browser.cookie(cookies::SESSION)?;
+        let session = self.portal.sessions.find(&SessionToken::parse(value.as_bytes())?)?;
+        (session.liveness(at(browser.now.get())) == Liveness::Live).then_some(session)
+    }
+}
+
+/// One browser: it keeps cookies, sends `Origin` with forms, and has a time.
+pub(crate) struct Browser<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) host: &'static str,
+    pub(crate) now: Cell<u64>,
+    pub(crate) agent: &'static str,
+    pub(crate) cookies: RefCell<BTreeMap<String, String>>,
+}
+
+/// An answer, read whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+impl Got {
+    /// The sealed flow in the page.
+    pub(crate) fn flow(&self) -> String {
+        let rest = self.body.split("name=\"flow\" value=\"").nth(1);
+        let rest = rest.unwrap_or_else(|| panic!("{} has no flow: {}", self.status, self.body));
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// Which page it is, by the id of its form.
+    #[track_caller]
+    pub(crate) fn expect_page(self, id: &str) -> Self {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        assert!(self.body.contains(&format!("id=\"{id}\"")), "not {id}: {}", self.body);
+        self
+    }
+
+    /// The message above the form.
+    #[track_caller]
+    pub(crate) fn expect_message(self, id: &str) -> Self {
+        assert!(self.body.contains(&format!("data-message=\"{id}\"")), "no {id}: {}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_notice(self, text: &str) -> Self {
+        assert!(self.body.contains("id=\"notice\"") && self.body.contains(text), "no {text}: {}", self.body);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn expect_in(self, target: &str) -> Self {
+        assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.body);
+        assert_eq!(self.headers[header::LOCATION], target);
+        self
+    }
+
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{} {}", self.status, self.body))
+    }
+}
+
+impl Browser<'_> {
+    pub(crate) fn cookie(&self, name: &str) -> Option<String> {
+        self.cookies.borrow().get(name).cloned()
+    }
+
+    /// The present, for this browser.
+    pub(crate) fn at(&self, seconds: u64) -> &Self {
+        self.now.set(seconds);
+        self
+    }
+
+    fn visit(&self) -> Visit {
+        let now = at(self.now.get());
+        let found = self.cookie(cookies::SESSION).and_then(|value| SessionToken::parse(value.as_bytes()));
+        let found = found.and_then(|token| self.world.portal.sessions.find(&token));
+        let zones = &self.world.portal.settings.zones;
+        let (realm, found) = match zones.find(self.host) {
+            HostMatch::Zone(zone) => {
+                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.record.zone == zone.host))
+            }
+            HostMatch::Universal => (Realm::Universal, None),
+            HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
+        };
+        let (session, ended) = match found.map(|session| (session.liveness(now), session)) {
+            Some((Liveness::Live, session)) => (Some(session), None),
+            Some((Liveness::Ended(reason), _)) => (None, Some(reason)),
+            None => (None, None),
+        };
+        Visit {
+            realm,
+            now,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            request: RequestId::from_bytes([8; 16]),
+            session,
+            ended,
+        }
+    }
+
+    /// Sends a request with what this browser would add, and keeps the cookies that come.
+    pub(crate) async fn send(&self, request: http::request::Builder, body: String) -> Got {
+        let cookies: Vec<_> =
+            self.cookies.borrow().iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut request = request.body(Body::from(body)).unwrap();
+        if !cookies.is_empty() {
+            request.headers_mut().insert(header::COOKIE, cookies.join("; ").parse().unwrap());
+        }
+        request.headers_mut().insert(header::USER_AGENT, self.agent.parse().unwrap());
+        request.extensions_mut().insert(self.visit());
+        let answer = self.world.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = answer.into_parts();
+        for line in parts.headers.get_all(header::SET_COOKIE) {
+            let pair = line.to_str().unwrap().split(';').next().unwrap();
+            let (name, value) = pair.split_once('=').unwrap();
+            self.cookies.borrow_mut().insert(name.into(), value.into());
+        }
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        Got { status: parts.status, headers: parts.headers, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    pub(crate) async fn open(&self, path: &str) -> Got {
+        let request = http::Request::get(path).header(header::ACCEPT, "text/html");
+        self.send(request, String::new()).await
+    }
+
+    pub(crate) fn form(&self) -> http::request::Builder {
+        http::Request::post(LOGIN)
+            .header(header::ACCEPT, "text/html")
+            .header(header::ORIGIN, format!("https://{}:8443", self.host))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+    }
+
+    pub(crate) async fn post(&self, fields: &[(&str, &str)]) -> Got {
+        self.send(self.form(), encoded(fields)).await
+    }
+
+    /// Answers a page of the flow with one more field.
+    pub(crate) async fn answer(&self, page: &Got, name: &str, value: &str) -> Got {
+        self.post(&[("flow", &page.flow()), (name, value)]).await
+    }
+
+    /// Username given: the password page.
+    pub(crate) async fn up_to_password(&self, username: &str) -> Got {
+        let page = self.open(LOGIN).await.expect_page("form-username");
+        self.answer(&page, "username", username).await
+    }
+
+    /// Username and the right password given: whatever comes next.
+    pub(crate) async fn up_to_code(&self, username: &str) -> Got {
+        let page = self.up_to_password(username).await.expect_page("form-password");
+        self.answer(&page, "password", PASSWORD).await
+    }
+
+    /// A whole log-in with the code of the browser's present: whatever comes next.
+    pub(crate) async fn log_in(&self, username: &str) -> Got {
+        let page = self.up_to_code(username).await.expect_page("form-code");
+        self.answer(&page, "code", &code(self.now.get())).await
+    }
+
+    /// JSON to the native clients' address.
+    pub(crate) async fn tell(&self, body: &serde_json::Value) -> Got {
+        let request = http::Request::post(API_LOGIN).header(header::CONTENT_TYPE, "application/json");
+        self.send(request, body.to_string()).await
+    }
+}
+
+pub(crate) fn encoded(fields: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }

@@ -1,3 +1,5 @@
 //! The portal in process: a real store, real sessions, no socket.
 
 pub(super) mod fixture;
+mod login;
+mod native;

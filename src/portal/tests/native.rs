@@ -1,0 +1,170 @@
+//! The flow as a phone app or a mail add-in meets it.
+
+use axum::http::request::Builder;
+use axum::http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::fixture::{Browser, Got, PASSWORD, World, at, code, name};
+use crate::portal::native::API_LOGIN;
+use crate::session::{Class, EndReason};
+
+const ALICE: &str = "alice@acme.example";
+
+fn credentials(client: &str, username: &str, password: &str) -> Value {
+    json!({"client": client, "username": username, "password": password})
+}
+
+#[track_caller]
+fn expect(got: &Got, status: StatusCode, code: &str) {
+    assert_eq!((got.status, got.json()["status"].as_str()), (status, Some(code)), "{}", got.body);
+}
+
+/// Client, password and code given: whatever comes next.
+async fn log_in(app: &Browser<'_>, client: &str) -> Got {
+    let asked = app.tell(&credentials(client, ALICE, PASSWORD)).await;
+    expect(&asked, StatusCode::OK, "otp_required");
+    assert_eq!(asked.json()["kind"], "totp");
+    app.tell(&json!({"flow": asked.json()["flow"], "code": code(app.now.get())})).await
+}
+
+#[tokio::test]
+async fn r103_a_phone_logs_in_with_password_and_code() {
+    let world = World::new().await;
+    let app = world.browser();
+    let got = log_in(&app, "livemobile").await;
+    expect(&got, StatusCode::OK, "authenticated");
+    let session = world.session(&app).unwrap();
+    assert_eq!((session.record.class, session.record.device.label.as_str()), (Class::Mobile, "LiveMobile"));
+    assert_eq!(got.json()["session"]["id"], session.record.id.to_string());
+    assert_eq!(got.json()["session"]["class"], "mobile");
+    assert_eq!(got.json()["session"]["expires_at"], at(86400).to_string());
+}
+
+#[tokio::test]
+async fn table_c_each_refusal_has_its_code() {
+    let world = World::new().await;
+    let app = world.browser();
+    let check = async |body: Value, status, code| {
+        let got = app.tell(&body).await;
+        expect(&got, status, code);
+        assert!(world.session(&app).is_none());
+        got
+    };
+    let wrong = StatusCode::UNAUTHORIZED;
+    check(credentials("livemobile", ALICE, "Wrong-guess-1"), wrong, "bad_credentials").await;
+    check(credentials("livemobile", "nobody@acme.example", PASSWORD), wrong, "bad_credentials").await;
+    check(credentials("livemobile", "ada@acme.example", PASSWORD), wrong, "bad_credentials").await;
+    check(credentials("livemobile", "jdoe", PASSWORD), wrong, "bad_credentials").await;
+    check(json!({"client": "livemobile"}), wrong, "bad_credentials").await;
+    check(credentials("unheard-of", ALICE, PASSWORD), StatusCode::BAD_REQUEST, "unknown_client").await;
+    let setup = credentials("livemobile", "erin@acme.example", PASSWORD);
+    check(setup, StatusCode::FORBIDDEN, "otp_setup_required").await;
+    let elsewhere = credentials("livemobile", "max@muc.example", PASSWORD);
+    let got = check(elsewhere, StatusCode::MISDIRECTED_REQUEST, "wrong_zone").await;
+    assert_eq!(got.json()["host"], "de.localhost");
+    check(json!({"flow": 7}), StatusCode::BAD_REQUEST, "bad_request").await;
+    check(json!({"surprise": "x"}), StatusCode::BAD_REQUEST, "bad_request").await;
+    assert_eq!(app.tell(&json!({"flow": "forged", "code": "123456"})).await.status, StatusCode::FORBIDDEN);
+
+    let asked = app.tell(&credentials("livemobile", ALICE, PASSWORD)).await.json();
+    let flow = json!({"flow": asked["flow"], "code": code(600)});
+    let got = check(flow, wrong, "otp_invalid").await;
+    assert!(got.json()["flow"].is_string(), "the code may be tried again");
+    app.now.set(300);
+    check(json!({"flow": asked["flow"], "code": code(300)}), StatusCode::BAD_REQUEST, "flow_expired").await;
+}
+
+#[tokio::test]
+async fn r106_at_the_universal_host_programs_are_told_their_zone() {
+    let world = World::new().await;
+    let mut app = world.browser();
+    app.host = "login.localhost";
+    for (username, host) in [(ALICE, "desk.localhost"), ("max@muc.example", "de.localhost")] {
+        let got = app.tell(&credentials("livemobile", username, PASSWORD)).await;
+        expect(&got, StatusCode::MISDIRECTED_REQUEST, "wrong_zone");
+        assert_eq!(got.json()["host"], host);
+    }
+    assert_eq!(world.portal.verifier.computed(), 0, "no password is looked at there");
+}
+
+#[tokio::test]
+async fn r53_r54_u10_web_and_phone_failures_count_together_and_lock_both() {
+    let world = World::new().await;
+    let (browser, app) = (world.browser(), world.browser());
+    let page = browser.up_to_password(ALICE).await;
+    let (mut phones, mut webs) = (0, 0);
+    for web in [true, false, true, false, true, false] {
+        if web {
+            browser.answer(&page, "password", "Wrong-guess-1").await.expect_message("m2");
+            webs += 1;
+        } else {
+            let got = app.tell(&credentials("livemobile", ALICE, "Wrong-guess-1")).await;
+            expect(&got, StatusCode::UNAUTHORIZED, "bad_credentials");
+            phones += 1;
+        }
+    }
+    assert_eq!((webs, phones), (3, 3));
+    browser.answer(&page, "password", "Wrong-guess-1").await.expect_message("m3");
+    let got = app.tell(&credentials("outlook", ALICE, PASSWORD)).await;
+    expect(&got, StatusCode::FORBIDDEN, "locked");
+    browser.answer(&page, "password", PASSWORD).await.expect_message("m3");
+    world.fixture.unlock(&name("alice")).await;
+    expect(&log_in(&app, "livemobile").await, StatusCode::OK, "authenticated");
+}
+
+#[tokio::test]
+async fn u17_phone_and_mail_share_one_slot_and_leave_the_web_alone() {
+    let world = World::new().await;
+    let web = world.browser();
+    web.log_in(ALICE).await.expect_in("/");
+    let (phone, mail) = (world.browser(), world.browser());
+    expect(&log_in(phone.at(30), "livemobile").await, StatusCode::OK, "authenticated");
+    let got = log_in(mail.at(60), "outlook").await;
+    expect(&got, StatusCode::CONFLICT, "session_limit");
+    assert!(world.session(&mail).is_none());
+    let listed = got.json()["sessions"].clone();
+    assert_eq!(listed.as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&listed[0]["label"], &listed[0]["started_at"]),
+        (&json!("LiveMobile"), &json!(at(30).to_string()))
+    );
+    let phones = world.session(&phone).unwrap();
+    // Only what was listed can be ended.
+    let webs = world.session(&web).unwrap();
+    let foreign = json!({"flow": got.json()["flow"], "terminate": webs.record.id.to_string()});
+    let got = mail.tell(&foreign).await;
+    expect(&got, StatusCode::CONFLICT, "session_limit");
+    let chosen = json!({"flow": got.json()["flow"], "terminate": listed[0]["id"]});
+    expect(&mail.tell(&chosen).await, StatusCode::OK, "authenticated");
+    assert_eq!((phones.end_reason(), webs.end_reason()), (Some(EndReason::Displaced), None));
+}
+
+#[tokio::test]
+async fn d4_a_full_pool_is_told_as_throttled() {
+    let world = World::new().await;
+    let app = world.browser();
+    let held = world.portal.verifier.fill();
+    let got = app.tell(&credentials("livemobile", ALICE, PASSWORD)).await;
+    expect(&got, StatusCode::SERVICE_UNAVAILABLE, "throttled");
+    assert!(got.headers.contains_key(header::RETRY_AFTER));
+    drop(held);
+}
+
+#[tokio::test]
+async fn w2_a_page_of_another_site_cannot_use_the_address() {
+    let world = World::new().await;
+    let app = world.browser();
+    let body = credentials("livemobile", ALICE, PASSWORD).to_string();
+    let post = || Request::post(API_LOGIN);
+    let json = |request: Builder| request.header(header::CONTENT_TYPE, "application/json");
+    let cases = [
+        (json(post()).header(header::ORIGIN, "https://evil.example"), StatusCode::FORBIDDEN),
+        (json(post()).header(header::ORIGIN, "null"), StatusCode::FORBIDDEN),
+        (json(post()).header("sec-fetch-site", "cross-site"), StatusCode::FORBIDDEN),
+        (post().header(header::CONTENT_TYPE, "text/plain"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (json(post()).header(header::ORIGIN, "https://desk.localhost:8443"), StatusCode::OK),
+    ];
+    for (request, want) in cases {
+        assert_eq!(app.send(request, body.clone()).await.status, want);
+    }
+}
