@@ -4,14 +4,20 @@
 //! resolves a session or trusts a `Host` of its own. Every answer leaves with the same set of security header
 //! fields, put on in one place.
 
+mod account;
 pub mod answer;
+mod authenticator;
 pub mod cookies;
 pub mod csrf;
 mod device;
 #[cfg(test)]
 mod fixture;
 pub mod form;
+mod logout;
+mod person;
 mod pool;
+mod public;
+mod session;
 pub mod verifier;
 
 use std::net::IpAddr;
@@ -149,6 +155,11 @@ impl Portal {
 /// All our pages and endpoints.
 pub fn router(portal: Arc<Portal>) -> Router {
     Router::new()
+        .merge(account::routes())
+        .merge(authenticator::routes())
+        .merge(session::routes())
+        .merge(logout::routes())
+        .merge(public::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&portal), secure))
