@@ -86,7 +86,8 @@ mod tests {
         check(&["a=b", "__Host-zg_session=x"], Sent::One(b"x"));
         check(&["__Host-zg_session=x;__Host-zg_session=y"], Sent::Several);
         check(&["__Host-zg_session=x", "__Host-zg_session=x"], Sent::Several);
-        for foreign in ["__Host-zg_session2=x", "x__Host-zg_session=x", "__host-zg_session=x", "__Host-zg_session"] {
+        for foreign in ["__Host-zg_session2=x", "x__Host-zg_session=x", "__host-zg_session=x", "__Host-zg_session"]
+        {
             check(&[foreign], Sent::Nothing);
         }
     }
