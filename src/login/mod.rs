@@ -13,7 +13,7 @@ mod sealed;
 mod step;
 
 pub use handover::{Handover, HandoverProblem};
-pub use sealed::{FLOW_MAX, FlowProblem, Origin};
+pub use sealed::{FLOW_MAX, FlowProblem, Holder, Sender};
 pub use step::{
     AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant, Enrolled,
     PASSWORD_STAGE_MAX, Proven, Step,
@@ -42,12 +42,13 @@ pub struct Flow {
 }
 
 /// Who may go on with a flow.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Binding {
     /// The browser whose cookie has this digest (W2, O4).
     Browser(TokenDigest),
-    /// A native client: whoever holds the flow. It has no cookies that another site could ride on.
-    Native,
+    /// A native client, by its configured id: whoever holds the flow. It has no cookies that another site could
+    /// ride on.
+    Native(String),
 }
 
 impl Flow {

@@ -50,19 +50,33 @@ impl FlowProblem {
 
 /// Where a flow was posted from.
 #[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
+pub struct Sender<'a> {
     /// The host that was asked.
     pub host: &'a Hostname,
     /// Who asks.
-    pub binding: Binding,
+    pub holder: Holder,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Holder {
+    /// The browser whose cookie has this digest.
+    Browser(TokenDigest),
+    /// A native client.
+    Native,
+}
+
+#[derive(Deserialize, Serialize)]
+enum SealedBinding {
+    Browser([u8; 32]),
+    Native(String),
 }
 
 #[derive(Deserialize, Serialize)]
 struct Envelope {
     id: FlowId,
     host: Hostname,
-    /// `None` for a native client.
-    browser: Option<[u8; 32]>,
+    holder: SealedBinding,
     class: Class,
     started_at: UnixTime,
     return_to: Option<LocalPath>,
@@ -72,14 +86,14 @@ struct Envelope {
 impl Flow {
     /// Seals the flow for the page's hidden field. `nonce` was drawn for this one sealing.
     pub fn seal(&self, key: &SealKey, nonce: [u8; 12]) -> Result<String, SealProblem> {
-        let browser = match self.binding {
-            Binding::Browser(digest) => Some(*digest.as_bytes()),
-            Binding::Native => None,
+        let holder = match &self.binding {
+            Binding::Browser(digest) => SealedBinding::Browser(*digest.as_bytes()),
+            Binding::Native(client) => SealedBinding::Native(client.clone()),
         };
         let envelope = Envelope {
             id: self.id,
             host: self.host.clone(),
-            browser,
+            holder,
             class: self.class,
             started_at: self.started_at,
             return_to: self.return_to.clone(),
@@ -89,16 +103,18 @@ impl Flow {
         Ok(URL_SAFE_NO_PAD.encode(key.seal(nonce, CONTEXT, &plain)?))
     }
 
-    /// Opens a flow that `origin` posted at `now`.
-    pub fn open(text: &str, key: &SealKey, origin: Origin<'_>, now: UnixTime) -> Result<Self, FlowProblem> {
+    /// Opens a flow that `sender` posted at `now`.
+    pub fn open(text: &str, key: &SealKey, sender: Sender<'_>, now: UnixTime) -> Result<Self, FlowProblem> {
         if text.len() > TEXT_BYTES_MAX {
             return Err(FlowProblem::Forged);
         }
         let sealed = URL_SAFE_NO_PAD.decode(text).map_err(|_| FlowProblem::Forged)?;
         let plain = key.open(CONTEXT, &sealed).map_err(|_| FlowProblem::Forged)?;
         let envelope: Envelope = serde_json::from_slice(&plain).map_err(|_| FlowProblem::Forged)?;
-        let binding =
-            envelope.browser.map_or(Binding::Native, |bytes| Binding::Browser(TokenDigest::from_bytes(bytes)));
+        let binding = match envelope.holder {
+            SealedBinding::Browser(bytes) => Binding::Browser(TokenDigest::from_bytes(bytes)),
+            SealedBinding::Native(client) => Binding::Native(client),
+        };
         let flow = Self {
             id: envelope.id,
             host: envelope.host,
@@ -108,10 +124,10 @@ impl Flow {
             return_to: envelope.return_to,
             step: Step::from_sealed(envelope.step),
         };
-        if flow.host != *origin.host {
+        if flow.host != *sender.host {
             return Err(FlowProblem::OtherHost);
         }
-        if !same_holder(flow.binding, origin.binding) {
+        if !is_held(&flow.binding, sender.holder) {
             return Err(FlowProblem::OtherBrowser);
         }
         // A flow from the future was sealed before the clock was set back: it would live too long.
@@ -122,10 +138,10 @@ impl Flow {
     }
 }
 
-fn same_holder(sealed: Binding, asking: Binding) -> bool {
-    match (sealed, asking) {
-        (Binding::Browser(sealed), Binding::Browser(asking)) => sealed.matches(&asking),
-        (Binding::Native, Binding::Native) => true,
-        (Binding::Browser(_), Binding::Native) | (Binding::Native, Binding::Browser(_)) => false,
+fn is_held(binding: &Binding, holder: Holder) -> bool {
+    match (binding, holder) {
+        (Binding::Browser(sealed), Holder::Browser(asking)) => sealed.matches(&asking),
+        (Binding::Native(_), Holder::Native) => true,
+        (Binding::Browser(_), Holder::Native) | (Binding::Native(_), Holder::Browser(_)) => false,
     }
 }

@@ -22,8 +22,8 @@ fn host(text: &str) -> Hostname {
     text.parse().unwrap()
 }
 
-fn browser(byte: u8) -> Binding {
-    Binding::Browser(TokenDigest::of(&[byte]))
+fn browser(byte: u8) -> Holder {
+    Holder::Browser(TokenDigest::of(&[byte]))
 }
 
 fn alice() -> Username {
@@ -41,7 +41,7 @@ fn missing() -> Authenticator {
 fn flow() -> Flow {
     let id = FlowId::from_bytes([1; 16]);
     let return_to = "/tickets/7?view=full".parse().ok();
-    Flow::begin(id, host("desk.example"), browser(1), Class::Web, return_to, at(0))
+    Flow::begin(id, host("desk.example"), Binding::Browser(TokenDigest::of(&[1])), Class::Web, return_to, at(0))
 }
 
 fn awaiting_code() -> Step {
@@ -51,8 +51,8 @@ fn awaiting_code() -> Step {
     Step::Code(step)
 }
 
-fn open(text: &str, host_text: &str, binding: Binding, now: UnixTime) -> Result<Flow, FlowProblem> {
-    Flow::open(text, &key(), Origin { host: &host(host_text), binding }, now)
+fn open(text: &str, host_text: &str, holder: Holder, now: UnixTime) -> Result<Flow, FlowProblem> {
+    Flow::open(text, &key(), Sender { host: &host(host_text), holder }, now)
 }
 
 #[test]
@@ -68,24 +68,24 @@ fn a_flow_comes_back_as_it_went() {
 #[test]
 fn w2_a_flow_opens_on_its_host_in_its_browser_and_in_time_only() {
     let sealed = flow().seal(&key(), [1; 12]).unwrap();
-    let check = |host, binding, now, want| {
-        assert_eq!(open(&sealed, host, binding, now).map(|_| ()), want, "{host} {binding:?} {now}");
+    let check = |host, holder: Holder, now, want| {
+        assert_eq!(open(&sealed, host, holder, now).map(|_| ()), want, "{host} {holder:?} {now}");
     };
     check("desk.example", browser(1), at(0), Ok(()));
     check("desk.example", browser(1), at(599), Ok(()));
     check("desk.example", browser(1), at(600), Err(FlowProblem::Expired));
     check("other.example", browser(1), at(1), Err(FlowProblem::OtherHost));
     check("desk.example", browser(2), at(1), Err(FlowProblem::OtherBrowser));
-    check("desk.example", Binding::Native, at(1), Err(FlowProblem::OtherBrowser));
+    check("desk.example", Holder::Native, at(1), Err(FlowProblem::OtherBrowser));
     // A clock set back must not make it live longer (F11).
     check("desk.example", browser(1), UnixTime::from_seconds(START - 1), Err(FlowProblem::Expired));
 }
 
 #[test]
 fn a_browser_cannot_go_on_with_a_native_clients_flow() {
-    let native = Flow { binding: Binding::Native, ..flow() }.seal(&key(), [1; 12]).unwrap();
+    let native = Flow { binding: Binding::Native("livemobile".into()), ..flow() }.seal(&key(), [1; 12]).unwrap();
     assert_eq!(open(&native, "desk.example", browser(1), at(1)).map(|_| ()), Err(FlowProblem::OtherBrowser));
-    assert!(open(&native, "desk.example", Binding::Native, at(1)).is_ok());
+    assert!(open(&native, "desk.example", Holder::Native, at(1)).is_ok());
 }
 
 #[test]

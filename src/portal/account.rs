@@ -111,11 +111,13 @@ impl Portal {
         let form = self.form(visit, &person, headers, body).await?;
         let record = &person.session.record;
         let live = self.sessions.of_user(record.user, visit.now);
-        let (ending, done): (Vec<SessionId>, _) = if form.field("action") == "others" {
+        let (ending, done): (Vec<SessionId>, _) = if form.field("action") == Some("others") {
             (live.iter().map(|session| session.record.id).filter(|id| *id != record.id).collect(), "others")
         } else {
-            let chosen =
-                live.iter().map(|session| session.record.id).find(|id| id.to_string() == form.field("session"));
+            let chosen = live
+                .iter()
+                .map(|session| session.record.id)
+                .find(|id| id.to_string() == form.field("session").unwrap_or_default());
             (chosen.into_iter().collect(), "ended")
         };
         // The password is asked whatever was chosen: the answer must not tell which ids exist.
@@ -146,7 +148,10 @@ impl Portal {
             self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let Some(account) = account else { return Ok(Some("m2")) };
         let attempt = person.attempt(visit);
-        let verdict = self.verifier.check_password(&account.user.username, form.field("password"), &attempt).await;
+        let verdict = self
+            .verifier
+            .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
+            .await;
         match verdict.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
             Verdict::Right(found) if found.user.id == user => Ok(None),
             Verdict::Right(_) | Verdict::Wrong => Ok(Some("m2")),

@@ -79,22 +79,22 @@ impl Portal {
         let Some(account) = account.filter(|account| account.totp.is_some()) else {
             return Ok(see_other("/.zonegate/account"));
         };
-        if form.field("sealed").is_empty() {
+        if form.field("sealed").unwrap_or_default().is_empty() {
             return match self.proof_problem(visit, &person, headers, &account, &form).await? {
                 Some(error) => again(error),
                 None => self.show_fresh(visit, &person, headers, &account),
             };
         }
-        let Some(fresh) = self.open_fresh(&person, &account, form.field("sealed"), visit.now) else {
+        let Some(fresh) = self.open_fresh(&person, &account, form.field("sealed").unwrap_or_default(), visit.now)
+        else {
             return again("notice.expired");
         };
         let step = form
             .field("code")
-            .parse::<TotpCode>()
-            .ok()
+            .and_then(|code| code.parse::<TotpCode>().ok())
             .and_then(|code| accept(&fresh.secret, fresh.period, &code, None, visit.now));
         let Some(step) = step else {
-            let shown = Some((form.field("sealed"), &fresh, &account));
+            let shown = Some((form.field("sealed").unwrap_or_default(), &fresh, &account));
             return Ok(self.authenticator_page(visit, &person, headers, shown, Some("m4")));
         };
         let event =
@@ -118,9 +118,11 @@ impl Portal {
     ) -> Result<Option<&'static str>, Answer> {
         let attempt = person.attempt(visit);
         // A text that cannot be a code is no guess (D5), and no reason to hash.
-        let Ok(code) = form.field("code").parse::<TotpCode>() else { return Ok(Some("m4")) };
-        let password =
-            self.verifier.check_password(&account.user.username, form.field("password"), &attempt).await;
+        let Ok(code) = form.field("code").unwrap_or_default().parse::<TotpCode>() else { return Ok(Some("m4")) };
+        let password = self
+            .verifier
+            .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
+            .await;
         match password.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
             Verdict::Right(_) => {}
             Verdict::Wrong => return Ok(Some("m2")),

@@ -29,9 +29,9 @@ impl Form {
         Ok(Self(fields))
     }
 
-    /// A field's value; empty when it is not there, as browsers send an empty field.
-    pub fn field(&self, name: &str) -> &str {
-        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    /// A field's value, which may be empty; `None` when the form has no such field.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -39,7 +39,7 @@ impl Form {
 mod tests {
     use super::*;
 
-    async fn check(kind: &str, body: &str, want: Result<(&str, &str), StatusCode>) {
+    async fn check(kind: &str, body: &str, want: Result<(Option<&str>, Option<&str>), StatusCode>) {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, kind.parse().unwrap());
         let form = Form::read(&headers, Body::from(body.to_owned()), 64).await;
@@ -50,8 +50,8 @@ mod tests {
     #[tokio::test]
     async fn a_form_is_read_whole_or_refused() {
         const FORM: &str = "application/x-www-form-urlencoded";
-        check(FORM, "a=1&b=x%20y%2B+z", Ok(("1", "x y+ z"))).await;
-        check("Application/X-WWW-Form-Urlencoded; charset=UTF-8", "b=", Ok(("", ""))).await;
+        check(FORM, "a=1&b=x%20y%2B+z", Ok((Some("1"), Some("x y+ z")))).await;
+        check("Application/X-WWW-Form-Urlencoded; charset=UTF-8", "b=", Ok((None, Some("")))).await;
         check(FORM, "a=1&a=2", Err(StatusCode::BAD_REQUEST)).await;
         check(FORM, &"x".repeat(65), Err(StatusCode::PAYLOAD_TOO_LARGE)).await;
         check("text/plain", "a=1", Err(StatusCode::UNSUPPORTED_MEDIA_TYPE)).await;

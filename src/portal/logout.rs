@@ -62,7 +62,7 @@ impl Portal {
         // Whose session has ended already is logged out: the same answer, or a second click shows an error.
         let Ok(person) = self.person(visit, headers) else { return Ok(self.logged_out(zone, headers)) };
         if !csrf::came_from(headers, &zone.origin) && !self.is_own_form(&person, headers, body).await {
-            return Err(self.forged(visit, &person, headers, "foreign_origin").await);
+            return Err(self.forged_by(visit, &person, headers, "foreign_origin").await);
         }
         let record = &person.session.record;
         let reason = EndReason::LoggedOut;
@@ -77,7 +77,10 @@ impl Portal {
         // `Origin: null` is how a browser says that it will not say; a foreign origin is a no.
         let foreign = headers.get_all("origin").iter().any(|origin| origin.as_bytes() != b"null");
         let form = Form::read(headers, body, self.settings.limits.form_bytes_max).await;
-        !foreign && form.is_ok_and(|form| self.csrf.holds(form.field("csrf"), &person.zone.host, &browser))
+        !foreign
+            && form.is_ok_and(|form| {
+                self.csrf.holds(form.field("csrf").unwrap_or_default(), &person.zone.host, &browser)
+            })
     }
 
     fn logged_out(&self, zone: &crate::zone::Zone, headers: &HeaderMap) -> Answer {

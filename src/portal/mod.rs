@@ -10,10 +10,11 @@ mod authenticator;
 pub mod cookies;
 pub mod csrf;
 mod device;
-#[cfg(test)]
-mod fixture;
+mod flow;
 pub mod form;
+pub mod login;
 mod logout;
+pub mod native;
 mod person;
 mod pool;
 mod public;
@@ -137,6 +138,15 @@ impl Portal {
         }
     }
 
+    /// The host a request came to.
+    pub fn host(&self, visit: &Visit) -> Hostname {
+        match (&visit.realm, self.settings.zones.universal()) {
+            (Realm::Zone(zone), _) => zone.host.clone(),
+            (Realm::Universal, Some(host)) => host.clone(),
+            (Realm::Universal, None) => unreachable!("the edge finds the universal host in the same table"),
+        }
+    }
+
     /// What browsers send as `Origin` from our pages under this host.
     pub fn origin(&self, visit: &Visit) -> String {
         match &visit.realm {
@@ -160,6 +170,8 @@ pub fn router(portal: Arc<Portal>) -> Router {
         .merge(session::routes())
         .merge(logout::routes())
         .merge(public::routes())
+        .merge(login::routes())
+        .merge(native::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&portal), secure))
@@ -192,3 +204,5 @@ async fn method_not_allowed(
 pub fn admin_router(portal: Arc<Portal>) -> Router {
     Router::new().with_state(portal)
 }
+#[cfg(test)]
+mod tests;

@@ -75,18 +75,20 @@ impl Portal {
         let ours = csrf::came_from(headers, &person.zone.origin);
         let form = match ours {
             true => Form::read(headers, body, self.settings.limits.form_bytes_max).await.map_err(refuse)?,
-            false => return Err(self.forged(visit, person, headers, "foreign_origin").await),
+            false => return Err(self.forged_by(visit, person, headers, "foreign_origin").await),
         };
         let browser = cookies::browser(headers);
-        if browser.is_some_and(|browser| self.csrf.holds(form.field("csrf"), &person.zone.host, &browser)) {
+        if browser.is_some_and(|browser| {
+            self.csrf.holds(form.field("csrf").unwrap_or_default(), &person.zone.host, &browser)
+        }) {
             Ok(form)
         } else {
-            Err(self.forged(visit, person, headers, "foreign_form").await)
+            Err(self.forged_by(visit, person, headers, "foreign_form").await)
         }
     }
 
     /// The answer to a form that somebody else made the browser send.
-    pub(super) async fn forged(
+    pub(super) async fn forged_by(
         &self,
         visit: &Visit,
         person: &Person,

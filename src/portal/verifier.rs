@@ -7,6 +7,9 @@
 //! same word, so nothing tells them apart (SEC-R11). Locked is answered before hashing, for names nobody has as
 //! well (R59).
 //!
+//! Attempts on one name take turns. Otherwise a person whose eight right log-ins arrive at once would be told that
+//! the account is locked, because seven of them hold an attempt each.
+//!
 //! A right password gives its own attempt back, and only that one: with the code still to come it proves too
 //! little to forget earlier failures (R58, SEC-R10).
 
@@ -15,6 +18,7 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use super::pool::{HashPool, PoolFault};
@@ -33,9 +37,16 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 /// NFC may shorten a text, but no password of 256 bytes comes from one of this length.
 const RAW_BYTES_MAX: usize = 16 * PASSWORD_BYTES_MAX;
 
+/// How many attempts wait for their turn at most, over all names.
+const WAITING_MAX: usize = 1024;
+/// Names share turns by hash: a fixed number of locks cannot be filled up by inventing names.
+const TURNS: usize = 1024;
+
 /// The guarded verifier.
 #[derive(Debug)]
 pub struct Verifier {
+    turns: Vec<Mutex<()>>,
+    waiting: Semaphore,
     store: Store,
     pool: HashPool,
     secrets: Arc<Secrets>,
@@ -135,6 +146,8 @@ impl Verifier {
         let text = u128::from_be_bytes(unknown).to_string();
         let dummy = hash_password(&text, random()?, &pepper, hashing.cost)?;
         Ok(Self {
+            turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
+            waiting: Semaphore::new(WAITING_MAX),
             store,
             pool: HashPool::start(hashing.threads, hashing.queue_max)?,
             secrets: Arc::new(Secrets { pepper, dummy }),
@@ -154,11 +167,6 @@ impl Verifier {
         password: &str,
         attempt: &Attempt<'_>,
     ) -> Result<Verdict<Box<Account>>, VerifyFault> {
-        // The place comes first: what the pool cannot take must not cost an attempt.
-        let Some(place) = self.pool.place() else {
-            self.store.append_event(&attempt.event(EventKind::LoginShed, Actor::Stranger)).await?;
-            return Err(VerifyFault::Overloaded);
-        };
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
         let account = self.store.account(username).await?;
@@ -168,6 +176,9 @@ impl Verifier {
             Some(account) => BudgetKey::User(account.user.id),
             None => self.shadow(username),
         };
+        let Some(_turn) = self.turn(key).await else { return self.shed(attempt).await };
+        // The place comes before the attempt: what the pool cannot take must not cost one.
+        let Some(place) = self.pool.place() else { return self.shed(attempt).await };
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
             Debit::Locked => {
@@ -218,6 +229,7 @@ impl Verifier {
     ) -> Result<Verdict<()>, VerifyFault> {
         let limit = self.security.with(&account.tenant.overrides).attempts_max;
         let user = account.user.id;
+        let Some(_turn) = self.turn(BudgetKey::User(user)).await else { return self.shed(attempt).await };
         let used = match self.store.debit(BudgetKey::User(user), limit, attempt.now).await? {
             Debit::Taken { used } => used,
             Debit::Locked => {
@@ -253,6 +265,23 @@ impl Verifier {
         let mut subject = [0; 16];
         subject.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
         BudgetKey::Shadow(subject)
+    }
+
+    /// Waits until nobody else tries this name; `None` when too many wait already.
+    async fn turn(&self, key: BudgetKey) -> Option<(SemaphorePermit<'_>, MutexGuard<'_, ()>)> {
+        let permit = self.waiting.try_acquire().ok()?;
+        // Ids and keyed hashes are uniform, and nobody outside can choose them.
+        let [a, b, ..] = match key {
+            BudgetKey::User(user) => *user.as_bytes(),
+            BudgetKey::Shadow(subject) => subject,
+        };
+        let turn = self.turns.get(usize::from(u16::from_le_bytes([a, b])) % TURNS)?;
+        Some((permit, turn.lock().await))
+    }
+
+    async fn shed<T>(&self, attempt: &Attempt<'_>) -> Result<T, VerifyFault> {
+        self.store.append_event(&attempt.event(EventKind::LoginShed, Actor::Stranger)).await?;
+        Err(VerifyFault::Overloaded)
     }
 
     async fn failed<T>(
@@ -339,7 +368,7 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::portal::fixture::{Fixture, PASSWORD, code, name};
+    use crate::portal::tests::fixture::{Fixture, PASSWORD, code, name};
 
     /// The verdict on a password, without the account.
     async fn password(verifier: &Verifier, world: &Fixture, who: &str, password: &str) -> Verdict<()> {
@@ -388,7 +417,6 @@ mod tests {
         let verifier = world.verifier();
         for who in ["alice", "nobody"] {
             let before = verifier.computed();
-            // More than fit into the queue at once: those that are shed cost nothing.
             let guesses = (0..100).map(|_| async {
                 let attempt = world.attempt(0);
                 verifier.check_password(&name(who), "wrong", &attempt).await
@@ -398,6 +426,15 @@ mod tests {
             assert_eq!(verifier.computed() - before, 7, "{who}");
         }
         assert_eq!(used(&world, "alice").await, 7);
+    }
+
+    #[tokio::test]
+    async fn fifty_right_passwords_at_once_lock_nobody_out() {
+        let world = Fixture::new().await;
+        let verifier = world.verifier();
+        let log_ins = (0..50).map(|_| password(&verifier, &world, "alice", PASSWORD));
+        assert!(join_all(log_ins).await.into_iter().all(|verdict| verdict == Verdict::Right(())));
+        assert_eq!(used(&world, "alice").await, 0);
     }
 
     #[tokio::test]
@@ -521,7 +558,7 @@ mod tests {
         tenant.overrides.attempts_max = NonZeroU8::new(2);
         world
             .store
-            .update_tenant(&tenant, &crate::portal::fixture::event(EventKind::TenantChanged))
+            .update_tenant(&tenant, &crate::portal::tests::fixture::event(EventKind::TenantChanged))
             .await
             .unwrap();
         let verifier = world.verifier();

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use tempfile::TempDir;
 
-use super::verifier::{Attempt, Verifier};
 use crate::base::{Hostname, MasterKey, RequestId, TenantId, UnixTime, UserId, Username};
 use crate::config::HashingSettings;
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
     SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
 };
+use crate::portal::verifier::{Attempt, Verifier};
 use crate::session::Class;
 use crate::store::{NewUser, Store};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};

@@ -1,0 +1,467 @@
+//! The log-in flow, driven: what somebody sent, carried out against store, verifier and sessions.
+//!
+//! The same for browsers and for native clients: this file knows neither HTML nor JSON. The server decides the
+//! step. What was sent is taken for the step that is due, or not at all: then the step that is due is shown again.
+
+use std::sync::Arc;
+
+use super::verifier::{Attempt, Verdict, VerifyFault};
+use super::{Portal, Realm, Visit};
+use crate::base::{FlowId, Hostname, LocalPath, SealProblem, SessionId, SessionToken, Username};
+use crate::credential::{TotpCode, TotpSecret, accept};
+use crate::directory::methods;
+use crate::login::{
+    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding, Claimant, Flow,
+    Handover, Proven, Step,
+};
+use crate::machine::{EntropyFault, random};
+use crate::session::{Class, Device, EndReason, Method, Session};
+use crate::store::{Account, StoreFault};
+use crate::table::{Begun, NewSession, SessionFault};
+use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use crate::zone::Zone;
+
+/// What somebody sent. No `Debug`: a password is among it.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sent<'a> {
+    /// What was typed, or nothing where the form had no such field.
+    pub(super) username: Option<&'a str>,
+    /// The same.
+    pub(super) password: Option<&'a str>,
+    /// The same.
+    pub(super) code: Option<&'a str>,
+    /// The id of the session that shall make room.
+    pub(super) session: Option<&'a str>,
+    /// The person keeps their sessions and does not log in.
+    pub(super) keep: bool,
+}
+
+/// Who sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asking<'a> {
+    /// The request.
+    pub(super) visit: &'a Visit,
+    /// The host it came to.
+    pub(super) host: &'a Hostname,
+    /// The device, as its owner reads it in lists.
+    pub(super) label: &'a str,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// This step is due, and this was wrong.
+    Due(Flow, Option<Message>),
+    /// The hashing pool takes no more; nothing was counted.
+    Overloaded(Flow),
+    /// The name belongs to another zone; the address carries it there, sealed.
+    Elsewhere(Arc<Zone>, String),
+    /// A session, its token, and where the person was going.
+    Begun(Arc<Session>, SessionToken, LocalPath),
+    /// This very flow has ended in the session that the visitor holds: a second click, or Back.
+    Over(LocalPath),
+    /// The flow is at its end without a session.
+    Restart(Notice, Option<LocalPath>),
+}
+
+/// What was wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Message {
+    /// Not username@domain.
+    Username,
+    /// Username or password wrong; which one, nobody is told.
+    Credentials,
+    /// No attempt is left.
+    Locked,
+    /// The code is wrong, used up, or no code.
+    Code,
+}
+
+impl Message {
+    /// The id of the text.
+    pub(super) const fn id(self) -> &'static str {
+        match self {
+            Self::Username => "m1",
+            Self::Credentials => "m2",
+            Self::Locked => "m3",
+            Self::Code => "m4",
+        }
+    }
+}
+
+/// Why a person begins again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Notice {
+    /// Too old, used up, or overtaken by a change of the account. The person learns no more.
+    Expired,
+    /// They keep their sessions (M15).
+    Kept,
+}
+
+impl Notice {
+    /// The id of the text.
+    pub(super) const fn id(self) -> &'static str {
+        match self {
+            Self::Expired => "notice.expired",
+            Self::Kept => "m15",
+        }
+    }
+}
+
+/// Our side failed. The client gets a status and a reference, the log the rest.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error(transparent)]
+    Verify(#[from] VerifyFault),
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    #[error(transparent)]
+    Session(#[from] SessionFault),
+    #[error(transparent)]
+    Entropy(#[from] EntropyFault),
+    #[error(transparent)]
+    Seal(#[from] SealProblem),
+}
+
+impl Asking<'_> {
+    fn attempt(&self, class: Class) -> Attempt<'_> {
+        Attempt {
+            zone: self.host,
+            class,
+            address: self.visit.address,
+            request: self.visit.request,
+            now: self.visit.now,
+        }
+    }
+
+    fn zone(&self) -> Option<&Arc<Zone>> {
+        match &self.visit.realm {
+            Realm::Zone(zone) => Some(zone),
+            Realm::Universal => None,
+        }
+    }
+}
+
+impl Portal {
+    /// A flow at its first step.
+    pub(super) fn begin_flow(
+        &self,
+        asking: &Asking<'_>,
+        binding: Binding,
+        class: Class,
+        return_to: Option<LocalPath>,
+    ) -> Result<Flow, Trouble> {
+        let id = FlowId::from_bytes(random()?);
+        Ok(Flow::begin(id, asking.host.clone(), binding, class, return_to, asking.visit.now))
+    }
+
+    /// The sealed form of a flow.
+    pub(super) fn seal(&self, flow: &Flow) -> Result<String, Trouble> {
+        Ok(flow.seal(&self.flow_key, random()?)?)
+    }
+
+    /// Takes what was sent for the step that is due.
+    pub(super) async fn advance(
+        &self,
+        flow: Flow,
+        sent: Sent<'_>,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        if let Some(session) = asking.visit.session.as_ref().filter(|session| session.record.flow == flow.id) {
+            return self.over(&flow, session).await;
+        }
+        match flow.step.clone() {
+            Step::Username => match sent.username {
+                Some(text) => self.username_given(flow, text, asking).await,
+                None => Ok(Outcome::Due(flow, None)),
+            },
+            Step::Password(step) => match sent.password {
+                Some(text) if !text.is_empty() => self.password_given(flow, step, text, asking).await,
+                Some(_) | None => Ok(Outcome::Due(flow, None)),
+            },
+            Step::Code(step) => match sent.code {
+                Some(text) => self.code_given(flow, step, text, asking).await,
+                None => Ok(Outcome::Due(flow, None)),
+            },
+            Step::Enrolment(step) => match sent.code {
+                Some(text) => self.first_code_given(flow, step, text, asking).await,
+                None => Ok(Outcome::Due(flow, None)),
+            },
+            Step::Enrolled(step) => match self.account_of(step.claimant(), asking).await? {
+                Some(account) => self.finish(flow, step.was_read(), &account, None, asking).await,
+                None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+            },
+            Step::Slot(step) => match sent {
+                Sent { keep: true, .. } => self.sessions_kept(flow).await,
+                Sent { session: Some(text), .. } => self.session_chosen(flow, step, text, asking).await,
+                Sent { .. } => Ok(Outcome::Due(flow, None)),
+            },
+        }
+    }
+
+    /// The zone a name belongs to, by its domain alone: whether the account exists changes nothing (R17, E4).
+    ///
+    /// A domain that nobody has stays where it was typed; typed at the universal host it goes to some zone, always
+    /// the same, as one that somebody has would.
+    pub(super) async fn zone_of(
+        &self,
+        username: &Username,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Arc<Zone>>, Trouble> {
+        let tenant = self.store.tenant_by_domain(username.domain()).await?;
+        if let Some(zone) = tenant.and_then(|tenant| self.settings.zones.zone(&tenant.zone).cloned()) {
+            return Ok(Some(zone));
+        }
+        if let Some(zone) = asking.zone() {
+            return Ok(Some(Arc::clone(zone)));
+        }
+        let tag = aws_lc_rs::hmac::sign(&self.guess_key, username.domain().as_bytes());
+        let number = tag.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let zones = self.settings.zones.zones();
+        let at = number.checked_rem(zones.len() as u64).and_then(|at| usize::try_from(at).ok());
+        Ok(at.and_then(|at| zones.get(at)).cloned())
+    }
+
+    async fn username_given(&self, flow: Flow, text: &str, asking: &Asking<'_>) -> Result<Outcome, Trouble> {
+        let Ok(username) = text.parse::<Username>() else {
+            return Ok(Outcome::Due(flow, Some(Message::Username)));
+        };
+        match self.zone_of(&username, asking).await? {
+            Some(zone) if zone.host != *asking.host => {
+                let id = FlowId::from_bytes(random()?);
+                let handover = Handover::new(id, zone.host.clone(), username, asking.visit.now);
+                let sealed = handover.seal(&self.handover_key, random()?)?;
+                let location = format!("{}/.zonegate/login?handover={sealed}", zone.origin);
+                Ok(Outcome::Elsewhere(zone, location))
+            }
+            Some(_) => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
+            // No zone is configured at all: there is nowhere to log in.
+            None => Ok(Outcome::Due(flow, Some(Message::Username))),
+        }
+    }
+
+    async fn password_given(
+        &self,
+        flow: Flow,
+        step: AwaitPassword,
+        password: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let now = asking.visit.now;
+        let attempt = asking.attempt(flow.class);
+        let account = match self.verifier.check_password(step.username(), password, &attempt).await {
+            Err(VerifyFault::Overloaded) => return Ok(Outcome::Overloaded(flow)),
+            Err(fault) => return Err(fault.into()),
+            Ok(Verdict::Wrong) => return Ok(Outcome::Due(flow, Some(Message::Credentials))),
+            Ok(Verdict::Locked) => return Ok(Outcome::Due(flow, Some(Message::Locked))),
+            Ok(Verdict::Right(account)) => account,
+        };
+        let claimant = Claimant {
+            user: account.user.id,
+            username: account.user.username.clone(),
+            epoch: account.user.epoch,
+            kind: account.user.kind,
+        };
+        let authenticator = match &account.totp {
+            Some(_) => Authenticator::Enrolled,
+            None => Authenticator::Missing {
+                secret: TotpSecret::from_bytes(random()?),
+                period: self.settings.security.with(&account.tenant.overrides).totp_period,
+            },
+        };
+        match step.password_was_right(claimant, authenticator, now) {
+            AfterPassword::Code(step) => Ok(Outcome::Due(flow.at(Step::Code(step)), None)),
+            AfterPassword::Enrolment(step) => Ok(Outcome::Due(flow.at(Step::Enrolment(step)), None)),
+            AfterPassword::Done(proven) => {
+                self.store.clear(account.user.id).await?;
+                self.finish(flow, proven, &account, None, asking).await
+            }
+        }
+    }
+
+    async fn code_given(
+        &self,
+        flow: Flow,
+        step: AwaitCode,
+        text: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        // What cannot be a code is no guess and costs nothing (D5).
+        let Ok(code) = text.parse::<TotpCode>() else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
+        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        };
+        match self.verifier.check_code(&account, &code, &asking.attempt(flow.class)).await {
+            Err(VerifyFault::Overloaded) => Ok(Outcome::Overloaded(flow)),
+            Err(fault) => Err(fault.into()),
+            Ok(Verdict::Wrong) => Ok(Outcome::Due(flow, Some(Message::Code))),
+            Ok(Verdict::Locked) => Ok(Outcome::Due(flow, Some(Message::Locked))),
+            Ok(Verdict::Right(())) => {
+                self.finish(flow, step.code_was_accepted(asking.visit.now), &account, None, asking).await
+            }
+        }
+    }
+
+    /// A wrong code here costs no attempt: the secret it is held against was just shown to the one who types it.
+    async fn first_code_given(
+        &self,
+        flow: Flow,
+        step: AwaitEnrolment,
+        text: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let now = asking.visit.now;
+        let code = text.parse::<TotpCode>().ok();
+        let used = code.and_then(|code| accept(step.secret(), step.period(), &code, None, now));
+        let Some(used) = used else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
+        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        };
+        let event = event(asking, flow.class, EventKind::SecondFactorEnrolled, &account);
+        let (user, epoch) = (account.user.id, step.claimant().epoch);
+        if !self.store.enrol_totp(user, epoch, step.secret(), step.period(), used, &event).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
+        Ok(Outcome::Due(flow.at(Step::Enrolled(step.authenticator_was_kept(now))), None))
+    }
+
+    /// The flow ends here, so that its page ends no session later (trap 24).
+    async fn sessions_kept(&self, flow: Flow) -> Result<Outcome, Trouble> {
+        self.store.spend(flow.id, flow.deadline()).await?;
+        Ok(Outcome::Restart(Notice::Kept, flow.return_to))
+    }
+
+    async fn session_chosen(
+        &self,
+        flow: Flow,
+        step: AwaitSlot,
+        text: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        };
+        // Each choice is made once.
+        if !self.store.spend(flow.id, flow.deadline()).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
+        // Only a live session of the same person and class makes room here; another id ends nothing (R83).
+        let listed = self.slot_sessions(&step, flow.class, asking);
+        let chosen = text.parse::<SessionId>().ok().filter(|id| listed.iter().any(|s| s.record.id == *id));
+        self.finish(flow, step.choice_was_made(), &account, chosen, asking).await
+    }
+
+    /// The sessions that the limit page offers.
+    pub(super) fn slot_sessions(&self, step: &AwaitSlot, class: Class, asking: &Asking<'_>) -> Vec<Arc<Session>> {
+        let mut sessions = self.sessions.of_user(step.claimant().user, asking.visit.now);
+        sessions.retain(|session| session.record.class == class);
+        sessions
+    }
+
+    /// Everything is proved: begins the session, or asks which one makes room.
+    async fn finish(
+        &self,
+        flow: Flow,
+        proven: Proven,
+        account: &Account,
+        chosen: Option<SessionId>,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
+        let now = asking.visit.now;
+        let before = asking.visit.session.as_ref();
+        // The same browser's old session is replaced, not counted twice (R88), whoever's it was.
+        let own = before.filter(|session| session.record.user == account.user.id);
+        let mut leaving: Vec<_> =
+            own.map(|session| (session.record.id, EndReason::Replaced)).into_iter().collect();
+        let chosen = chosen.filter(|id| leaving.iter().all(|(own, _)| own != id));
+        leaving.extend(chosen.map(|id| (id, EndReason::Displaced)));
+        let security = self.settings.security.with(&account.tenant.overrides);
+        let new = NewSession {
+            proven: &proven,
+            flow: flow.id,
+            account,
+            zone,
+            class: flow.class,
+            method: Method::Local,
+            device: Device { label: asking.label.to_owned(), address: asking.visit.address.to_string() },
+            slots: security.slots,
+            lifetimes: security.lifetimes,
+            leaving: leaving.clone(),
+            event: event(asking, flow.class, EventKind::LoginSucceeded, account),
+        };
+        match self.sessions.begin(new, now).await? {
+            Begun::Session(session, token) => {
+                for (id, reason) in leaving {
+                    let ended = SecurityEvent {
+                        session: Some(id),
+                        reason: Some(reason.name()),
+                        ..event(asking, flow.class, EventKind::SessionEnded, account)
+                    };
+                    self.store.append_event(&ended).await?;
+                }
+                if let Some(other) = before.filter(|session| session.record.user != account.user.id) {
+                    self.replace_other(other, asking).await?;
+                }
+                let target = target(&flow, account);
+                Ok(Outcome::Begun(session, token, target))
+            }
+            Begun::Full(_) => {
+                let full = event(asking, flow.class, EventKind::SessionLimitReached, account);
+                self.store.append_event(&full).await?;
+                // The choice has ten minutes of its own (D16), and an id of its own: the last one may be spent.
+                let id = FlowId::from_bytes(random()?);
+                let flow = Flow { id, started_at: now, ..flow };
+                Ok(Outcome::Due(flow.at(Step::Slot(AwaitSlot::new(proven))), None))
+            }
+            Begun::FlowSpent | Begun::EpochStale => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+        }
+    }
+
+    /// Ends what somebody else left open in this browser.
+    async fn replace_other(&self, other: &Session, asking: &Asking<'_>) -> Result<(), Trouble> {
+        let record = &other.record;
+        let ended = SecurityEvent {
+            tenant: Some(record.tenant),
+            user: Some(record.user),
+            session: Some(record.id),
+            reason: Some(EndReason::Replaced.name()),
+            ..asking.attempt(record.class).event(EventKind::SessionEnded, Actor::Stranger)
+        };
+        let ids = [record.id];
+        Ok(self.sessions.end(record.user, &ids, EndReason::Replaced, &[ended], asking.visit.now).await?)
+    }
+
+    /// Where a flow that has ended in `session` leads.
+    async fn over(&self, flow: &Flow, session: &Session) -> Result<Outcome, Trouble> {
+        let account = self.store.account_by_id(session.record.user).await?;
+        let target = account.map_or_else(LocalPath::home, |account| target(flow, &account));
+        Ok(Outcome::Over(target))
+    }
+
+    /// The claimant's account, as long as nothing has changed that the flow rests on.
+    async fn account_of(&self, claimant: &Claimant, asking: &Asking<'_>) -> Result<Option<Account>, Trouble> {
+        let account = self.store.account_by_id(claimant.user).await?;
+        Ok(account.filter(|account| {
+            account.user.active
+                && account.user.epoch == claimant.epoch
+                && account.user.kind == claimant.kind
+                && account.tenant.zone == *asking.host
+                && methods(&account.tenant, &account.user).allows_local()
+        }))
+    }
+}
+
+/// Where a log-in opens: where the person was going, else their start page, else the home page (R43).
+fn target(flow: &Flow, account: &Account) -> LocalPath {
+    flow.return_to.clone().or_else(|| account.user.start_page.clone()).unwrap_or_else(LocalPath::home)
+}
+
+/// An event that the person themselves caused, whose account it is.
+fn event(asking: &Asking<'_>, class: Class, kind: EventKind, account: &Account) -> SecurityEvent {
+    SecurityEvent {
+        tenant: Some(account.tenant.id),
+        user: Some(account.user.id),
+        ..asking.attempt(class).event(kind, Actor::User)
+    }
+}

@@ -1,0 +1,271 @@
+//! The flow for browsers: P1, P2, P3, P6 and P8 at one address.
+//!
+//! A page is the answer to a form, and only the last step answers with a redirect; so Back and Reload meet a page
+//! that can be sent again, and never a server error.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{Request, StatusCode, Uri};
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::answer::{self, Answer};
+use super::flow::{Asking, Outcome, Sent, Trouble};
+use super::form::Form;
+use super::{Portal, Realm, Visit, cookies, csrf, device};
+use crate::base::{BrowserToken, LocalPath};
+use crate::credential::otpauth_uri;
+use crate::login::{AwaitPassword, Binding, Flow, FlowProblem, Handover, Holder, Sender, Step};
+use crate::machine::random;
+use crate::pages::{CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage};
+use crate::session::{EndReason, Session};
+use crate::telemetry::{Actor, EventKind, SecurityEvent};
+
+/// The log-in page's address.
+pub const LOGIN: &str = "/.zonegate/login";
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new().route(LOGIN, get(show).post(take))
+}
+
+/// What stands above a form, besides what was wrong.
+#[derive(Default)]
+struct Above<'a> {
+    error: Option<&'static str>,
+    notice: Option<String>,
+    username: &'a str,
+}
+
+/// A request, with what answering it takes.
+struct Here<'a> {
+    portal: &'a Portal,
+    asking: Asking<'a>,
+    headers: &'a HeaderMap,
+    browser: &'a BrowserToken,
+}
+
+async fn show(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
+    let known = cookies::browser(&headers);
+    let answer = match known.clone().map_or_else(new_browser, Ok) {
+        Ok(browser) => match first_page(&portal, &visit, &uri, &headers, &browser).await {
+            Ok(mut answer) => {
+                if known.is_none() {
+                    answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
+                }
+                Ok(answer)
+            }
+            Err(trouble) => Err(trouble),
+        },
+        Err(trouble) => Err(trouble),
+    };
+    answer.unwrap_or_else(|trouble| portal.trouble(&visit, &headers, &trouble))
+}
+
+fn new_browser() -> Result<BrowserToken, Trouble> {
+    Ok(BrowserToken::from_bytes(random()?))
+}
+
+async fn first_page(
+    portal: &Portal,
+    visit: &Visit,
+    uri: &Uri,
+    headers: &HeaderMap,
+    browser: &BrowserToken,
+) -> Result<Answer, Trouble> {
+    let host = portal.host(visit);
+    let label = device::label(headers);
+    let asking = Asking { visit, host: &host, label: &label };
+    let here = Here { portal, asking, headers, browser };
+    let query = |name: &str| {
+        let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+    };
+    let return_to = match &visit.realm {
+        Realm::Zone(_) => query("return_to").and_then(|text| text.parse::<LocalPath>().ok()),
+        Realm::Universal => None,
+    };
+    let flow = here.new_flow(return_to)?;
+    if let Some(sealed) = query("handover")
+        && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
+        && portal.store.spend(handover.id, handover.expires_at).await?
+    {
+        return here.page(&flow.at(Step::Password(AwaitPassword::new(handover.username))), Above::default());
+    }
+    let reason = visit.ended.or_else(|| query("reason").as_deref().and_then(EndReason::from_name));
+    here.page(&flow, Above { notice: reason.map(|reason| here.ending(reason)), ..Above::default() })
+}
+
+async fn take(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    request: Request<Body>,
+) -> Answer {
+    let (Parts { headers, .. }, body) = request.into_parts();
+    if !csrf::came_from(&headers, &portal.origin(&visit)) {
+        return portal.forged(&visit, &headers, "foreign_origin").await;
+    }
+    let form = match Form::read(&headers, body, portal.settings.limits.form_bytes_max).await {
+        Ok(form) => form,
+        Err(status) => return portal.refusal(&visit, &headers, status),
+    };
+    let Some(browser) = cookies::browser(&headers) else {
+        return portal.forged(&visit, &headers, "no_browser_cookie").await;
+    };
+    let answer = answer_form(&portal, &visit, &headers, &form, &browser).await;
+    answer.unwrap_or_else(|trouble| portal.trouble(&visit, &headers, &trouble))
+}
+
+async fn answer_form(
+    portal: &Portal,
+    visit: &Visit,
+    headers: &HeaderMap,
+    form: &Form,
+    browser: &BrowserToken,
+) -> Result<Answer, Trouble> {
+    let host = portal.host(visit);
+    let label = device::label(headers);
+    let asking = Asking { visit, host: &host, label: &label };
+    let here = Here { portal, asking, headers, browser };
+    let sender = Sender { host: &host, holder: Holder::Browser(browser.digest()) };
+    let typed = form.field("username").unwrap_or_default();
+    let flow = match Flow::open(form.field("flow").unwrap_or_default(), &portal.flow_key, sender, visit.now) {
+        Ok(flow) => flow,
+        Err(FlowProblem::Expired) => {
+            let notice = Some(here.text("notice.expired"));
+            return here.page(&here.new_flow(None)?, Above { notice, username: typed, ..Above::default() });
+        }
+        Err(problem @ (FlowProblem::Forged | FlowProblem::OtherHost | FlowProblem::OtherBrowser)) => {
+            return Ok(portal.forged(visit, headers, problem.name()).await);
+        }
+    };
+    let sent = Sent {
+        username: form.field("username"),
+        password: form.field("password"),
+        code: form.field("code"),
+        session: form.field("session"),
+        keep: form.field("action") == Some("keep"),
+    };
+    match portal.advance(flow, sent, &asking).await? {
+        Outcome::Due(flow, message) => {
+            let error = message.map(super::flow::Message::id);
+            here.page(&flow, Above { error, username: typed, ..Above::default() })
+        }
+        Outcome::Overloaded(flow) => {
+            let mut answer =
+                here.page(&flow, Above { error: Some("m25"), username: typed, ..Above::default() })?;
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            Ok(answer)
+        }
+        Outcome::Elsewhere(_, location) => Ok(answer::see_other(&location)),
+        Outcome::Begun(_, token, target) => {
+            let mut answer = answer::see_other(target.as_str());
+            answer.headers_mut().append(header::SET_COOKIE, cookies::set_session(&token));
+            Ok(answer)
+        }
+        Outcome::Over(target) => Ok(answer::see_other(target.as_str())),
+        Outcome::Restart(notice, return_to) => {
+            let notice = Some(here.text(notice.id()));
+            here.page(&here.new_flow(return_to)?, Above { notice, ..Above::default() })
+        }
+    }
+}
+
+impl Here<'_> {
+    fn new_flow(&self, return_to: Option<LocalPath>) -> Result<Flow, Trouble> {
+        let binding = Binding::Browser(self.browser.digest());
+        self.portal.begin_flow(&self.asking, binding, device::class(self.headers), return_to)
+    }
+
+    fn text(&self, id: &'static str) -> String {
+        self.portal.chrome(self.asking.visit, self.headers).t(id)
+    }
+
+    /// What a person whose session ended is told (M16, M17).
+    fn ending(&self, reason: EndReason) -> String {
+        let chrome = self.portal.chrome(self.asking.visit, self.headers);
+        match reason {
+            EndReason::LoggedOut => chrome.t("m17"),
+            EndReason::Idle => {
+                let idle_max = self.portal.settings.security.lifetimes.idle_max.seconds();
+                chrome.fill("m16.idle", &[("hours", &chrome.duration(idle_max))])
+            }
+            EndReason::Expired => chrome.t("m16.expired"),
+            EndReason::Displaced => chrome.t("m16.displaced"),
+            EndReason::Replaced => chrome.t("m16.replaced"),
+            EndReason::Revoked => chrome.t("m16.revoked"),
+        }
+    }
+
+    /// The page of the step that is due.
+    fn page(&self, flow: &Flow, above: Above<'_>) -> Result<Answer, Trouble> {
+        let Above { error, notice, username } = above;
+        let chrome = &self.portal.chrome(self.asking.visit, self.headers);
+        let sealed = self.portal.seal(flow)?;
+        let sealed = sealed.as_str();
+        let html = match &flow.step {
+            Step::Username => UsernamePage { flow: sealed, username, error, notice }.html(chrome),
+            Step::Password(step) => {
+                PasswordPage { flow: sealed, username: step.username().as_str(), error }.html(chrome)
+            }
+            Step::Code(step) => {
+                CodePage { flow: sealed, username: step.claimant().username.as_str(), error }.html(chrome)
+            }
+            Step::Enrolment(step) => {
+                let product = &self.portal.settings.brand.product;
+                let uri = otpauth_uri(product, &step.claimant().username, step.secret(), step.period());
+                EnrolPage { flow: sealed, uri: &uri, key: &step.secret().to_base32(), error }.html(chrome)
+            }
+            Step::Enrolled(_) => EnrolledPage { flow: sealed }.html(chrome),
+            Step::Slot(step) => {
+                let sessions = self.portal.slot_sessions(step, flow.class, &self.asking);
+                SlotsPage { flow: sealed, sessions: sessions.iter().map(|s| row(s)).collect() }.html(chrome)
+            }
+        };
+        Ok(answer::html(StatusCode::OK, html))
+    }
+}
+
+fn row(session: &Session) -> SessionRow {
+    SessionRow {
+        id: session.record.id.to_string(),
+        device: session.record.device.label.clone(),
+        address: session.record.device.address.clone(),
+        class: session.record.class,
+        started_at: session.record.started_at,
+        last_seen: session.last_seen(),
+        current: false,
+    }
+}
+
+impl Portal {
+    /// A request that did not come from our own page in its own browser: 403, and a line in the log (W2).
+    pub(super) async fn forged(&self, visit: &Visit, headers: &HeaderMap, reason: &'static str) -> Answer {
+        let event = SecurityEvent {
+            request: Some(visit.request),
+            zone: Some(self.host(visit)),
+            address: Some(visit.address),
+            reason: Some(reason),
+            ..SecurityEvent::new(EventKind::RequestForged, Actor::Stranger, visit.now)
+        };
+        match self.store.append_event(&event).await {
+            Ok(()) => self.refusal(visit, headers, StatusCode::FORBIDDEN),
+            Err(fault) => self.trouble(visit, headers, &fault.into()),
+        }
+    }
+
+    /// Our side failed: the log is told what, the client that.
+    pub(super) fn trouble(&self, visit: &Visit, headers: &HeaderMap, trouble: &Trouble) -> Answer {
+        tracing::error!(request = %visit.request, fault = %trouble, "a log-in could not be carried out");
+        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+    }
+}

@@ -1,0 +1,3 @@
+//! The portal in process: a real store, real sessions, no socket.
+
+pub(super) mod fixture;
