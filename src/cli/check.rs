@@ -99,9 +99,8 @@ impl Leaf {
             X509Certificate::from_der(&first).map_err(|fault| format!("{chain_file} cannot be read: {fault}"))?;
         let names = leaf.subject_alternative_name().ok().flatten();
         let names = names.map_or(&[][..], |extension| &extension.value.general_names);
-        let dns = names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-            _ => None,
+        let dns = names.iter().filter_map(|name| {
+            if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
         });
         let seconds = |at: i64| u64::try_from(at).unwrap_or_default();
         Ok(Self {

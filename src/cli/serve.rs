@@ -8,7 +8,7 @@ use crate::machine::Clock;
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeProblem {
+pub(crate) enum ServeProblem {
     /// Something.
     #[error("{0}")]
     Other(String),

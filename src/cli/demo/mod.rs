@@ -38,7 +38,7 @@ const UNIVERSAL: &str = "login.localhost";
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Keep the data in this folder [default: zonegate-demo below the user's data folder]
@@ -66,7 +66,7 @@ enum Action {
 
 /// What keeps the demo from running, as a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoProblem {
+pub(crate) enum DemoProblem {
     /// The folder, its key or a port.
     #[error(transparent)]
     Place(#[from] PlaceProblem),
@@ -107,7 +107,7 @@ pub enum DemoProblem {
 }
 
 /// Does what the arguments ask for: runs the demo until Ctrl-C, or shows a code.
-pub fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let now = Clock::new().now();
     if let Some(Action::Code { username }) = &arguments.action {
@@ -129,8 +129,8 @@ pub fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let json = arguments.json;
     serve::gateway(settings, move || {
         if json {
-            serde_json::to_writer(std::io::stdout(), &announcement)?
-        };
+            serde_json::to_writer(std::io::stdout(), &announcement)?;
+        }
         if json { writeln!(std::io::stdout()) } else { write!(std::io::stdout(), "{announcement}") }
     })?;
     drop(place);
