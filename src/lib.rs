@@ -31,4 +31,6 @@ pub mod table;
 #[cfg(feature = "edge")]
 pub mod portal;
 #[cfg(feature = "edge")]
+pub mod edge;
+#[cfg(feature = "edge")]
 pub mod cli;

@@ -20,6 +20,7 @@ pub(crate) fn zone(host: &str) -> Zone {
     Zone {
         host: host.parse().unwrap(),
         aliases: vec![],
+        authority: http::HeaderValue::from_static("desk.bench.example"),
         origin: format!("https://{host}").into(),
         name: host.into(),
         data_centre: String::new(),

@@ -6,12 +6,14 @@
 
 mod claims;
 mod identity;
+mod protected;
 
 pub use claims::{
     AssertionSettings, Claims, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
     jose_header,
 };
 pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity_headers};
+pub use protected::{is_ours, is_protected};
 
 /// The header that carries the signed assertion.
 pub const ASSERTION_HEADER: http::HeaderName = http::HeaderName::from_static("x-zonegate-assertion");

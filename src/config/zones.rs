@@ -89,13 +89,14 @@ fn zone(section: Section<'_>, public_port: u16, directory: &Path, outside: &dyn 
     };
     section.finish();
     let host = host?;
-    let origin: Arc<str> =
-        if public_port == 443 { format!("https://{host}") } else { format!("https://{host}:{public_port}") }
-            .into();
+    let authority = if public_port == 443 { host.to_string() } else { format!("{host}:{public_port}") };
+    let origin: Arc<str> = format!("https://{authority}").into();
     Some(Zone {
         name: name.unwrap_or_else(|| host.to_string()),
         audience: audience.map_or_else(|| Arc::clone(&origin), Into::into),
         origin,
+        // A hostname and a number are always a header's value.
+        authority: http::HeaderValue::try_from(authority).ok()?,
         aliases,
         data_centre,
         description,

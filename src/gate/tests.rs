@@ -17,6 +17,7 @@ fn zone(host: &str, alias: &str) -> Zone {
         host: host.parse().unwrap(),
         aliases: vec![alias.parse().unwrap()],
         origin: format!("https://{host}").into(),
+        authority: http::HeaderValue::try_from(host).unwrap(),
         name: host.into(),
         data_centre: String::new(),
         description: String::new(),

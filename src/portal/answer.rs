@@ -124,6 +124,21 @@ impl Portal {
     }
 }
 
+impl Portal {
+    /// A refusal that the edge gives without asking the router, with the fields every answer carries.
+    pub fn refuse(&self, visit: &Visit, headers: &HeaderMap, status: StatusCode) -> Answer {
+        let mut answer = self.refusal(visit, headers, status);
+        secure(answer.headers_mut(), &self.policy);
+        answer
+    }
+
+    /// Puts those fields on an answer that the edge has made itself.
+    pub fn secure(&self, mut answer: Answer) -> Answer {
+        secure(answer.headers_mut(), &self.policy);
+        answer
+    }
+}
+
 /// Whether the client shows pages.
 pub fn wants_html(headers: &HeaderMap) -> bool {
     headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| {
@@ -142,7 +157,9 @@ fn error_texts(status: StatusCode) -> (&'static str, &'static str) {
         413 => ("error.413.title", "error.413.text"),
         421 => ("error.421.title", "error.421.text"),
         431 => ("error.431.title", "error.431.text"),
+        502 => ("error.502.title", "error.502.text"),
         503 => ("error.503.title", "error.503.text"),
+        504 => ("error.504.title", "error.504.text"),
         status if status < 500 => ("error.400.title", "error.400.text"),
         _ => ("error.500.title", "error.500.text"),
     }

@@ -176,3 +176,8 @@ async fn method_not_allowed(
 ) -> Answer {
     portal.refusal(&visit, &headers, StatusCode::METHOD_NOT_ALLOWED)
 }
+
+/// Health and metrics, for the admin listener.
+pub fn admin_router(portal: Arc<Portal>) -> Router {
+    Router::new().with_state(portal)
+}

@@ -17,6 +17,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         host: host.parse().unwrap(),
         aliases: vec![],
         origin: format!("https://{host}").into(),
+        authority: http::HeaderValue::try_from(host).unwrap(),
         name: host.into(),
         data_centre: String::new(),
         description: String::new(),

@@ -21,6 +21,8 @@ pub struct Zone {
     pub aliases: Vec<Hostname>,
     /// `https://host` or `https://host:port`: what browsers send as `Origin`, and the assertion's `iss`.
     pub origin: Arc<str>,
+    /// The same without `https://`, as the `Host` and `X-Forwarded-Host` that the application receives.
+    pub authority: http::HeaderValue,
     /// The name as the hosting page shows it. Not unique.
     pub name: String,
     /// The data centre's short name; may be empty.

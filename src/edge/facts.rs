@@ -1,0 +1,77 @@
+//! What a request is: read once, before anything is decided.
+
+use http::header::ACCEPT;
+use http::{HeaderMap, HeaderName, Method};
+use pingora::http::RequestHeader;
+
+use crate::gate::Client;
+use crate::zone::{HostMatch, ZoneTable};
+
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
+/// What answers under `host`, which may be written in any case and with a trailing dot.
+pub(super) fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
+    if host.ends_with('.') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return zones.find(&host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
+    }
+    zones.find(host)
+}
+
+/// What the client can make use of when it is not let through.
+///
+/// A navigation is what a browser says is one. A client that says nothing is taken at its word when it wants HTML.
+pub(super) fn client(head: &RequestHeader) -> Client {
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return Client::Program;
+    }
+    let headers = &head.headers;
+    if headers.contains_key(X_REQUESTED_WITH) || is_websocket(headers) {
+        return Client::Program;
+    }
+    match headers.get(SEC_FETCH_MODE).map(http::HeaderValue::as_bytes) {
+        Some(b"navigate") => Client::Navigation,
+        Some(_) => Client::Program,
+        None if crate::portal::answer::wants_html(headers) => Client::Navigation,
+        None => Client::Program,
+    }
+}
+
+/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether the answer may go on for as long as the session does: a WebSocket or an event stream.
+pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+    let events = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    is_websocket(headers) || headers.get(ACCEPT).is_some_and(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(method: &str, fields: &[(&'static str, &str)], want: Client) {
+        let mut head = RequestHeader::build(method, b"/", None).unwrap();
+        for (name, value) in fields {
+            head.insert_header(*name, *value).unwrap();
+        }
+        assert_eq!(client(&head), want, "{method} {fields:?}");
+    }
+
+    #[test]
+    fn only_a_navigation_is_ever_redirected() {
+        let browser = ("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8");
+        check("GET", &[browser], Client::Navigation);
+        check("GET", &[browser, ("sec-fetch-mode", "navigate")], Client::Navigation);
+        check("HEAD", &[browser], Client::Navigation);
+        check("POST", &[browser, ("sec-fetch-mode", "navigate")], Client::Program);
+        check("GET", &[browser, ("sec-fetch-mode", "cors")], Client::Program);
+        check("GET", &[browser, ("x-requested-with", "XMLHttpRequest")], Client::Program);
+        check("GET", &[("accept", "*/*")], Client::Program);
+        check("GET", &[("accept", "application/json")], Client::Program);
+        check("GET", &[("sec-fetch-mode", "navigate"), ("upgrade", "websocket")], Client::Program);
+        check("GET", &[], Client::Program);
+    }
+}

@@ -1,0 +1,386 @@
+//! What a request must be before anybody asks what it means.
+//!
+//! As an ingress that injects identity we are the worst place for a request that two parsers read differently. So
+//! whatever could be read in two ways is refused, not repaired: a missing or odd `Host`, a transfer coding other
+//! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
+
+use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use pingora::http::RequestHeader;
+
+use crate::config::Limits;
+use crate::gate::Place;
+
+/// A request that is refused before it is understood.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) reason: &'static str,
+    /// Whether the connection may carry another request. Not when its framing is in doubt.
+    pub(super) close: bool,
+}
+
+impl Refused {
+    const fn new(status: StatusCode, reason: &'static str) -> Self {
+        Self { status, reason, close: false }
+    }
+
+    const fn framing(reason: &'static str) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason, close: true }
+    }
+}
+
+/// Checks everything about a head that does not depend on who answers.
+pub(super) fn check_head(
+    head: &RequestHeader,
+    raw: impl FnOnce() -> bytes::Bytes,
+    limits: &Limits,
+) -> Result<(), Refused> {
+    check_size(head, limits)?;
+    check_framing(head, raw)?;
+    if head.method == Method::TRACE || head.method == Method::CONNECT {
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
+    }
+    check_path(head.raw_path())
+}
+
+fn check_size(head: &RequestHeader, limits: &Limits) -> Result<(), Refused> {
+    let too_large =
+        Refused { close: true, ..Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large") };
+    if head.headers.len() > limits.head_fields_max {
+        return Err(too_large);
+    }
+    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if fields + head.raw_path().len() > limits.head_bytes_max { Err(too_large) } else { Ok(()) }
+}
+
+/// Message length by one rule (SEC-R71; M1, M3).
+fn check_framing(head: &RequestHeader, raw: impl FnOnce() -> bytes::Bytes) -> Result<(), Refused> {
+    let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if head.version != Version::HTTP_11 {
+            return Err(Refused::framing("transfer_encoding_version"));
+        }
+        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
+            return Err(Refused::framing("transfer_encoding"));
+        }
+        // The parser has dropped a length beside a coding; the raw head still shows it.
+        if has_field(&raw(), b"content-length") {
+            return Err(Refused::framing("length_beside_coding"));
+        }
+    }
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    if let Some(length) = lengths.next() {
+        let plain = !length.is_empty() && length.len() <= 19 && length.as_bytes().iter().all(u8::is_ascii_digit);
+        if lengths.next().is_some() || !plain {
+            return Err(Refused::framing("content_length"));
+        }
+    }
+    Ok(())
+}
+
+fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    raw.split(|byte| *byte == b'\n').skip(1).any(|line| {
+        line.split(|byte| *byte == b':').next().is_some_and(|key| key.trim_ascii().eq_ignore_ascii_case(name))
+    })
+}
+
+/// A path that everybody reads the same way, or none (M9).
+///
+/// Refused: bytes that are not visible ASCII, a fragment, backslashes, empty or dot segments (also before `;`), and
+/// escapes of any of these or of what is not UTF-8.
+pub(super) fn check_path(raw: &[u8]) -> Result<(), Refused> {
+    let ambiguous = || Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path");
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let visible = raw.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
+    if !visible || path.first() != Some(&b'/') || path.contains(&b'\\') {
+        // `OPTIONS *` asks about the server, and the server is not the application.
+        return Err(ambiguous());
+    }
+    let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+        let empty_inside = segment.is_empty() && segments.peek().is_some();
+        if empty_inside || name == b"." || name == b".." {
+            return Err(ambiguous());
+        }
+    }
+    if path.contains(&b'%') && !escapes_are_harmless(path) {
+        return Err(ambiguous());
+    }
+    Ok(())
+}
+
+fn escapes_are_harmless(path: &[u8]) -> bool {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let (Some(high), Some(low)) = (rest.next().and_then(hex), rest.next().and_then(hex)) else { return false };
+        let byte = high << 4 | low;
+        if byte < 0x20 || matches!(byte, b'/' | b'\\' | b'.' | b'%' | 0x7f) {
+            return false;
+        }
+        decoded.push(byte);
+    }
+    std::str::from_utf8(&decoded).is_ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// The host a request is for, without its port, as it was written. No allocation.
+///
+/// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
+pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
+    let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
+    let authority = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let mut fields = head.headers.get_all(HOST).iter();
+            let (Some(field), None) = (fields.next(), fields.next()) else { return Err(odd) };
+            field.to_str().map_err(|_| odd)?
+        }
+    };
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
+        Some(_) | None => (authority, None),
+    };
+    let port_is_number = port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    let plain =
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':'));
+    if name.is_empty() || !plain || !port_is_number { Err(odd) } else { Ok(name) }
+}
+
+/// Whose path it is: ours in whatever spelling, or the application's. `raw` has passed [`check_path`].
+pub(super) fn place(raw: &[u8]) -> Place {
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let mut segments = path.split(|byte| *byte == b'/').skip(1);
+    let first = segments.next().unwrap_or_default();
+    if spells(first, b".zonegate") {
+        return Place::Ours;
+    }
+    let second = segments.next().unwrap_or_default();
+    if spells(first, b".well-known") && spells(second, b"zonegate") { Place::Ours } else { Place::Application }
+}
+
+/// Whether a segment is `name` to somebody: in any case, with parameters, with escapes, with dots behind it.
+fn spells(segment: &[u8], name: &[u8]) -> bool {
+    let mut name = name.iter().copied();
+    let mut rest = segment.iter().copied();
+    loop {
+        let byte = match rest.next() {
+            Some(b'%') => match (rest.next().and_then(hex), rest.next().and_then(hex)) {
+                (Some(high), Some(low)) => Some(high << 4 | low),
+                (Some(_) | None, _) => return false,
+            },
+            other => other,
+        };
+        match (byte, name.next()) {
+            (None, None) => return true,
+            (Some(b';'), None) => return true,
+            (Some(b'.' | b' '), None) => return rest.all(|byte| matches!(byte, b'.' | b' ')),
+            (Some(a), Some(b)) if a.eq_ignore_ascii_case(&b) => {}
+            (Some(_) | None, _) => return false,
+        }
+    }
+}
+
+/// Whether a cookie of this name is ours in some spelling: never sent to the application, never taken from it.
+fn is_our_cookie(pair: &[u8]) -> bool {
+    const OURS: &[u8] = b"__host-zg_";
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    name.windows(OURS.len()).any(|window| window.eq_ignore_ascii_case(OURS))
+}
+
+/// The client's cookies without ours, over all fields, as one field (RFC 9113 section 8.2.3; SEC-R39).
+pub(super) fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut fields = headers.get_all(COOKIE).iter();
+    let (first, second) = (fields.next()?, fields.next());
+    let ours = |field: &HeaderValue| field.as_bytes().split(|byte| *byte == b';').any(is_our_cookie);
+    if second.is_none() && !ours(first) {
+        return Some(first.clone());
+    }
+    let mut joined = Vec::with_capacity(first.len());
+    for field in [Some(first), second].into_iter().flatten().chain(fields) {
+        let pairs = field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        for pair in pairs.filter(|pair| !pair.is_empty() && !is_our_cookie(pair)) {
+            if !joined.is_empty() {
+                joined.extend_from_slice(b"; ");
+            }
+            joined.extend_from_slice(pair);
+        }
+    }
+    // Pieces of valid values, joined by valid bytes.
+    (!joined.is_empty()).then(|| HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()).flatten()
+}
+
+/// Whether the application tries to set a cookie of ours (H9).
+pub(super) fn sets_our_cookie(headers: &HeaderMap) -> bool {
+    headers.get_all(SET_COOKIE).iter().any(|value| is_our_cookie(value.as_bytes()))
+}
+
+/// The cookies that the application may set.
+pub(super) fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
+    headers.get_all(SET_COOKIE).iter().filter(|value| !is_our_cookie(value.as_bytes())).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m9_paths_that_somebody_could_read_differently_are_refused() {
+        for path in [
+            "",
+            "*",
+            "x",
+            "//",
+            "/a//b",
+            "/./a",
+            "/a/..",
+            "/a/../b",
+            "/a/.;x/b",
+            "/..;/a",
+            "/a\\b",
+            "/a#b",
+            "/a b",
+            "/%2e%2e/a",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a%00",
+            "/a%0ab",
+            "/a%7f",
+            "/%c0%ae",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/%252e/",
+            "/\u{e9}",
+            "/a\tb",
+        ] {
+            assert!(check_path(path.as_bytes()).is_err(), "{path:?}");
+        }
+        for path in [
+            "/",
+            "/a/b",
+            "/a/",
+            "/a/b?x=/../&y=%2e",
+            "/caf%C3%A9",
+            "/a%20b",
+            "/a;v=1/b",
+            "/.hidden",
+            "/a..b",
+            "/...",
+            "/~a",
+        ] {
+            assert_eq!(check_path(path.as_bytes()), Ok(()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn our_paths_are_ours_in_every_spelling() {
+        for path in [
+            "/.zonegate",
+            "/.zonegate/",
+            "/.zonegate/login?x",
+            "/.ZoneGate/login",
+            "/%2Ezonegate/login",
+            "/.zone%67ate/login",
+            "/.zonegate;x=y/login",
+            "/.zonegate./login",
+            "/.zonegate%20/x",
+            "/.well-known/zonegate/jwks.json",
+            "/.Well-Known/ZONEGATE/jwks.json",
+        ] {
+            assert_eq!(place(path.as_bytes()), Place::Ours, "{path:?}");
+        }
+        for path in ["/", "/zonegate", "/.zonegated", "/a/.zonegate/", "/.well-known/security.txt", "/.zonegate-x"]
+        {
+            assert_eq!(place(path.as_bytes()), Place::Application, "{path:?}");
+        }
+    }
+
+    fn head(fields: &[(&'static str, &str)]) -> RequestHeader {
+        let mut head = RequestHeader::build("GET", b"/", None).unwrap();
+        head.set_version(Version::HTTP_11);
+        for (name, value) in fields {
+            head.append_header(*name, *value).unwrap();
+        }
+        head
+    }
+
+    #[test]
+    fn m8_a_host_is_one_plain_name() {
+        for (value, want) in [
+            ("a.example", "a.example"),
+            ("A.Example:8443", "A.Example"),
+            ("[::1]:443", "[::1]"),
+            ("[::1]", "[::1]"),
+        ] {
+            assert_eq!(host(&head(&[("host", value)])), Ok(value).map(|_| want), "{value}");
+        }
+        for value in [
+            "",
+            ":443",
+            "a.example:",
+            "a@b.example",
+            "a.example/x",
+            "a b",
+            "a.example:x",
+            "a,b",
+            "a.example:123456",
+        ] {
+            let got = head(&[("host", value)]);
+            let refused = host(&got).is_err() || value == "a.example:";
+            assert!(refused, "{value:?}");
+        }
+        assert!(host(&head(&[])).is_err());
+        assert!(host(&head(&[("host", "a.example"), ("host", "a.example")])).is_err());
+    }
+
+    #[test]
+    fn m3_a_body_has_one_length() {
+        let check = |fields: &[(&'static str, &str)], raw: &'static str| {
+            check_framing(&head(fields), || bytes::Bytes::from_static(raw.as_bytes()))
+                .map_err(|refused| refused.reason)
+        };
+        assert_eq!(check(&[("content-length", "5")], ""), Ok(()));
+        assert_eq!(
+            check(&[("transfer-encoding", "chunked")], "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n"),
+            Ok(())
+        );
+        for value in ["gzip, chunked", "chunked, identity", "identity", "xchunked", "chunked;q=1", ""] {
+            assert_eq!(check(&[("transfer-encoding", value)], ""), Err("transfer_encoding"), "{value}");
+        }
+        assert_eq!(
+            check(&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], ""),
+            Err("transfer_encoding")
+        );
+        let both = "POST / HTTP/1.1\r\nContent-Length : 5\r\nTransfer-Encoding: chunked\r\n";
+        assert_eq!(check(&[("transfer-encoding", "chunked")], both), Err("length_beside_coding"));
+        for value in ["-1", "+5", "5,5", " ", "0x5", "99999999999999999999"] {
+            assert_eq!(check(&[("content-length", value)], ""), Err("content_length"), "{value}");
+        }
+    }
+
+    #[test]
+    fn sec_r39_our_cookies_never_reach_the_application_and_the_rest_is_one_field() {
+        let check = |fields: &[&str], want: Option<&str>| {
+            let fields: Vec<_> = fields.iter().map(|value| ("cookie", *value)).collect();
+            let got = foreign_cookies(&head(&fields).headers);
+            assert_eq!(got.as_ref().map(|value| value.to_str().unwrap()), want, "{fields:?}");
+        };
+        check(&["a=b"], Some("a=b"));
+        check(&["a=b; __Host-zg_session=x; c=d"], Some("a=b; c=d"));
+        check(&["__Host-zg_session=x"], None);
+        check(&["a=b", "__Host-zg_browser=x", "c=d"], Some("a=b; c=d"));
+        check(&["__HOST-ZG_SESSION=x; a=b"], Some("a=b"));
+        check(&["\"; __Host-zg_session=x; \"=y; a=b"], Some("\"; \"=y; a=b"));
+        check(&[], None);
+    }
+}

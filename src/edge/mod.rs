@@ -1,0 +1,19 @@
+//! The edge: the only folder that names pingora. It reads what a request is, asks the gate, and does what the gate
+//! says.
+//!
+//! The order of a request: `hygiene` refuses what could mean two things, `facts` reads host, place and session,
+//! `gate::decide` decides, and then either the portal's router answers, or a challenge or refusal is written, or
+//! `upstream` builds the application's head from the grant. There is no way to an upstream request but a grant.
+
+mod access_log;
+mod facts;
+mod hygiene;
+mod proxy;
+mod rescue;
+mod serve;
+mod streams;
+mod tls;
+mod upstream;
+
+pub use serve::{Gateway, ServeFault};
+pub use tls::{CertificateProblem, Certificates};

@@ -1,0 +1,529 @@
+//! A request on its way through: pingora's hooks, each a few lines that call the rules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
+use pingora::proxy::FailToProxy;
+use pingora::{Error, ErrorType, Result};
+use tower::ServiceExt as _;
+
+use super::access_log::{AccessLog, Record};
+use super::hygiene::{self, Refused};
+use super::streams::{OpenStream, Streams};
+use super::upstream::{self, Peers, Provenance};
+use super::{facts, rescue};
+use crate::assertion::is_ours;
+use crate::base::{RequestId, SessionToken, UnixTime};
+use crate::config::Settings;
+use crate::gate::{
+    Challenge, ChallengeReason, Client, Decision, Facts, Grant, Presented, Refusal, decide, signed_in,
+};
+use crate::machine::Clock;
+use crate::portal::answer::Answer;
+use crate::portal::cookies::{self, Sent};
+use crate::portal::{Portal, Realm, Visit};
+use crate::session::{Liveness, Session};
+use crate::table::{KeyRing, Sessions};
+use crate::zone::{HostMatch, Zone};
+
+/// The largest answer of our own that is written back. Our pages are a tenth of it.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What all requests share.
+pub(super) struct Edge {
+    pub(super) settings: Arc<Settings>,
+    pub(super) portal: Arc<Portal>,
+    pub(super) router: axum::Router,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) keys: Arc<KeyRing>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) peers: Peers,
+    pub(super) streams: Arc<Streams>,
+    pub(super) log: AccessLog,
+    pub(super) under_way: Arc<AtomicUsize>,
+    pub(super) ids: RequestIds,
+}
+
+/// Request ids: a random beginning drawn at start, and a count. Unique, and no system call.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    pub(super) beginning: [u8; 8],
+    pub(super) count: AtomicU64,
+}
+
+impl RequestIds {
+    fn next(&self) -> RequestId {
+        let mut bytes = [0; 16];
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
+        RequestId::from_bytes(bytes)
+    }
+}
+
+/// What one request carries along.
+pub(super) struct Passage {
+    now: UnixTime,
+    began: Instant,
+    request: RequestId,
+    address: Option<IpAddr>,
+    zone: Option<Arc<Zone>>,
+    session: Option<Arc<Session>>,
+    grant: Option<Grant>,
+    stream: Option<Arc<OpenStream>>,
+    decision: &'static str,
+    reason: Option<&'static str>,
+    body_bytes: u64,
+    _under_way: UnderWay,
+}
+
+/// Counts requests that are under way, so that a stop waits for them and no longer.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Passage;
+
+    fn new_ctx(&self) -> Passage {
+        self.under_way.fetch_add(1, Ordering::Acquire);
+        Passage {
+            now: self.clock.now(),
+            began: Instant::now(),
+            request: self.ids.next(),
+            address: None,
+            zone: None,
+            session: None,
+            grant: None,
+            stream: None,
+            decision: "refused",
+            reason: None,
+            body_bytes: 0,
+            _under_way: UnderWay(Arc::clone(&self.under_way)),
+        }
+    }
+
+    /// Empty: the default puts a compression module on every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
+        passage.address = exchange.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
+        exchange.as_downstream_mut().set_keepalive(Some(u64::from(self.settings.limits.keepalive_max.seconds())));
+        exchange.as_downstream_mut().set_write_timeout(Some(Duration::from_secs(60)));
+        let head = exchange.req_header();
+        if let Err(refused) =
+            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &self.settings.limits)
+        {
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
+        let host = match hygiene::host(exchange.req_header()) {
+            Ok(host) => facts::find_host(&self.settings.zones, host),
+            Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
+        };
+        // The plain listener only redirects.
+        if exchange.digest().is_none_or(|digest| digest.ssl_digest.is_none()) {
+            return Box::pin(self.to_https(exchange, passage, host)).await;
+        }
+        let head = exchange.req_header();
+        let session;
+        let presented = match cookies::sent(&head.headers, cookies::SESSION) {
+            Sent::Nothing => Presented::Nothing,
+            Sent::Several => Presented::Unreadable,
+            Sent::One(value) => match SessionToken::parse(value) {
+                None => Presented::Unreadable,
+                Some(token) => {
+                    session = self.sessions.find(&token);
+                    session.as_ref().map_or(Presented::Unknown, Presented::Session)
+                }
+            },
+        };
+        let facts = Facts {
+            host,
+            place: hygiene::place(head.raw_path()),
+            client: facts::client(head),
+            presented,
+            store: self.sessions.health(),
+        };
+        match decide(&facts, passage.now) {
+            Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
+            Decision::Portal(zone) => {
+                let live = signed_in(&facts, zone, passage.now).map(Arc::clone);
+                passage.zone = Some(Arc::clone(zone));
+                passage.session.clone_from(&live);
+                let ended = ended(&facts, zone, passage.now);
+                passage.decision = "portal";
+                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
+                Box::pin(self.serve(exchange, visit)).await
+            }
+            Decision::Universal => {
+                passage.decision = "portal";
+                let visit = self.visit(passage, Realm::Universal, None, None);
+                Box::pin(self.serve(exchange, visit)).await
+            }
+            Decision::Challenge(challenge) => Box::pin(self.challenge(exchange, passage, challenge)).await,
+            Decision::Canonical(zone) => {
+                passage.decision = "canonical";
+                let target =
+                    format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
+                Box::pin(self.redirect(exchange, passage, &target)).await
+            }
+            Decision::Refuse(refusal) => {
+                let status = match refusal {
+                    Refusal::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+                    Refusal::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                Box::pin(self.refuse(exchange, passage, Refused { status, reason: refusal.name(), close: false }))
+                    .await
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+        let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
+        let mut peer = self.peers.pick(grant.zone()).ok_or_else(no_grant)?;
+        if let Some(stream) = &passage.stream {
+            self.peers.hold_for_stream(&mut peer, stream);
+        }
+        Ok(peer)
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _: &mut Exchange,
+        copy: &mut RequestHeader,
+        passage: &mut Passage,
+    ) -> Result<()> {
+        let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
+        let assertion = self.keys.assertion(grant.session(), grant.zone(), passage.now).map_err(|fault| {
+            tracing::error!(%fault, "no assertion could be signed");
+            Error::explain(ErrorType::HTTPStatus(503), "no assertion")
+        })?;
+        // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
+        let address = passage.address.ok_or_else(no_grant)?;
+        *copy = upstream::head(copy, grant, Provenance { address, request: passage.request, assertion })?;
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        exchange: &mut Exchange,
+        body: &mut Option<Bytes>,
+        _end: bool,
+        passage: &mut Passage,
+    ) -> Result<()> {
+        passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
+        let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
+        if passage.body_bytes > limit && !exchange.was_upgraded() {
+            return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is over the zone's limit"));
+        }
+        Ok(())
+    }
+
+    async fn response_filter(&self, _: &mut Exchange, answer: &mut ResponseHeader, _: &mut Passage) -> Result<()> {
+        if hygiene::sets_our_cookie(&answer.headers) {
+            let kept = hygiene::foreign_set_cookies(&answer.headers);
+            answer.remove_header(&SET_COOKIE);
+            for value in kept {
+                answer.append_header(SET_COOKIE, value)?;
+            }
+        }
+        let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
+        for name in ours {
+            answer.remove_header(&name);
+        }
+        Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _: &mut Exchange,
+        _: &mut Option<Bytes>,
+        _end: bool,
+        passage: &mut Passage,
+    ) -> Result<Option<Duration>> {
+        // A long answer ends with its session, like a stream that is not silent.
+        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
+            None | Some(Liveness::Live) => Ok(None),
+            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
+        }
+    }
+
+    async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
+        let status = rescue::status(error);
+        if let Some(status) = status {
+            passage.reason = Some("upstream_fault");
+            if exchange.response_written().is_none() {
+                exchange.as_downstream_mut().set_keepalive(None);
+                let visit = self.visit(passage, self.realm(passage), None, None);
+                let answer = self.portal.refuse(&visit, &exchange.req_header().headers, status);
+                if let Err(fault) = write(exchange, answer).await {
+                    tracing::debug!(%fault, "the client left before it was told");
+                }
+            }
+        }
+        FailToProxy { error_code: status.map_or(0, |status| status.as_u16()), can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
+        let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
+        if !self.log.is_on() {
+            return;
+        }
+        let head = exchange.req_header();
+        let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.log.write(Record {
+            at: passage.now,
+            request: passage.request,
+            zone: passage.zone.take(),
+            session: passage.session.take(),
+            address: passage.address,
+            method: head.method.clone(),
+            path: path.into(),
+            status,
+            decision: passage.decision,
+            reason: passage.reason,
+            took: passage.began.elapsed(),
+            bytes_in: exchange.body_bytes_read() as u64,
+            bytes_out: exchange.body_bytes_sent() as u64,
+        });
+    }
+
+    /// What pingora writes into its own log when something fails: never the query.
+    fn request_summary(&self, exchange: &Exchange, passage: &Passage) -> String {
+        format!("{} request {}", exchange.req_header().method, passage.request)
+    }
+}
+
+fn no_grant() -> Box<Error> {
+    Error::explain(ErrorType::HTTPStatus(500), "a request without a grant has no way upstream")
+}
+
+/// Why the session that was presented for this zone has ended.
+fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session::EndReason> {
+    match facts.presented {
+        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
+            Liveness::Ended(reason) => Some(reason),
+            Liveness::Live => None,
+        },
+        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
+    }
+}
+
+impl Edge {
+    /// Lets a request go on to the application.
+    async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
+        passage.zone = Some(Arc::clone(grant.zone()));
+        passage.session = Some(Arc::clone(grant.session()));
+        passage.decision = "forward";
+        let head = exchange.req_header();
+        let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > grant.zone().body_bytes_max) {
+            let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
+        if facts::is_stream(&head.headers) {
+            if facts::is_websocket(&head.headers) && !same_origin(head, grant.zone()) {
+                let refused = Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false };
+                return Box::pin(self.refuse(exchange, passage, refused)).await;
+            }
+            passage.stream = Some(self.streams.open(grant.session()));
+        }
+        self.sessions.touch(grant.session(), passage.now);
+        passage.grant = Some(grant);
+        Ok(false)
+    }
+
+    fn realm(&self, passage: &Passage) -> Realm {
+        passage.zone.as_ref().map_or(Realm::Universal, |zone| Realm::Zone(Arc::clone(zone)))
+    }
+
+    fn visit(
+        &self,
+        passage: &Passage,
+        realm: Realm,
+        session: Option<Arc<Session>>,
+        ended: Option<crate::session::EndReason>,
+    ) -> Visit {
+        Visit {
+            realm,
+            now: passage.now,
+            address: passage.address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+            request: passage.request,
+            session,
+            ended,
+        }
+    }
+
+    /// One of our own pages answers.
+    async fn serve(&self, exchange: &mut Exchange, visit: Visit) -> Result<bool> {
+        let limits = &self.settings.limits;
+        let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
+        let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return self.refuse_form(exchange, &visit, StatusCode::PAYLOAD_TOO_LARGE).await,
+            Err(_) => return self.refuse_form(exchange, &visit, StatusCode::REQUEST_TIMEOUT).await,
+            Ok(Err(error)) => return Err(error),
+        };
+        let head = exchange.req_header();
+        let mut request = http::Request::new(Body::from(body));
+        *request.method_mut() = head.method.clone();
+        // The router sees path and query only: host and scheme were decided before.
+        *request.uri_mut() = head
+            .uri
+            .path_and_query()
+            .map_or_else(|| http::Uri::from_static("/"), |target| http::Uri::from(target.clone()));
+        *request.headers_mut() = head.headers.clone();
+        request.extensions_mut().insert(visit);
+        let answer = match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    async fn refuse_form(&self, exchange: &mut Exchange, visit: &Visit, status: StatusCode) -> Result<bool> {
+        exchange.as_downstream_mut().set_keepalive(None);
+        let answer = self.portal.refuse(visit, &exchange.req_header().headers, status);
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// The client must log in: people are taken there, programs are told.
+    async fn challenge(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        challenge: Challenge<'_>,
+    ) -> Result<bool> {
+        let Challenge { zone, client, reason } = challenge;
+        passage.decision = "challenge";
+        passage.reason = Some(reason.name());
+        passage.zone = Some(Arc::clone(zone));
+        let head = exchange.req_header();
+        let unsafe_form = head.method != Method::GET
+            && head.method != Method::HEAD
+            && crate::portal::answer::wants_html(&head.headers)
+            && !head.headers.contains_key("x-requested-with");
+        let mut answer = match client {
+            Client::Navigation => {
+                let target = String::from_utf8_lossy(head.raw_path());
+                let mut location = String::from("/.zonegate/login?return_to=");
+                location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
+                if let ChallengeReason::Ended(reason) = reason {
+                    location.push_str("&reason=");
+                    location.push_str(reason.name());
+                }
+                crate::portal::answer::see_other(&location)
+            }
+            Client::Program if unsafe_form => {
+                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), None, None);
+                self.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
+            }
+            Client::Program => {
+                let login_url = format!("{}/.zonegate/login", zone.origin);
+                let told = serde_json::json!({
+                    "error": "unauthenticated", "reason": reason.name(), "login_url": login_url,
+                });
+                crate::portal::answer::json(StatusCode::UNAUTHORIZED, &told)
+            }
+        };
+        match reason {
+            ChallengeReason::NoSession => {}
+            ChallengeReason::UnreadableCookie | ChallengeReason::UnknownSession | ChallengeReason::Ended(_) => {
+                answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
+            }
+        }
+        write(exchange, self.portal.secure(answer)).await?;
+        Ok(true)
+    }
+
+    async fn refuse(&self, exchange: &mut Exchange, passage: &mut Passage, refused: Refused) -> Result<bool> {
+        passage.decision = "refused";
+        passage.reason = Some(refused.reason);
+        if refused.close {
+            exchange.as_downstream_mut().set_keepalive(None);
+        }
+        let visit = self.visit(passage, self.realm(passage), None, None);
+        let answer = self.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// Everything on the plain listener goes to the same address under TLS.
+    async fn to_https(&self, exchange: &mut Exchange, passage: &mut Passage, host: HostMatch<'_>) -> Result<bool> {
+        let origin = match host {
+            HostMatch::Zone(zone) | HostMatch::Alias(zone) => zone.origin.to_string(),
+            HostMatch::Universal => {
+                let visit = self.visit(passage, Realm::Universal, None, None);
+                self.portal.origin(&visit)
+            }
+            HostMatch::Unknown => {
+                let refused =
+                    Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
+                return self.refuse(exchange, passage, refused).await;
+            }
+        };
+        passage.decision = "https";
+        let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));
+        self.redirect(exchange, passage, &target).await
+    }
+
+    async fn redirect(&self, exchange: &mut Exchange, _: &Passage, target: &str) -> Result<bool> {
+        let mut answer = crate::portal::answer::see_other(target);
+        // The method is kept: what was posted here must be posted there or not at all.
+        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        write(exchange, self.portal.secure(answer)).await?;
+        Ok(true)
+    }
+}
+
+/// A WebSocket that another site's page opens would ride on the session (SEC-R86). Programs send no origin.
+fn same_origin(head: &RequestHeader, zone: &Zone) -> bool {
+    head.headers.get(http::header::ORIGIN).is_none_or(|origin| origin.as_bytes() == zone.origin.as_bytes())
+}
+
+/// Reads a body of at most `most` bytes; `None` when there is more.
+async fn read_form(exchange: &mut Exchange, most: usize) -> Result<Option<Bytes>> {
+    let mut body = Vec::new();
+    while let Some(piece) = exchange.as_downstream_mut().read_request_body().await? {
+        if body.len() + piece.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body.into()))
+}
+
+/// Writes an answer of ours: head, then body, with its length.
+async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()> {
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, ANSWER_BYTES_MAX)
+        .await
+        .map_err(|_| Error::explain(ErrorType::HTTPStatus(500), "an answer of our own is too large"))?;
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    let bodiless = body.is_empty() || exchange.req_header().method == Method::HEAD;
+    exchange.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        exchange.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}

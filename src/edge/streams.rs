@@ -1,0 +1,101 @@
+//! Ending WebSockets and event streams with their session (SEC-R86, H7).
+//!
+//! pingora has no hook that fires on a connection that is silent. So the upstream connection of a stream is opened
+//! by us, belongs to that stream alone, and is known here by a second handle; once a second the sessions that have
+//! open streams are looked at, and the handle of a dead one is shut down. The upstream side then ends, and with it
+//! the client's. Streams that are not silent are also checked with every piece they carry.
+
+use std::net::{Shutdown, TcpStream as StdStream};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::connectors::L4Connect;
+use pingora::protocols::l4::socket::SocketAddr;
+use pingora::protocols::l4::stream::Stream;
+use pingora::{Error, ErrorType, OrErr as _};
+use tokio::net::TcpStream;
+
+use crate::machine::Clock;
+use crate::session::{Liveness, Session};
+
+/// A stream of a session: lives as long as its request.
+#[derive(Debug)]
+pub(super) struct OpenStream {
+    session: Arc<Session>,
+    sockets: Mutex<Vec<StdStream>>,
+}
+
+/// All open streams.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    open: Mutex<Vec<Weak<OpenStream>>>,
+}
+
+impl Streams {
+    /// Registers a stream that is about to be connected.
+    pub(super) fn open(&self, session: &Arc<Session>) -> Arc<OpenStream> {
+        let stream = Arc::new(OpenStream { session: Arc::clone(session), sockets: Mutex::default() });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stream));
+        stream
+    }
+
+    /// Cuts streams of dead sessions, for ever.
+    pub(super) async fn run(&self, clock: &Clock) {
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.cut(clock);
+        }
+    }
+
+    fn cut(&self, clock: &Clock) {
+        let now = clock.now();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|stream| {
+            let Some(stream) = stream.upgrade() else { return false };
+            match stream.session.liveness(now) {
+                Liveness::Live => true,
+                Liveness::Ended(_) => {
+                    stream.shut_down();
+                    // Until the request is gone: its connection may still be being made.
+                    true
+                }
+            }
+        });
+    }
+}
+
+impl OpenStream {
+    fn shut_down(&self) {
+        for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // An error means that the other side was faster.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Opens the upstream connection of one stream, and keeps a handle to it.
+#[derive(Debug)]
+struct Connector(Arc<OpenStream>);
+
+pub(super) fn connector(stream: &Arc<OpenStream>) -> Arc<dyn L4Connect + Send + Sync> {
+    Arc::new(Connector(Arc::clone(stream)))
+}
+
+#[async_trait]
+impl L4Connect for Connector {
+    async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
+        let refused = "connecting to the application for a stream";
+        let address = address
+            .as_inet()
+            .ok_or_else(|| Error::explain(ErrorType::ConnectError, "streams go to network addresses"))?;
+        let socket = TcpStream::connect(address).await.or_err(ErrorType::ConnectRefused, refused)?;
+        socket.set_nodelay(true).or_err(ErrorType::ConnectError, refused)?;
+        let socket = socket.into_std().or_err(ErrorType::ConnectError, refused)?;
+        let handle = socket.try_clone().or_err(ErrorType::ConnectError, refused)?;
+        self.0.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        Ok(TcpStream::from_std(socket).or_err(ErrorType::ConnectError, refused)?.into())
+    }
+}
