@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod files;
 mod keys;
+mod logging;
 mod operator;
 mod serve;
 mod session;
@@ -23,9 +24,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::config::Problems;
+use crate::edge::ServeFault;
 use crate::store::StoreFault;
 use demo::DemoProblem;
-use serve::ServeProblem;
 
 /// An identity-provider gateway: it stands in front of a multi-zone web application and gives it a log-in system.
 #[derive(Debug, clap::Parser)]
@@ -79,7 +80,7 @@ pub(crate) enum CommandProblem {
     Demo(#[from] DemoProblem),
     /// The gateway.
     #[error("{0}")]
-    Serve(#[from] ServeProblem),
+    Serve(#[from] ServeFault),
     /// The terminal or a file.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -107,8 +108,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if told.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    // One provider for every TLS connection of the process (SEC-R80); a second call could only say that it is there.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = match command_line.command {
         Command::Serve(configuration) => serve::run(&configuration),
         Command::Check(configuration) => check::run(&configuration),
