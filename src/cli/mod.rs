@@ -4,11 +4,17 @@
 //! standard error that says what to do. It ends with 0 when it did what was asked, 2 when the arguments or the
 //! configuration are wrong, and 1 when it could not be done.
 
+mod backup;
 mod check;
-pub mod demo;
+mod demo;
 mod files;
+mod keys;
+mod logging;
 mod operator;
 mod serve;
+mod session;
+mod tenant;
+mod user;
 mod version;
 
 use std::ffi::OsString;
@@ -18,9 +24,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::config::Problems;
+use crate::edge::ServeFault;
 use crate::store::StoreFault;
 use demo::DemoProblem;
-use serve::ServeProblem;
 
 /// An identity-provider gateway: it stands in front of a multi-zone web application and gives it a log-in system.
 #[derive(Debug, clap::Parser)]
@@ -38,6 +44,18 @@ enum Command {
     Check(operator::Configuration),
     /// Run everything on this computer, with sample zones, users and an application, to try it out
     Demo(demo::Arguments),
+    /// Create, list and show tenants
+    Tenant(tenant::Arguments),
+    /// Create, list, disable and unlock users, set passwords, reset authenticators
+    User(user::Arguments),
+    /// List and end sessions
+    Session(session::Arguments),
+    /// List and rotate the keys that sign assertions
+    Keys(keys::Arguments),
+    /// Copy the store, also while the gateway runs
+    Backup(backup::Backup),
+    /// Put a copy in the place of the store, while the gateway does not run
+    Restore(backup::Restore),
     /// Say which version this is and what was built into it
     Version,
 }
@@ -62,7 +80,7 @@ pub(crate) enum CommandProblem {
     Demo(#[from] DemoProblem),
     /// The gateway.
     #[error("{0}")]
-    Serve(#[from] ServeProblem),
+    Serve(#[from] ServeFault),
     /// The terminal or a file.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -94,6 +112,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(configuration) => serve::run(&configuration),
         Command::Check(configuration) => check::run(&configuration),
         Command::Demo(arguments) => demo::run(&arguments).map_err(CommandProblem::from),
+        Command::Tenant(arguments) => tenant::run(&arguments),
+        Command::User(arguments) => user::run(&arguments),
+        Command::Session(arguments) => session::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Backup(arguments) => backup::backup(&arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Version => version::run(),
     };
     match done {
@@ -108,6 +132,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Writes to standard output.
-pub(crate) fn say(text: impl std::fmt::Display) -> io::Result<()> {
-    writeln!(io::stdout(), "{text}")
+pub(crate) fn say(text: impl std::fmt::Display) -> Result<(), CommandProblem> {
+    Ok(writeln!(io::stdout(), "{text}")?)
 }

@@ -1,31 +1,13 @@
-//! `zonegate serve`: reads, opens and loads everything, then runs until it is told to stop.
-
-use crate::config::Settings;
+//! `zonegate serve`: runs the gateway until it is told to stop.
 
 use super::operator::Configuration;
-use super::{CommandProblem, check};
-use crate::machine::Clock;
-
-/// Why the gateway does not run.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeProblem {
-    /// Something.
-    #[error("{0}")]
-    Other(String),
-}
+use super::{CommandProblem, logging};
+use crate::edge::Gateway;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
     let settings = configuration.load()?;
-    check::certificates(&settings, &configuration.name(), Clock::new().now())?;
-    gateway(settings, || Ok(()))?;
-    Ok(())
-}
-
-/// Runs the gateway until it is told to stop; calls `listening` once it listens.
-pub(super) fn gateway(
-    settings: Settings,
-    listening: impl FnOnce() -> std::io::Result<()>,
-) -> Result<(), ServeProblem> {
-    let _ = (settings, listening);
-    Err(ServeProblem::Other("not yet".into()))
+    logging::start(&settings.log);
+    let gateway = Gateway::open(settings)?;
+    let ready = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(gateway.run(ready, std::future::pending())?)
 }

@@ -21,7 +21,7 @@ const DAY: u64 = 86_400;
 
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateProblem {
+pub(crate) enum CertificateProblem {
     /// A file could not be read or written.
     #[error("{path}: {fault}", path = path.display())]
     File {
@@ -42,7 +42,7 @@ pub enum CertificateProblem {
 
 /// Makes leaves for `hosts` in `folder/certs`, where the gateway looks for certificates, under the authority that is
 /// kept in `folder`; makes that too at the first start. Gives the authority's file, for those who want to trust it.
-pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<PathBuf, CertificateProblem> {
+pub(crate) fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<PathBuf, CertificateProblem> {
     let making = |what: &str| {
         let what = what.to_owned();
         move |fault| CertificateProblem::Making { what, fault }

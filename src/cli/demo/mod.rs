@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Hostname, MasterKey, UnixTime, Username};
 use crate::config::{self, AdminListener, Problems, Settings};
+use crate::edge::{Gateway, ServeFault};
 use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
 
 use super::files::Disk;
-use super::serve::{self, ServeProblem};
+use super::logging;
 use announce::{Announcement, SampleUser, ZoneAddress};
 use certs::CertificateProblem;
 use desk::{Desk, Verifier, ZoneKeys};
@@ -38,7 +39,7 @@ const UNIVERSAL: &str = "login.localhost";
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Keep the data in this folder [default: zonegate-demo below the user's data folder]
@@ -66,7 +67,7 @@ enum Action {
 
 /// What keeps the demo from running, as a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoProblem {
+pub(crate) enum DemoProblem {
     /// The folder, its key or a port.
     #[error(transparent)]
     Place(#[from] PlaceProblem),
@@ -97,7 +98,7 @@ pub enum DemoProblem {
     Configuration(#[from] Problems),
     /// The gateway itself.
     #[error(transparent)]
-    Gateway(#[from] ServeProblem),
+    Gateway(#[from] ServeFault),
     /// The sample application.
     #[error("the sample application: {0}")]
     Application(String),
@@ -107,7 +108,7 @@ pub enum DemoProblem {
 }
 
 /// Does what the arguments ask for: runs the demo until Ctrl-C, or shows a code.
-pub fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let now = Clock::new().now();
     if let Some(Action::Code { username }) = &arguments.action {
@@ -119,22 +120,37 @@ pub fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let accounts = runtime.block_on(sample_data(&prepared, now))?;
     let address = prepared.upstream.local_addr()?;
     let announcement = announcement(&prepared, address, &accounts);
-    let router = desk::router(desk(&prepared)?);
-    let Prepared { place, settings, upstream, .. } = prepared;
-    upstream.set_nonblocking(true)?;
-    let _on_runtime = runtime.enter();
-    let upstream = tokio::net::TcpListener::from_std(upstream)?;
-    // Ends with the process: nothing of it is worth waiting for.
-    runtime.spawn(async move { axum::serve(upstream, router).await });
+    let desk = desk::router(desk(&prepared)?);
+    let Prepared { place, mut settings, upstream, .. } = prepared;
+    if !arguments.json {
+        // The page of text is for a person; a line for every request would push it off the screen.
+        settings.log.access = false;
+        settings.log.level = "warn".into();
+    }
+    logging::start(&settings.log);
+    let gateway = Gateway::open(settings)?;
     let json = arguments.json;
-    serve::gateway(settings, move || {
-        if json {
-            serde_json::to_writer(std::io::stdout(), &announcement)?
-        };
-        if json { writeln!(std::io::stdout()) } else { write!(std::io::stdout(), "{announcement}") }
-    })?;
+    let announce = move || {
+        // Whoever started the demo and does not listen has closed the pipe on purpose.
+        let _ = if json { say_json(&announcement) } else { write!(std::io::stdout(), "{announcement}") };
+    };
+    upstream.set_nonblocking(true)?;
+    let upstream = {
+        let _on_runtime = runtime.enter();
+        tokio::net::TcpListener::from_std(upstream)?
+    };
+    // Ends with the process: nothing of it is worth waiting for.
+    runtime.spawn(async move { axum::serve(upstream, desk).await });
+    gateway.run(announce, std::future::pending())?;
+    runtime.shutdown_background();
     drop(place);
     Ok(())
+}
+
+fn say_json(announcement: &Announcement) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, announcement)?;
+    writeln!(out)
 }
 
 /// A code from the demo's store, which may be running.
@@ -254,6 +270,8 @@ fn command() -> String {
 /// The sample application, whose keys come from the gateway's own addresses on loopback.
 fn desk(prepared: &Prepared) -> Result<Desk, DemoProblem> {
     let wrong = |what: &dyn std::fmt::Display| DemoProblem::Application(what.to_string());
+    // The process has one provider, whoever comes first; the gateway says the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let file = &prepared.ca_file;
     let pem = std::fs::read(file).map_err(|fault| wrong(&format_args!("{}: {fault}", file.display())))?;
     let authority = reqwest::Certificate::from_pem(&pem).map_err(|fault| wrong(&fault))?;
