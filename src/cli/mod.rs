@@ -4,6 +4,7 @@
 //! standard error that says what to do. It ends with 0 when it did what was asked, 2 when the arguments or the
 //! configuration are wrong, and 1 when it could not be done.
 
+mod apply;
 mod backup;
 mod check;
 mod demo;
@@ -56,6 +57,7 @@ enum Command {
     Backup(backup::Backup),
     /// Put a copy in the place of the store, while the gateway does not run
     Restore(backup::Restore),
+    Apply(apply::Arguments),
     /// Say which version this is and what was built into it
     Version,
 }
@@ -118,6 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Backup(arguments) => backup::backup(&arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
+        Command::Apply(arguments) => apply::run(&arguments),
         Command::Version => version::run(),
     };
     match done {
