@@ -4,12 +4,14 @@
 //! taken out of it. Every problem is reported in one pass, with file, line, key and what would be right. What the
 //! outside says (files, names, the environment) comes through [`Surroundings`], so that the rules are pure.
 
+mod directory;
 mod problems;
 mod section;
 mod settings;
 mod tree;
 mod zones;
 
+pub use directory::{TenantEntry, UserEntry, load_directory};
 pub use problems::{Problem, Problems};
 pub use settings::{
     AdminListener, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair, Settings,

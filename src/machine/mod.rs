@@ -65,6 +65,12 @@ impl Clock {
         }
     }
 
+    /// As if `seconds` had passed since the clock was made, until the next tick.
+    #[cfg(test)]
+    pub(crate) fn pretend_elapsed(&self, seconds: u64) {
+        self.elapsed.store(seconds, Ordering::Relaxed);
+    }
+
     /// Puts the clock `seconds` ahead of the system's. Only in builds for tests.
     #[cfg(feature = "test-clock")]
     pub fn set_ahead(&self, seconds: u64) {

@@ -4,15 +4,21 @@
 //! resolves a session or trusts a `Host` of its own. Every answer leaves with the same set of security header
 //! fields, put on in one place.
 
+mod account;
 pub mod answer;
+mod authenticator;
 pub mod cookies;
 pub mod csrf;
 mod device;
 mod flow;
 pub mod form;
 pub mod login;
+mod logout;
 pub mod native;
+mod person;
 mod pool;
+mod public;
+mod session;
 pub mod verifier;
 
 use std::net::IpAddr;
@@ -159,6 +165,11 @@ impl Portal {
 /// All our pages and endpoints.
 pub fn router(portal: Arc<Portal>) -> Router {
     Router::new()
+        .merge(account::routes())
+        .merge(authenticator::routes())
+        .merge(session::routes())
+        .merge(logout::routes())
+        .merge(public::routes())
         .merge(login::routes())
         .merge(native::routes())
         .fallback(not_found)

@@ -138,6 +138,22 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
+    /// Ends sessions of any users in one commit, each with its own event. Those that have ended before keep their
+    /// reason and get no event.
+    pub async fn end_expired(
+        &self,
+        expired: &[(UserId, SessionId, EndReason, SecurityEvent)],
+        now: UnixTime,
+    ) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        for (user, session, reason, event) in expired {
+            if end_one(&mut tx, *user, *session, *reason, now).await? {
+                events::append(&mut tx, event).await?;
+            }
+        }
+        Ok(tx.commit().await?)
+    }
+
     /// Ends every session of a user, and whatever flow is under way, by raising the epoch.
     pub async fn end_user(
         &self,
@@ -245,14 +261,14 @@ pub(super) async fn raise_epoch(
     Ok(())
 }
 
-/// Ends one session if it is this user's and has not ended.
+/// Ends one session if it is this user's and has not ended. Returns whether it did.
 async fn end_one(
     tx: &mut Tx,
     user: UserId,
     session: SessionId,
     reason: EndReason,
     now: UnixTime,
-) -> Result<(), StoreFault> {
+) -> Result<bool, StoreFault> {
     let ended = sqlx::query(
         "UPDATE session SET ended_at = $3, end_reason = $4 WHERE id = $1 AND account = $2 AND ended_at IS NULL",
     )
@@ -263,7 +279,7 @@ async fn end_one(
     .execute(&mut **tx)
     .await?;
     if ended.rows_affected() == 0 {
-        return Ok(());
+        return Ok(false);
     }
     sqlx::query(
         "INSERT INTO revocation (account, session, epoch, reason, at) \
@@ -275,7 +291,7 @@ async fn end_one(
     .bind(seconds(now))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(true)
 }
 
 fn is_unique_violation(error: &sqlx::Error) -> bool {

@@ -16,11 +16,21 @@ use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
 use crate::session::{Admission, Class, EndReason, Held, Liveness, Session, admit};
 
+/// How many parts each map is locked in. A sweep holds one part at a time: a thousandth of the sessions.
+const SHARDS: usize = 1024;
+
 /// The sessions in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LiveTable {
     by_key: DashMap<SessionKey, Arc<Session>, KeyIsHash>,
     users: DashMap<UserId, Entry>,
+}
+
+impl Default for LiveTable {
+    fn default() -> Self {
+        let by_key = DashMap::with_capacity_and_hasher_and_shard_amount(0, KeyIsHash, SHARDS);
+        Self { by_key, users: DashMap::with_shard_amount(SHARDS) }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +47,8 @@ struct Reserved {
     class: Class,
     /// Sessions that end when this one begins. Nobody else may choose them meanwhile.
     leaving: Vec<SessionId>,
+    /// It was ended between the store's commit and its place in the table.
+    ended: Option<EndReason>,
 }
 
 /// A slot that is held while the store commits. Dropped, it is free again.
@@ -74,7 +86,7 @@ impl LiveTable {
         let held = live.chain(entry.reserved.iter().map(|r| Held { id: r.id, class: r.class }));
         match admit(class, held, &leaving, slots) {
             Admission::Admitted => {
-                entry.reserved.push(Reserved { id, class, leaving });
+                entry.reserved.push(Reserved { id, class, leaving, ended: None });
                 Ok(Reservation { table: Arc::clone(self), user, id })
             }
             Admission::Full => {
@@ -101,8 +113,12 @@ impl LiveTable {
     /// Ends one session of a user. `false`: it is not here, or had ended.
     pub(super) fn end(&self, user: UserId, id: SessionId, reason: EndReason) -> bool {
         let Some(mut entry) = self.users.get_mut(&user) else { return false };
-        let Some(at) = entry.sessions.iter().position(|session| session.record.id == id) else { return false };
-        entry.sessions.swap_remove(at).end(reason)
+        if let Some(at) = entry.sessions.iter().position(|session| session.record.id == id) {
+            return entry.sessions.swap_remove(at).end(reason);
+        }
+        // Committed by the store, revoked by another process and tailed, all before its log-in came back here.
+        let begun = entry.reserved.iter_mut().find(|reserved| reserved.id == id);
+        begun.is_some_and(|reserved| reserved.ended.replace(reason).is_none())
     }
 
     /// Raises a user's epoch and ends every session that is older.
@@ -129,28 +145,33 @@ impl LiveTable {
         live
     }
 
-    /// Notices deadlines that have passed, and forgets what ended before `forget`. Returns the sessions whose
-    /// deadline was noticed here, so that the store learns of it.
-    pub(super) fn sweep(
+    /// The sessions that have ended by `now`, but for those whose key is `known`. Deadlines that have passed are
+    /// noticed here if no request noticed them before.
+    pub(super) fn ended(
         &self,
         now: UnixTime,
-        forget: impl Fn(&Session) -> bool,
+        known: impl Fn(SessionKey) -> bool,
     ) -> Vec<(Arc<Session>, EndReason)> {
-        let mut expired = Vec::new();
-        self.by_key.retain(|_, session| {
-            let before = session.end_reason();
-            if let (None, Liveness::Ended(reason)) = (before, session.liveness(now)) {
-                expired.push((Arc::clone(session), reason));
-                return true;
+        let mut ended = Vec::new();
+        for held in &self.by_key {
+            let session = held.value();
+            if let Liveness::Ended(reason) = session.liveness(now)
+                && !known(session.key())
+            {
+                ended.push((Arc::clone(session), reason));
             }
-            before.is_none() || !forget(session)
-        });
+        }
         self.users.retain(|_, entry| {
-            entry.sessions.retain(|session| session.end_reason().is_none());
+            entry.sessions.retain(|session| session.liveness(now) == Liveness::Live);
             // A user without sessions whose epoch nobody looks at can be forgotten.
             !(entry.sessions.is_empty() && entry.reserved.is_empty() && Arc::strong_count(&entry.epoch) == 1)
         });
-        expired
+        ended
+    }
+
+    /// Forgets a session that has ended; a live one stays.
+    pub(super) fn forget(&self, key: SessionKey) {
+        self.by_key.remove_if(&key, |_, session| session.end_reason().is_some());
     }
 
     /// How many sessions of each class are live: web, mobile.
@@ -172,7 +193,13 @@ impl Reservation {
                 entry.sessions.swap_remove(at).end(*reason);
             }
         }
-        entry.sessions.push(Arc::clone(&session));
+        let revoked = entry.reserved.iter().find(|reserved| reserved.id == self.id).and_then(|own| own.ended);
+        match revoked {
+            Some(reason) => {
+                session.end(reason);
+            }
+            None => entry.sessions.push(Arc::clone(&session)),
+        }
         self.table.by_key.insert(session.key(), session);
         // The slot passes from the reservation to the session under one guard; the drop finds nothing to free.
         entry.reserved.retain(|reserved| reserved.id != self.id);
@@ -218,5 +245,93 @@ impl Hasher for TakesKey {
         #[expect(clippy::cast_possible_truncation, reason = "half of a uniform number is uniform")]
         let low = key as u64;
         self.0 = low;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{SessionRecord, samples};
+
+    const NOW: UnixTime = samples::START;
+
+    fn id(n: u8) -> SessionId {
+        SessionId::from_bytes([n; 16])
+    }
+
+    fn record(n: u8) -> SessionRecord {
+        SessionRecord { id: id(n), token: TokenDigest::of(&[n]), ..samples::record("a.example") }
+    }
+
+    fn user() -> UserId {
+        record(0).user
+    }
+
+    fn reserve(table: &Arc<LiveTable>, n: u8, leaving: &[SessionId]) -> Result<Reservation, Vec<Arc<Session>>> {
+        table.reserve(user(), id(n), Class::Web, leaving, Slots::default(), NOW)
+    }
+
+    fn commit(table: &LiveTable, n: u8, reservation: Reservation) -> Arc<Session> {
+        let epoch = table.epoch(user(), record(n).epoch);
+        let session = Arc::new(Session::new(record(n), samples::principal(), vec![], epoch));
+        reservation.commit(Arc::clone(&session), &[]);
+        session
+    }
+
+    #[test]
+    fn s6_a_crash_between_reservation_and_commit_frees_the_slot() {
+        let table = Arc::new(LiveTable::default());
+        let held = [1, 2, 3].map(|n| reserve(&table, n, &[]).unwrap());
+        assert!(reserve(&table, 4, &[]).is_err(), "a reserved slot is held");
+        drop(held);
+        assert!(reserve(&table, 5, &[]).is_ok());
+        assert!(table.of_user(user(), NOW).is_empty());
+    }
+
+    #[test]
+    fn a_victim_whose_successor_failed_lives_on_and_can_be_chosen_again() {
+        let table = Arc::new(LiveTable::default());
+        let sessions = [1, 2, 3].map(|n| commit(&table, n, reserve(&table, n, &[]).unwrap()));
+        let first = reserve(&table, 4, &[id(1)]).unwrap();
+        assert!(reserve(&table, 5, &[id(1)]).is_err(), "promised already");
+        drop(first);
+        assert_eq!(sessions[0].liveness(NOW), Liveness::Live);
+        assert!(reserve(&table, 6, &[id(1)]).is_ok());
+    }
+
+    #[test]
+    fn a_revocation_that_overtakes_its_log_in_is_not_lost() {
+        let table = Arc::new(LiveTable::default());
+        let reservation = reserve(&table, 1, &[]).unwrap();
+        assert!(table.end(user(), id(1), EndReason::Revoked));
+        let session = commit(&table, 1, reservation);
+        assert_eq!(session.end_reason(), Some(EndReason::Revoked));
+        assert!(table.of_user(user(), NOW).is_empty(), "and holds no slot");
+        assert!(table.find(&session.record.token).is_some(), "but its browser is told why");
+        let reservation = reserve(&table, 2, &[]).unwrap();
+        table.raise_epoch(user(), record(2).epoch + 1, EndReason::Revoked);
+        let session = commit(&table, 2, reservation);
+        assert_eq!(session.liveness(NOW), Liveness::Ended(EndReason::Revoked));
+    }
+
+    #[test]
+    fn a_user_is_forgotten_with_the_last_session_and_not_before() {
+        let table = Arc::new(LiveTable::default());
+        let session = commit(&table, 1, reserve(&table, 1, &[]).unwrap());
+        session.end(EndReason::LoggedOut);
+        table.ended(NOW, |_| false);
+        assert_eq!(table.users.len(), 1, "the epoch must outlive whoever looks at it");
+        table.forget(session.key());
+        drop(session);
+        table.ended(NOW, |_| false);
+        assert_eq!((table.users.len(), table.by_key.len()), (0, 0));
+    }
+
+    #[test]
+    fn forgetting_never_takes_a_live_session() {
+        let table = Arc::new(LiveTable::default());
+        let session = commit(&table, 1, reserve(&table, 1, &[]).unwrap());
+        table.forget(session.key());
+        assert!(table.find(&session.record.token).is_some());
     }
 }

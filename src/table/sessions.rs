@@ -8,14 +8,14 @@
 //! Activity is different: it may be lost. It is kept in memory and written behind in batches; a kill loses a few
 //! seconds of it, which shortens an idle limit by as much and revives nothing.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::live::LiveTable;
 use crate::assertion::{IdentityProblem, identity_headers};
-use crate::base::{FlowId, SessionId, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
+use crate::base::{FlowId, SessionId, SessionKey, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
 use crate::directory::{Lifetimes, Slots};
 use crate::gate::StoreHealth;
 use crate::login::Proven;
@@ -33,12 +33,17 @@ const LEASE_SECONDS: u64 = 5;
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// How often deadlines are looked for that nobody asked about.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
-/// How long an ended session is remembered, so that its browser is told why.
-const TOMBSTONE: Ttl = Ttl::seconds_const(15 * 60);
+/// How long an ended session is remembered, so that its browser is told why: people come back in the morning to
+/// a session that went idle in the evening (R89).
+const TOMBSTONE: Ttl = Ttl::seconds_const(24 * 3600);
+/// How many ended sessions are remembered; beyond that, the oldest are forgotten first.
+const TOMBSTONES_MAX: u32 = 100_000;
+/// How many sessions one commit writes: other writers wait as long.
+const BATCH: usize = 500;
 /// Activity that is closer together than this is one activity.
 const TOUCH_EVERY: u64 = 5;
-/// How many ended sessions are loaded at start.
-const TOMBSTONES_MAX: u32 = 100_000;
+/// How often the store's old rows are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 /// How long rows of ended sessions stay in the store.
 const RETENTION: u64 = 30 * 86400;
 
@@ -50,9 +55,37 @@ pub struct Sessions {
     table: Arc<LiveTable>,
     /// Sessions whose activity has to be written behind. Bounded: each is in it once per interval.
     touched: Mutex<Vec<Arc<Session>>>,
+    /// Ended sessions that the store knows to have ended.
+    graves: Mutex<Graves>,
     tailed_to: AtomicU64,
     /// On the clock that nobody sets: a jump of the civil clock is no reason to distrust sessions.
     heard_at: AtomicU64,
+}
+
+/// The ended sessions in the order in which their end was noticed.
+#[derive(Debug, Default)]
+struct Graves {
+    known: HashSet<SessionKey>,
+    order: VecDeque<(UnixTime, SessionKey)>,
+}
+
+impl Graves {
+    fn add(&mut self, key: SessionKey, now: UnixTime) {
+        if self.known.insert(key) {
+            self.order.push_back((now, key));
+        }
+    }
+
+    /// The next one to be forgotten at `now`.
+    fn next(&mut self, now: UnixTime, most: usize) -> Option<SessionKey> {
+        let (noticed_at, key) = *self.order.front()?;
+        if self.order.len() <= most && now < noticed_at.plus(TOMBSTONE) {
+            return None;
+        }
+        self.order.pop_front();
+        self.known.remove(&key);
+        Some(key)
+    }
 }
 
 /// Why a session did not begin or end.
@@ -67,6 +100,9 @@ pub enum SessionFault {
     /// The person's directory record does not fit into headers.
     #[error(transparent)]
     Identity(#[from] IdentityProblem),
+    /// The process is going down. Whether the session began, the store knows.
+    #[error("interrupted: the gateway is stopping")]
+    Interrupted,
 }
 
 /// Everything a session begins with.
@@ -118,6 +154,7 @@ impl Sessions {
         let sessions = Self {
             table: Arc::default(),
             touched: Mutex::default(),
+            graves: Mutex::default(),
             tailed_to: AtomicU64::new(tailed_to),
             heard_at: AtomicU64::new(clock.elapsed()),
             clock,
@@ -125,26 +162,34 @@ impl Sessions {
         };
         let since = UnixTime::from_seconds(now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds())));
         for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await? {
-            let session = sessions.rebuild(ended.session, zones)?;
-            session.end(ended.reason);
-            sessions.table.restore(session, now);
+            if let Some(session) = sessions.rebuild(ended.session, zones) {
+                session.end(ended.reason);
+                lock(&sessions.graves).add(session.key(), now);
+                sessions.table.restore(session, now);
+            }
         }
         for loaded in sessions.store.live_sessions().await? {
-            let session = sessions.rebuild(loaded, zones)?;
-            sessions.table.restore(session, now);
+            if let Some(session) = sessions.rebuild(loaded, zones) {
+                sessions.table.restore(session, now);
+            }
         }
         Ok(Arc::new(sessions))
     }
 
-    fn rebuild(&self, loaded: LoadedSession, zones: &ZoneTable) -> Result<Arc<Session>, SessionFault> {
+    /// The session as it was. `None`: its person cannot be described to the application any more (the directory
+    /// was changed); they log in again, and are refused with the reason. No reason to refuse everybody else.
+    fn rebuild(&self, loaded: LoadedSession, zones: &ZoneTable) -> Option<Arc<Session>> {
         let LoadedSession { record, principal, user_epoch } = loaded;
         let epoch = self.table.epoch(record.user, user_epoch);
         // A zone that is gone has no host under which its sessions could be used.
-        let identity = match zones.zone(&record.zone) {
-            Some(zone) => identity_headers(&zone.headers, &record, &principal)?,
-            None => Vec::new(),
-        };
-        Ok(Arc::new(Session::new(record, principal, identity, epoch)))
+        let headers = zones.zone(&record.zone).map(|zone| identity_headers(&zone.headers, &record, &principal));
+        match headers.transpose() {
+            Ok(identity) => Some(Arc::new(Session::new(record, principal, identity.unwrap_or_default(), epoch))),
+            Err(problem) => {
+                tracing::warn!(session = %record.id, user = %record.user, %problem, "a session was not loaded");
+                None
+            }
+        }
     }
 
     /// The session of a token, ended or not. A hash and a lookup; nothing is remembered of a miss.
@@ -154,9 +199,11 @@ impl Sessions {
 
     /// Begins a session: the slot is reserved, the store commits, and only then does the session exist.
     pub async fn begin(&self, new: NewSession<'_>, now: UnixTime) -> Result<Begun, SessionFault> {
-        // A proof is for one person, and a session for the zone that person's company lives in.
         assert_eq!(new.proven.claimant().user, new.account.user.id, "a proof of somebody else");
-        assert_eq!(new.account.tenant.zone, new.zone.host, "a session in a foreign zone");
+        if new.account.tenant.zone != new.zone.host {
+            // The company was moved to another zone while its person logged in: they start again, there.
+            return Ok(Begun::EpochStale);
+        }
         let token = SessionToken::from_bytes(random()?);
         let id = SessionId::from_bytes(random()?);
         let user = &new.account.user;
@@ -183,15 +230,21 @@ impl Sessions {
             class: Some(new.class),
             ..new.event
         };
-        match self.store.begin_session(&record, &new.leaving, &[event]).await? {
-            Begin::FlowSpent => return Ok(Begun::FlowSpent),
-            Begin::EpochStale => return Ok(Begun::EpochStale),
-            Begin::Begun => {}
-        }
-        let epoch = self.table.epoch(user.id, record.epoch);
-        let session = Arc::new(Session::new(record, principal, identity, epoch));
-        reservation.commit(Arc::clone(&session), &new.leaving);
-        Ok(Begun::Session(session, token))
+        let (store, table, leaving) = (self.store.clone(), Arc::clone(&self.table), new.leaving);
+        // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
+        // must not be missing here.
+        let committed = tokio::spawn(async move {
+            match store.begin_session(&record, &leaving, &[event]).await? {
+                Begin::FlowSpent => return Ok(Begun::FlowSpent),
+                Begin::EpochStale => return Ok(Begun::EpochStale),
+                Begin::Begun => {}
+            }
+            let epoch = table.epoch(record.user, record.epoch);
+            let session = Arc::new(Session::new(record, principal, identity, epoch));
+            reservation.commit(Arc::clone(&session), &leaving);
+            Ok(Begun::Session(session, token))
+        });
+        committed.await.unwrap_or(Err(SessionFault::Interrupted))
     }
 
     /// Ends sessions of one user, in the store and then here. Ids of other users' sessions end nothing.
@@ -220,9 +273,8 @@ impl Sessions {
         if now.seconds_since(session.last_seen()) < TOUCH_EVERY || !session.touch(now) {
             return;
         }
-        // Contended at most once per session and interval. A poisoned lock only ever held whole entries.
-        let mut touched = self.touched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        touched.push(Arc::clone(session));
+        // Contended at most once per session and interval.
+        lock(&self.touched).push(Arc::clone(session));
     }
 
     /// Whether sessions that look alive can be trusted to be.
@@ -241,23 +293,15 @@ impl Sessions {
     }
 
     /// Tails the store, writes activity behind and notices deadlines, for ever.
+    ///
+    /// Side by side: a thousand sessions that expire at once, or a slow disk under the writes, must not delay the
+    /// look at the revocations, or the lease runs out and everybody is refused.
     pub async fn run(self: Arc<Self>) {
-        let mut tail = tokio::time::interval(TAIL_EVERY);
-        let mut write = tokio::time::interval(WRITE_EVERY);
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        for interval in [&mut tail, &mut write, &mut sweep] {
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        }
-        loop {
-            let outcome = tokio::select! {
-                _ = tail.tick() => self.tail().await,
-                _ = write.tick() => self.flush().await,
-                _ = sweep.tick() => self.sweep(self.clock.now()).await,
-            };
-            if let Err(fault) = outcome {
-                tracing::error!(%fault, "the session store does not answer");
-            }
-        }
+        let tail = repeat(TAIL_EVERY, || self.tail());
+        let write = repeat(WRITE_EVERY, || self.flush());
+        let sweep = repeat(SWEEP_EVERY, || self.sweep(self.clock.now()));
+        let prune = repeat(PRUNE_EVERY, || self.prune(self.clock.now()));
+        tokio::join!(tail, write, sweep, prune);
     }
 
     /// Obeys what was revoked since the last look, and renews the lease.
@@ -282,44 +326,78 @@ impl Sessions {
 
     /// Writes activity behind. Call once more before the process ends.
     pub async fn flush(&self) -> Result<(), StoreFault> {
-        let touched = {
-            let mut touched = self.touched.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            std::mem::take(&mut *touched)
-        };
-        let mut seen: Vec<_> = touched.iter().map(|session| (session.record.id, session.last_seen())).collect();
-        seen.sort_unstable();
-        seen.dedup_by_key(|(id, _)| *id);
-        for batch in seen.chunks(1000) {
-            self.store.write_last_seen(batch).await?;
+        let mut touched = std::mem::take(&mut *lock(&self.touched));
+        touched.sort_unstable_by_key(|session| session.record.id);
+        touched.dedup_by_key(|session| session.record.id);
+        while !touched.is_empty() {
+            let batch: Vec<_> = touched.iter().take(BATCH).map(|s| (s.record.id, s.last_seen())).collect();
+            if let Err(fault) = self.store.write_last_seen(&batch).await {
+                lock(&self.touched).append(&mut touched);
+                return Err(fault);
+            }
+            touched.drain(..batch.len());
         }
         Ok(())
     }
 
-    /// Notices deadlines that have passed, tells the store, and forgets old endings.
-    async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
-        let forget_before = now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds()));
-        // An ended session's last activity is its age: it cannot be touched any more.
-        let forget = |session: &Session| {
-            let deadline = session.last_seen().plus(session.record.lifetimes.idle_max);
-            session.last_seen().seconds() < forget_before
-                && (session.end_reason() != Some(EndReason::Idle) || deadline.seconds() < forget_before)
+    /// Tells the store of deadlines that have passed, whoever noticed them, and forgets old endings.
+    pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
+        let ended = {
+            let graves = lock(&self.graves);
+            self.table.ended(now, |key| graves.known.contains(&key))
         };
-        for (session, reason) in self.table.sweep(now, forget) {
-            let event = SecurityEvent {
-                zone: Some(session.record.zone.clone()),
-                tenant: Some(session.record.tenant),
-                user: Some(session.record.user),
-                session: Some(session.record.id),
-                class: Some(session.record.class),
-                reason: Some(reason.name()),
-                ..SecurityEvent::new(EventKind::SessionEnded, Actor::System, now)
-            };
-            let id = [session.record.id];
-            self.store.end_sessions(session.record.user, &id, reason, now, std::slice::from_ref(&event)).await?;
+        for batch in ended.chunks(BATCH) {
+            let expired: Vec<_> = batch.iter().map(|(session, reason)| expiry(session, *reason, now)).collect();
+            // What the store knows already it keeps as it is.
+            self.store.end_expired(&expired, now).await?;
+            let mut graves = lock(&self.graves);
+            for (session, _) in batch {
+                session.assertion.store(None);
+                graves.add(session.key(), now);
+            }
         }
+        let mut graves = lock(&self.graves);
+        while let Some(key) = graves.next(now, TOMBSTONES_MAX as usize) {
+            self.table.forget(key);
+        }
+        Ok(())
+    }
+
+    async fn prune(&self, now: UnixTime) -> Result<(), StoreFault> {
         let before = UnixTime::from_seconds(now.seconds().saturating_sub(RETENTION));
         self.store.prune(before, now).await
     }
+}
+
+/// Does something again and again; one that fails is tried again at its next turn.
+async fn repeat<F: Future<Output = Result<(), StoreFault>>>(every: Duration, work: impl Fn() -> F) {
+    let mut interval = tokio::time::interval(every);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        if let Err(fault) = work().await {
+            tracing::error!(%fault, "the session store does not answer");
+        }
+    }
+}
+
+/// What is behind these locks is whole between two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, SessionId, EndReason, SecurityEvent) {
+    let record = &session.record;
+    let event = SecurityEvent {
+        zone: Some(record.zone.clone()),
+        tenant: Some(record.tenant),
+        user: Some(record.user),
+        session: Some(record.id),
+        class: Some(record.class),
+        reason: Some(reason.name()),
+        ..SecurityEvent::new(EventKind::SessionEnded, Actor::System, now)
+    };
+    (record.user, record.id, reason, event)
 }
 
 fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime) -> SessionRecord {
@@ -342,3 +420,6 @@ fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime
         device: new.device.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ pub(crate) fn zone() -> Zone {
     Zone {
         host: "a.example".parse().unwrap(),
         aliases: vec![],
+        authority: http::HeaderValue::from_static("desk.bench.example"),
         origin: ISSUER.into(),
         name: String::new(),
         data_centre: String::new(),

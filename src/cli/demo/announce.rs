@@ -6,7 +6,7 @@ use serde::Serialize;
 
 /// Everything a person or a script needs to use the demo.
 #[derive(Clone, Debug, Serialize)]
-pub struct Announcement {
+pub(crate) struct Announcement {
     /// The zones, in the order of the hosting page.
     pub zones: Vec<ZoneAddress>,
     /// The universal log-in address.
@@ -32,7 +32,7 @@ pub struct Announcement {
 
 /// A zone's address.
 #[derive(Clone, Debug, Serialize)]
-pub struct ZoneAddress {
+pub(crate) struct ZoneAddress {
     /// The bare hostname.
     pub host: String,
     /// The address to open, with the port.
@@ -41,7 +41,7 @@ pub struct ZoneAddress {
 
 /// A sample user, with everything that is needed to log in.
 #[derive(Clone, Debug, Serialize)]
-pub struct SampleUser {
+pub(crate) struct SampleUser {
     /// `username@domain`.
     pub username: String,
     /// `null` for a program.

@@ -19,29 +19,9 @@ use crate::base::{Hostname, UnixTime};
 /// Seconds in a day.
 const DAY: u64 = 86_400;
 
-/// Where the demo's certificates lie.
-#[derive(Clone, Debug)]
-pub struct Certificates {
-    /// The authority's certificate, for those who want to trust it: PEM.
-    pub ca_file: PathBuf,
-    /// One pair of files for each host.
-    pub leaves: Vec<Leaf>,
-}
-
-/// A certificate chain and its key, as files in PEM.
-#[derive(Clone, Debug)]
-pub struct Leaf {
-    /// The host it is for.
-    pub host: Hostname,
-    /// The certificate and the authority's.
-    pub chain: PathBuf,
-    /// The private key, readable by its owner only.
-    pub key: PathBuf,
-}
-
 /// Why there are no certificates.
 #[derive(Debug, thiserror::Error)]
-pub enum CertificateProblem {
+pub(crate) enum CertificateProblem {
     /// A file could not be read or written.
     #[error("{path}: {fault}", path = path.display())]
     File {
@@ -61,8 +41,8 @@ pub enum CertificateProblem {
 }
 
 /// Makes leaves for `hosts` in `folder/certs`, where the gateway looks for certificates, under the authority that is
-/// kept in `folder`; makes that too at the first start.
-pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certificates, CertificateProblem> {
+/// kept in `folder`; makes that too at the first start. Gives the authority's file, for those who want to trust it.
+pub(crate) fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<PathBuf, CertificateProblem> {
     let making = |what: &str| {
         let what = what.to_owned();
         move |fault| CertificateProblem::Making { what, fault }
@@ -84,7 +64,6 @@ pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certi
     let issuer = Issuer::new(authority(now).map_err(making("the authority"))?, key);
     let served = folder.join("certs");
     fs::create_dir_all(&served).map_err(|fault| CertificateProblem::File { path: served.clone(), fault })?;
-    let mut leaves = Vec::new();
     for host in hosts {
         let (chain, key) = (served.join(format!("{host}.pem")), served.join(format!("{host}.key")));
         let pair = KeyPair::generate().map_err(making(host.as_str()))?;
@@ -92,9 +71,8 @@ pub fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Certi
         let certificate = certificate.map_err(making(host.as_str()))?;
         write(&chain, &format!("{}{ca_pem}", certificate.pem()), 0o644)?;
         write(&key, &pair.serialize_pem(), 0o600)?;
-        leaves.push(Leaf { host: host.clone(), chain, key });
     }
-    Ok(Certificates { ca_file, leaves })
+    Ok(ca_file)
 }
 
 fn authority(now: UnixTime) -> Result<CertificateParams, rcgen::Error> {
@@ -163,26 +141,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = UnixTime::from_seconds(1_790_000_000);
         let first = prepare(folder.path(), &hosts(), now).unwrap();
-        let ca = fs::read_to_string(&first.ca_file).unwrap();
+        let ca = fs::read_to_string(&first).unwrap();
         let second = prepare(folder.path(), &hosts(), now).unwrap();
-        assert_eq!(ca, fs::read_to_string(&second.ca_file).unwrap());
-        for leaf in &second.leaves {
-            let chain = fs::read(&leaf.chain).unwrap();
+        assert_eq!(ca, fs::read_to_string(&second).unwrap());
+        for host in hosts() {
+            let chain = fs::read(folder.path().join(format!("certs/{host}.pem"))).unwrap();
             let pems: Vec<_> = x509_parser::pem::Pem::iter_from_buffer(&chain).map(Result::unwrap).collect();
             assert_eq!(pems.len(), 2, "the leaf and the authority");
             let (end, issuer) = (pems[0].parse_x509().unwrap(), pems[1].parse_x509().unwrap());
             assert_eq!(end.issuer(), issuer.subject());
             let names = end.subject_alternative_name().unwrap().unwrap();
-            assert_eq!(format!("{}", names.value.general_names[0]), format!("DNSName({})", leaf.host));
+            assert_eq!(format!("{}", names.value.general_names[0]), format!("DNSName({host})"));
         }
     }
 
     #[test]
     fn k2_private_keys_are_readable_by_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
-        let made = prepare(folder.path(), &hosts(), UnixTime::from_seconds(1_790_000_000)).unwrap();
-        let keys = made.leaves.iter().map(|leaf| leaf.key.clone()).chain([folder.path().join("ca.key")]);
-        for key in keys {
+        prepare(folder.path(), &hosts(), UnixTime::from_seconds(1_790_000_000)).unwrap();
+        let keys = hosts().into_iter().map(|host| format!("certs/{host}.key")).chain(["ca.key".into()]);
+        for key in keys.map(|key| folder.path().join(key)) {
             assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600, "{}", key.display());
         }
     }

@@ -9,7 +9,7 @@ use crate::store::{Store, StoreFault, TotpEnrolment};
 
 /// Why there is no code.
 #[derive(Debug, thiserror::Error)]
-pub enum CodeProblem {
+pub(crate) enum CodeProblem {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -26,7 +26,7 @@ pub enum CodeProblem {
 
 /// A code that is accepted now, and for how many seconds.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FreshCode {
+pub(crate) struct FreshCode {
     /// Six digits.
     pub digits: String,
     /// How long the authenticator would show it, from now on.
@@ -34,7 +34,7 @@ pub struct FreshCode {
 }
 
 /// A code for `username` that is accepted now.
-pub async fn code(store: &Store, username: &Username, now: UnixTime) -> Result<FreshCode, CodeProblem> {
+pub(crate) async fn code(store: &Store, username: &Username, now: UnixTime) -> Result<FreshCode, CodeProblem> {
     let account = store.account(username).await?.ok_or_else(|| CodeProblem::Nobody(username.clone()))?;
     let totp = account.totp.ok_or_else(|| CodeProblem::NotEnrolled(username.clone()))?;
     fresh(&totp, now)

@@ -12,19 +12,20 @@ mod people;
 mod place;
 mod seed;
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-#[cfg(test)]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::base::{Hostname, UnixTime, Username};
+use crate::base::{Hostname, MasterKey, UnixTime, Username};
 use crate::config::{self, AdminListener, Problems, Settings};
+use crate::edge::{Gateway, ServeFault};
 use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
 
-use super::disk::Disk;
+use super::files::Disk;
+use super::logging;
 use announce::{Announcement, SampleUser, ZoneAddress};
-use certs::{CertificateProblem, Certificates};
+use certs::CertificateProblem;
 use desk::{Desk, Verifier, ZoneKeys};
 use place::{Place, PlaceProblem, Wish};
 use seed::SeedProblem;
@@ -38,7 +39,7 @@ const UNIVERSAL: &str = "login.localhost";
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
     /// Keep the data in this folder [default: zonegate-demo below the user's data folder]
@@ -66,7 +67,7 @@ enum Action {
 
 /// What keeps the demo from running, as a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoProblem {
+pub(crate) enum DemoProblem {
     /// The folder, its key or a port.
     #[error(transparent)]
     Place(#[from] PlaceProblem),
@@ -95,6 +96,9 @@ pub enum DemoProblem {
     /// The environment overrides something that the demo does not fit.
     #[error("{0}")]
     Configuration(#[from] Problems),
+    /// The gateway itself.
+    #[error(transparent)]
+    Gateway(#[from] ServeFault),
     /// The sample application.
     #[error("the sample application: {0}")]
     Application(String),
@@ -103,10 +107,79 @@ pub enum DemoProblem {
     Output(#[from] std::io::Error),
 }
 
+/// Does what the arguments ask for: runs the demo until Ctrl-C, or shows a code.
+pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let now = Clock::new().now();
+    if let Some(Action::Code { username }) = &arguments.action {
+        let code = runtime.block_on(show_code(&folder(arguments)?, username, now))?;
+        writeln!(std::io::stdout(), "{}", code.digits)?;
+        return Ok(writeln!(std::io::stderr(), "for {} more seconds", code.seconds_left)?);
+    }
+    let prepared = prepare(arguments, now)?;
+    let accounts = runtime.block_on(sample_data(&prepared, now))?;
+    let address = prepared.upstream.local_addr()?;
+    let announcement = announcement(&prepared, address, &accounts);
+    let desk = desk::router(desk(&prepared)?);
+    let Prepared { place, mut settings, upstream, .. } = prepared;
+    if !arguments.json {
+        // The page of text is for a person; a line for every request would push it off the screen.
+        settings.log.access = false;
+        settings.log.level = "warn".into();
+    }
+    logging::start(&settings.log);
+    let gateway = Gateway::open(settings)?;
+    let json = arguments.json;
+    let announce = move || {
+        // Whoever started the demo and does not listen has closed the pipe on purpose.
+        let _ = if json { say_json(&announcement) } else { write!(std::io::stdout(), "{announcement}") };
+    };
+    upstream.set_nonblocking(true)?;
+    let upstream = {
+        let _on_runtime = runtime.enter();
+        tokio::net::TcpListener::from_std(upstream)?
+    };
+    // Ends with the process: nothing of it is worth waiting for.
+    runtime.spawn(async move { axum::serve(upstream, desk).await });
+    gateway.run(announce, std::future::pending())?;
+    runtime.shutdown_background();
+    drop(place);
+    Ok(())
+}
+
+fn say_json(announcement: &Announcement) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, announcement)?;
+    writeln!(out)
+}
+
+/// A code from the demo's store, which may be running.
+async fn show_code(folder: &Path, username: &Username, now: UnixTime) -> Result<code::FreshCode, DemoProblem> {
+    let store = open(folder, &place::read_master_key(folder)?).await?;
+    let code = code::code(&store, username, now).await;
+    store.close().await;
+    Ok(code?)
+}
+
+/// Creates what is missing of the sample data; gives everybody who is there.
+async fn sample_data(prepared: &Prepared, now: UnixTime) -> Result<Vec<Account>, DemoProblem> {
+    let settings = &prepared.settings;
+    let store = open(&prepared.place.folder, &settings.master_key).await?;
+    seed::seed(&store, &settings.master_key, settings.hashing.cost, now).await?;
+    let accounts = store.accounts(None).await.map_err(SeedProblem::from)?;
+    store.close().await;
+    Ok(accounts)
+}
+
+async fn open(folder: &Path, master: &MasterKey) -> Result<Store, DemoProblem> {
+    let opened = Store::open(&folder.join("demo.db"), master).await;
+    opened.map_err(|problem| DemoProblem::Store { problem, folder: folder.into() })
+}
+
 /// Everything that is in place before the gateway starts.
 struct Prepared {
     place: Place,
-    certificates: Certificates,
+    ca_file: PathBuf,
     settings: Settings,
     upstream: std::net::TcpListener,
 }
@@ -125,9 +198,9 @@ fn prepare(arguments: &Arguments, now: UnixTime) -> Result<Prepared, DemoProblem
     let text = configuration(https, admin, upstream.local_addr()?.port());
     let in_folder = |problem| DemoProblem::Certificates { problem, folder: place.folder.clone() };
     certs::write(&file, &text, 0o600).map_err(in_folder)?;
-    let certificates = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
+    let ca_file = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
     let settings = config::load(&text, &file.to_string_lossy(), &Disk)?;
-    Ok(Prepared { place, certificates, settings, upstream })
+    Ok(Prepared { place, ca_file, settings, upstream })
 }
 
 fn folder(arguments: &Arguments) -> Result<PathBuf, PlaceProblem> {
@@ -178,7 +251,7 @@ fn announcement(prepared: &Prepared, upstream: SocketAddr, accounts: &[Account])
     Announcement {
         zones: zones.map(|zone| ZoneAddress { host: zone.host.to_string(), url: address(&zone.host) }).collect(),
         universal: settings.zones.universal().map(address).unwrap_or_default(),
-        ca_file: prepared.certificates.ca_file.display().to_string(),
+        ca_file: prepared.ca_file.display().to_string(),
         upstream: format!("http://{upstream}/"),
         admin,
         users: users.collect(),
@@ -197,7 +270,9 @@ fn command() -> String {
 /// The sample application, whose keys come from the gateway's own addresses on loopback.
 fn desk(prepared: &Prepared) -> Result<Desk, DemoProblem> {
     let wrong = |what: &dyn std::fmt::Display| DemoProblem::Application(what.to_string());
-    let file = &prepared.certificates.ca_file;
+    // The process has one provider, whoever comes first; the gateway says the same.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let file = &prepared.ca_file;
     let pem = std::fs::read(file).map_err(|fault| wrong(&format_args!("{}: {fault}", file.display())))?;
     let authority = reqwest::Certificate::from_pem(&pem).map_err(|fault| wrong(&fault))?;
     let mut client = reqwest::Client::builder()

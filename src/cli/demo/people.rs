@@ -8,7 +8,7 @@ use crate::directory::{SecurityLevel, SecurityOverrides, TotpPeriod, UserKind};
 
 /// A sample customer company.
 #[derive(Clone, Copy, Debug)]
-pub struct Company {
+pub(crate) struct Company {
     /// The short name.
     pub slug: &'static str,
     /// The full name.
@@ -23,7 +23,7 @@ pub struct Company {
 
 /// A sample user.
 #[derive(Clone, Copy, Debug)]
-pub struct Person {
+pub(crate) struct Person {
     /// `username@domain`; the domain is the company's.
     pub username: &'static str,
     /// The name people say.
@@ -45,7 +45,7 @@ pub struct Person {
 }
 
 /// The sample companies: one a zone, and the zones are of two domains.
-pub const COMPANIES: [Company; 2] = [
+pub(crate) const COMPANIES: [Company; 2] = [
     Company {
         slug: "acme",
         name: "Acme Services",
@@ -87,7 +87,7 @@ const SOMEBODY: Person = Person {
 };
 
 /// The sample users.
-pub const PEOPLE: [Person; 8] = [
+pub(crate) const PEOPLE: [Person; 8] = [
     Person {
         username: "alice@acme.example",
         name: "Alice Archer",
@@ -158,7 +158,7 @@ pub const PEOPLE: [Person; 8] = [
 
 impl Person {
     /// The company the person belongs to, by the username's domain.
-    pub fn company(&self) -> Option<&'static Company> {
+    pub(crate) fn company(&self) -> Option<&'static Company> {
         let (_, domain) = self.username.split_once('@')?;
         COMPANIES.iter().find(|company| company.domain == domain)
     }

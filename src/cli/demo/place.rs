@@ -13,7 +13,7 @@ use super::certs;
 
 /// What keeps the demo from starting. Each sentence ends in what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum PlaceProblem {
+pub(crate) enum PlaceProblem {
     /// Neither `XDG_DATA_HOME` nor `HOME` is set.
     #[error("there is no home folder to keep the demo's data in. Say where: zonegate demo --data FOLDER")]
     NoHome,
@@ -70,7 +70,7 @@ pub enum PlaceProblem {
 
 /// The demo's own folder, held by this process.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The folder; only its owner can enter it.
     pub folder: PathBuf,
     /// Whether it was made just now.
@@ -81,7 +81,7 @@ pub struct Place {
 
 impl Place {
     /// Makes or enters `folder` and holds it.
-    pub fn hold(folder: &Path) -> Result<Self, PlaceProblem> {
+    pub(crate) fn hold(folder: &Path) -> Result<Self, PlaceProblem> {
         let unusable = |fault| PlaceProblem::Folder { folder: folder.into(), fault };
         let fresh = !folder.join(KEY_FILE).exists();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// Makes the master key at the first start; reads it at every other.
-    pub fn master_key(&self) -> Result<MasterKey, PlaceProblem> {
+    pub(crate) fn master_key(&self) -> Result<MasterKey, PlaceProblem> {
         let file = key_file(&self.folder);
         if self.fresh {
             let text = format!("{}\n", MasterKey::from_bytes(machine::random()?).reveal());
@@ -114,12 +114,12 @@ impl Place {
 const KEY_FILE: &str = "master.key";
 
 /// Where the master key lies.
-pub fn key_file(folder: &Path) -> PathBuf {
+pub(crate) fn key_file(folder: &Path) -> PathBuf {
     folder.join(KEY_FILE)
 }
 
 /// The key that the data in `folder` is sealed with.
-pub fn read_master_key(folder: &Path) -> Result<MasterKey, PlaceProblem> {
+pub(crate) fn read_master_key(folder: &Path) -> Result<MasterKey, PlaceProblem> {
     let file = key_file(folder);
     let read = fs::read_to_string(&file).map_err(|fault| format!("cannot be read ({fault})"));
     let key = read.and_then(|text| MasterKey::parse(&text).map_err(|problem| problem.to_string()));
@@ -127,7 +127,7 @@ pub fn read_master_key(folder: &Path) -> Result<MasterKey, PlaceProblem> {
 }
 
 /// The folder when none is given: below the user's data home (XDG Base Directory Specification).
-pub fn default_folder(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf, PlaceProblem> {
+pub(crate) fn default_folder(variable: impl Fn(&str) -> Option<String>) -> Result<PathBuf, PlaceProblem> {
     let set = |name: &str| variable(name).filter(|value| value.starts_with('/')).map(PathBuf::from);
     let data = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")));
     data.map(|data| data.join("zonegate-demo")).ok_or(PlaceProblem::NoHome)
@@ -135,7 +135,7 @@ pub fn default_folder(variable: impl Fn(&str) -> Option<String>) -> Result<PathB
 
 /// A port that was asked for; 0 takes any free one.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub(crate) struct Wish {
     /// The number.
     pub port: u16,
     /// The option that chooses it.
@@ -145,15 +145,18 @@ pub struct Wish {
 /// Free ports on loopback for all of `wishes`, or a sentence about the first that cannot be had.
 ///
 /// The ports are free at this moment and let go again; whoever listens then may still be beaten to one, and says so.
-pub fn ports<const N: usize>(wishes: [Wish; N]) -> Result<[u16; N], PlaceProblem> {
+pub(crate) fn ports<const N: usize>(wishes: [Wish; N]) -> Result<[u16; N], PlaceProblem> {
     // All are held until the last is found, so that no two are the same.
     let mut held = Vec::new();
     let mut found = [0; N];
     for (Wish { port, option }, slot) in wishes.into_iter().zip(&mut found) {
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-        let listener = bound.map_err(|fault| match fault.kind() {
-            io::ErrorKind::AddrInUse => PlaceProblem::PortTaken { port, option },
-            _ => PlaceProblem::PortRefused { port, option, fault },
+        let listener = bound.map_err(|fault| {
+            if fault.kind() == io::ErrorKind::AddrInUse {
+                PlaceProblem::PortTaken { port, option }
+            } else {
+                PlaceProblem::PortRefused { port, option, fault }
+            }
         })?;
         *slot = listener.local_addr().map_err(|fault| PlaceProblem::PortRefused { port, option, fault })?.port();
         held.push(listener);

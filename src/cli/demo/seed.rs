@@ -14,7 +14,7 @@ use super::people::{COMPANIES, Company, PEOPLE, Person};
 
 /// Why the sample data could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum SeedProblem {
+pub(crate) enum SeedProblem {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -30,7 +30,12 @@ pub enum SeedProblem {
 }
 
 /// Creates what is missing of the sample companies and people.
-pub async fn seed(store: &Store, master: &MasterKey, cost: HashCost, now: UnixTime) -> Result<(), SeedProblem> {
+pub(crate) async fn seed(
+    store: &Store,
+    master: &MasterKey,
+    cost: HashCost,
+    now: UnixTime,
+) -> Result<(), SeedProblem> {
     let pepper = Pepper::of(master);
     for company in &COMPANIES {
         if store.tenant_by_slug(company.slug).await?.is_none() {

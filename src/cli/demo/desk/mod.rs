@@ -25,17 +25,17 @@ use axum::routing::{any, get};
 use futures_util::{Stream, StreamExt as _};
 use serde::Serialize;
 
-pub use verify::{Verdict, Verifier, ZoneKeys};
+pub(crate) use verify::{Verdict, Verifier, ZoneKeys};
 
 /// The sample application's state: how it verifies who is asking.
 #[derive(Debug)]
-pub struct Desk {
+pub(crate) struct Desk {
     verifier: Verifier,
 }
 
 /// A request as it arrived.
 #[derive(Debug, Serialize)]
-pub struct Received {
+pub(crate) struct Received {
     /// The method.
     pub method: String,
     /// Path and query.
@@ -50,7 +50,7 @@ pub struct Received {
 
 impl Desk {
     /// The application, verifying with `verifier`.
-    pub fn new(verifier: Verifier) -> Self {
+    pub(crate) fn new(verifier: Verifier) -> Self {
         Self { verifier }
     }
 
@@ -67,7 +67,7 @@ impl Desk {
 }
 
 /// The application's routes.
-pub fn router(desk: Desk) -> Router {
+pub(crate) fn router(desk: Desk) -> Router {
     let desk = Arc::new(desk);
     Router::new()
         .route("/", get(home))
@@ -126,9 +126,8 @@ async fn tickets(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 /// Takes the form of the ticket list: the text that was sent is shown again and kept nowhere.
 async fn add_note(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let bytes = match axum::body::to_bytes(body, 64 << 10).await {
-        Ok(bytes) => bytes,
-        Err(_) => return (StatusCode::PAYLOAD_TOO_LARGE, "a note has at most 64 KiB\n").into_response(),
+    let Ok(bytes) = axum::body::to_bytes(body, 64 << 10).await else {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "a note has at most 64 KiB\n").into_response();
     };
     let received = desk.received(&head, bytes.len() as u64).await;
     let note = url::form_urlencoded::parse(&bytes).find(|(name, _)| name == "note");

@@ -23,7 +23,7 @@ const REFETCH_AFTER: Duration = Duration::from_millis(250);
 
 /// A zone that this application takes assertions from.
 #[derive(Clone, Debug)]
-pub struct ZoneKeys {
+pub(crate) struct ZoneKeys {
     /// The assertion's `iss`, and where the keys are published.
     pub origin: String,
     /// The assertion's `aud`: this application.
@@ -32,7 +32,7 @@ pub struct ZoneKeys {
 
 /// What became of a request's assertion.
 #[derive(Clone, Debug, Serialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// Whether everything was checked and good. Only then may `claims` be believed.
     pub verified: bool,
     /// The token's header, as it was sent.
@@ -46,14 +46,14 @@ pub struct Verdict {
 
 impl Verdict {
     /// A claim of a verified assertion.
-    pub fn claim(&self, name: &str) -> Option<&str> {
+    pub(crate) fn claim(&self, name: &str) -> Option<&str> {
         self.claims.as_ref().filter(|_| self.verified)?.get(name)?.as_str()
     }
 }
 
 /// Fetches and keeps the zones' keys, and verifies with them.
 #[derive(Debug)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     client: reqwest::Client,
     zones: Vec<ZoneKeys>,
     kept: RwLock<HashMap<String, Kept>>,
@@ -69,12 +69,12 @@ struct Kept {
 impl Verifier {
     /// A verifier for `zones`, whose keys `client` fetches. The client follows no redirect and trusts only the
     /// authority that certifies the zones.
-    pub fn new(client: reqwest::Client, zones: Vec<ZoneKeys>) -> Self {
+    pub(crate) fn new(client: reqwest::Client, zones: Vec<ZoneKeys>) -> Self {
         Self { client, zones, kept: RwLock::default(), fetches: AtomicU64::new(0) }
     }
 
     /// Verifies the assertion among `headers`. Exactly one must be there.
-    pub async fn verify(&self, headers: &HeaderMap) -> Verdict {
+    pub(crate) async fn verify(&self, headers: &HeaderMap) -> Verdict {
         let mut values = headers.get_all(HEADER).iter();
         let token = match (values.next().map(|value| value.to_str()), values.next()) {
             (None, _) => return rejected(None, None, "the request carries no assertion"),

@@ -9,7 +9,7 @@ use crate::config::Surroundings;
 
 /// The real outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Disk;
+pub(crate) struct Disk;
 
 impl Surroundings for Disk {
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {

@@ -1,0 +1,44 @@
+//! `zonegate backup` and `zonegate restore`: a copy of the store, and the store from a copy.
+
+use std::path::PathBuf;
+
+use super::operator::Configuration;
+use super::{CommandProblem, say};
+use crate::machine::Clock;
+use crate::store;
+
+/// `zonegate backup FILE`
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Backup {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// Where the copy goes; must not exist. It is as secret as the store
+    file: PathBuf,
+}
+
+/// `zonegate restore FILE`
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Restore {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// A copy that `zonegate backup` wrote
+    file: PathBuf,
+}
+
+pub(super) fn backup(arguments: &Backup) -> Result<(), CommandProblem> {
+    arguments.configuration.with_store(async |site| {
+        site.store.backup_to(&arguments.file).await?;
+        say(format_args!("The store as of now is in {}.", arguments.file.display()))?;
+        say("Keep the master key as well, in another place: without it the copy cannot be read.")
+    })
+}
+
+/// Sessions are not restored: one that was ended after the backup must not come back.
+pub(super) fn restore(arguments: &Restore) -> Result<(), CommandProblem> {
+    let settings = arguments.configuration.load()?;
+    let now = Clock::new().now();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(store::restore(&settings.store_path, &arguments.file, &settings.master_key, now))?;
+    say(format_args!("{} is as it was when the copy was made.", settings.store_path.display()))?;
+    say("Everybody has to log in again.")
+}

@@ -1,0 +1,90 @@
+//! What every command of an operator needs: the configuration, and the store that it names.
+
+use std::path::PathBuf;
+
+use crate::base::UnixTime;
+use crate::config::{self, Settings, Surroundings as _};
+use crate::machine::Clock;
+use crate::store::Store;
+use crate::telemetry::{Actor, EventKind, SecurityEvent};
+
+use super::CommandProblem;
+use super::files::Disk;
+
+/// Which installation a command works on.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Configuration {
+    /// The configuration file
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        env = "ZONEGATE_CONFIG",
+        default_value = "/etc/zonegate/zonegate.yaml",
+        global = true
+    )]
+    config: PathBuf,
+}
+
+impl Configuration {
+    /// Reads the configuration whole, or says everything that is wrong with it.
+    pub(super) fn load(&self) -> Result<Settings, CommandProblem> {
+        let bytes = Disk.read(&self.config).map_err(CommandProblem::ConfigurationFile)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| CommandProblem::ConfigurationFile(format!("{} is not text", self.config.display())))?;
+        Ok(config::load(&text, &self.config.to_string_lossy(), &Disk)?)
+    }
+
+    /// The file's name, as the operator gave it.
+    pub(super) fn name(&self) -> String {
+        self.config.to_string_lossy().into_owned()
+    }
+
+    /// Opens the store, which a running gateway may have open as well, and does `work` with it.
+    pub(super) fn with_store<T>(
+        &self,
+        work: impl AsyncFnOnce(Site) -> Result<T, CommandProblem>,
+    ) -> Result<T, CommandProblem> {
+        let settings = self.load()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let store = Store::open(&settings.store_path, &settings.master_key).await?;
+            let done = work(Site { settings, store: store.clone(), now: Clock::new().now() }).await;
+            store.close().await;
+            done
+        })
+    }
+}
+
+/// An installation, open for a command.
+pub(super) struct Site {
+    /// The operator's decisions.
+    pub(super) settings: Settings,
+    /// What survives.
+    pub(super) store: Store,
+    /// The command's one reading of the clock.
+    pub(super) now: UnixTime,
+}
+
+impl Site {
+    /// An event of this kind, done by the operator now.
+    pub(super) fn event(&self, kind: EventKind) -> SecurityEvent {
+        SecurityEvent::new(kind, Actor::Operator, self.now)
+    }
+}
+
+/// Rows as text in columns, each as wide as its widest cell.
+pub(super) fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<_> = rows.into_iter().collect();
+    let mut widths = [0; N];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

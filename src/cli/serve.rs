@@ -1,0 +1,13 @@
+//! `zonegate serve`: runs the gateway until it is told to stop.
+
+use super::operator::Configuration;
+use super::{CommandProblem, logging};
+use crate::edge::Gateway;
+
+pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
+    let settings = configuration.load()?;
+    logging::start(&settings.log);
+    let gateway = Gateway::open(settings)?;
+    let ready = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+    Ok(gateway.run(ready, std::future::pending())?)
+}

@@ -1,0 +1,124 @@
+//! `zonegate tenant …`: the customer companies.
+
+use super::operator::{Configuration, Site, columns};
+use super::{CommandProblem, say};
+use crate::base::{Domain, Hostname, TenantId};
+use crate::directory::{SecurityOverrides, SsoScope, Tenant};
+use crate::machine::random;
+use crate::telemetry::{EventKind, SecurityEvent};
+
+/// `zonegate tenant …`
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    configuration: Configuration,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    /// Create a tenant
+    Add(Add),
+    /// List tenants
+    List,
+    /// Show everything about one tenant
+    Show {
+        /// The short name
+        slug: String,
+    },
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct Add {
+    /// The short name: lower-case letters, digits and '-'
+    #[arg(value_parser = slug)]
+    slug: String,
+    /// The company's name
+    #[arg(long)]
+    name: String,
+    /// The host of the zone it lives in
+    #[arg(long)]
+    zone: Hostname,
+    /// A domain that its usernames end in; the first is the primary one; may be given several times
+    #[arg(long = "domain", value_name = "DOMAIN", required = true)]
+    domains: Vec<Domain>,
+}
+
+/// A tenant's short name, as files and commands write it.
+pub(super) fn slug(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !text.is_empty() && text.len() <= 40 && text.bytes().all(allowed) && !text.starts_with('-') {
+        Ok(text.into())
+    } else {
+        Err("must be 1 to 40 lower-case letters, digits and '-', like acme".into())
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
+    arguments.configuration.with_store(async |site| match &arguments.action {
+        Action::Add(new) => add(&site, new).await,
+        Action::List => list(&site).await,
+        Action::Show { slug } => show(&site, slug).await,
+    })
+}
+
+async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
+    known_zone(site, &new.zone)?;
+    let tenant = Tenant {
+        id: TenantId::from_bytes(random().map_err(|fault| CommandProblem::Input(fault.to_string()))?),
+        slug: new.slug.clone(),
+        name: new.name.clone(),
+        zone: new.zone.clone(),
+        domains: new.domains.clone(),
+        suite: false,
+        sso: SsoScope::Off,
+        overrides: SecurityOverrides::default(),
+    };
+    let event = SecurityEvent { tenant: Some(tenant.id), ..site.event(EventKind::TenantChanged) };
+    site.store.create_tenant(&tenant, &event).await?;
+    say(format_args!("Created {} in {}.", tenant.slug, tenant.zone))
+}
+
+/// R12: a zone is named by its host and never guessed.
+pub(super) fn known_zone(site: &Site, zone: &Hostname) -> Result<(), CommandProblem> {
+    if site.settings.zones.zone(zone).is_some() {
+        return Ok(());
+    }
+    let known: Vec<_> = site.settings.zones.zones().iter().map(|zone| zone.host.as_str()).collect();
+    Err(CommandProblem::Input(format!("{zone} is no zone of this installation: they are {}", known.join(", "))))
+}
+
+async fn list(site: &Site) -> Result<(), CommandProblem> {
+    let head = ["SLUG", "NAME", "ZONE", "DOMAINS"].map(String::from);
+    let tenants = site.store.tenants().await?;
+    let rows = tenants
+        .iter()
+        .map(|tenant| [tenant.slug.clone(), tenant.name.clone(), tenant.zone.to_string(), domains(tenant)]);
+    say(columns(std::iter::once(head).chain(rows)))
+}
+
+fn domains(tenant: &Tenant) -> String {
+    tenant.domains.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ")
+}
+
+async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
+    let Some(tenant) = site.store.tenant_by_slug(slug).await? else {
+        return Err(CommandProblem::Input(format!("there is no tenant {slug}: see `zonegate tenant list`")));
+    };
+    let security = site.settings.security.with(&tenant.overrides);
+    let users = site.store.accounts(Some(tenant.id)).await?.len();
+    let rows = [
+        ("slug", tenant.slug.clone()),
+        ("id", tenant.id.to_string()),
+        ("name", tenant.name.clone()),
+        ("zone", tenant.zone.to_string()),
+        ("domains", domains(&tenant)),
+        ("users", users.to_string()),
+        ("failures until locked", security.attempts_max.to_string()),
+        ("strong passwords", if security.password.strong { "yes".into() } else { "no".into() }),
+        ("new authenticators", format!("{} s", security.totp_period.seconds())),
+        ("idle limit", format!("{} s", security.lifetimes.idle_max.seconds())),
+    ];
+    say(columns(rows.into_iter().map(|(name, value)| [name.to_owned(), value])))
+}

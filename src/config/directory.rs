@@ -1,0 +1,209 @@
+//! The directory file that `zonegate apply` reads: tenants and their users, never a password.
+
+use std::num::{NonZeroU8, NonZeroU16};
+
+use super::problems::Problems;
+use super::section::{Findings, Scalar, Section};
+use super::tree;
+use crate::base::{Domain, Hostname, LocalPath, Ttl, Username};
+use crate::directory::{SecurityLevel, SecurityOverrides, TotpPeriod, UserKind};
+use crate::zone::ZoneTable;
+
+/// A tenant as the file describes it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TenantEntry {
+    /// The short name: what the tenant is known by from one run to the next.
+    pub slug: String,
+    /// The company's name.
+    pub name: String,
+    /// The zone it lives in.
+    pub zone: Hostname,
+    /// The domains of its usernames, the primary one first.
+    pub domains: Vec<Domain>,
+    /// What it sets differently from the installation's defaults.
+    pub overrides: SecurityOverrides,
+    /// Its users, as far as the file names them. Users that it does not name are left alone.
+    pub users: Vec<UserEntry>,
+}
+
+/// A user as the file describes them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UserEntry {
+    /// What the user is known by from one run to the next.
+    pub username: Username,
+    /// The primary e-mail address.
+    pub email: Option<String>,
+    /// The name people call the user by.
+    pub name: String,
+    /// What sort of account it is.
+    pub kind: UserKind,
+    /// Whether the user may configure users.
+    pub level: SecurityLevel,
+    /// Groups that the application is told of.
+    pub groups: Vec<String>,
+    /// Whether the user may log in.
+    pub active: bool,
+    /// Where a complete log-in opens.
+    pub start_page: Option<LocalPath>,
+}
+
+/// Reads a directory file, or everything that is wrong with it.
+pub fn load_directory(text: &str, file: &str, zones: &ZoneTable) -> Result<Vec<TenantEntry>, Problems> {
+    let findings = Findings::default();
+    let tenants = match tree::parse(text) {
+        Ok(root) => {
+            let root = Section::of(&findings, String::new(), Some(&root));
+            let tenants: Vec<_> =
+                root.sections("tenants").into_iter().filter_map(|section| tenant(section, zones)).collect();
+            once(&root, &tenants);
+            root.finish();
+            tenants
+        }
+        Err((line, sentence)) => {
+            findings.report(line, "", format!("is not YAML that can be read: {sentence}"));
+            Vec::new()
+        }
+    };
+    let mut list = findings.problems.into_inner();
+    if list.is_empty() {
+        return Ok(tenants);
+    }
+    list.sort_by_key(|problem| problem.line);
+    Err(Problems { file: file.to_owned(), list })
+}
+
+/// Each tenant, domain and user is described once.
+fn once(root: &Section<'_>, tenants: &[TenantEntry]) {
+    let slugs = tenants.iter().map(|tenant| tenant.slug.clone());
+    let domains = tenants.iter().flat_map(|tenant| tenant.domains.iter().map(ToString::to_string));
+    let users = tenants.iter().flat_map(|tenant| tenant.users.iter().map(|user| user.username.to_string()));
+    let mut seen = std::collections::HashSet::new();
+    for name in slugs.chain(domains).chain(users) {
+        if !seen.insert(name.clone()) {
+            root.report(0, "tenants", format!("describe {name} twice; say it once"));
+        }
+    }
+}
+
+fn required<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<Scalar<'a>> {
+    let scalar = section.scalar(name);
+    if scalar.is_none() {
+        section.report(section.line, name, format!("is missing, for example {name}: {example}"));
+    }
+    scalar
+}
+
+fn tenant(section: Section<'_>, zones: &ZoneTable) -> Option<TenantEntry> {
+    let slug = required(&section, "slug", "acme");
+    if let Some(slug) = &slug
+        && !is_slug(slug.text)
+    {
+        section.report_at(slug, "is no short name: use 1 to 63 lower-case letters, digits and -");
+    }
+    let name = section.scalar("name").map(|name| name.text.to_owned());
+    let zone_scalar = required(&section, "zone", "desk.example.com");
+    let zone: Option<Hostname> = zone_scalar.as_ref().and_then(|scalar| section.parse(scalar));
+    if let (Some(scalar), Some(host)) = (&zone_scalar, &zone)
+        && zones.zone(host).is_none()
+    {
+        let known: Vec<_> = zones.zones().iter().map(|zone| zone.host.as_str()).collect();
+        section.report_at(
+            scalar,
+            format!("{host} is no zone of the configuration; the zones are {}", known.join(", ")),
+        );
+    }
+    let domains: Vec<Domain> =
+        section.scalars("domains").iter().filter_map(|scalar| section.parse(scalar)).collect();
+    if domains.is_empty() {
+        section.report(
+            section.line,
+            "domains",
+            "is missing: the domains that usernames end in, the primary one first",
+        );
+    }
+    for way in ["sso", "suite"] {
+        if let Some(scalar) = section.scalar(way)
+            && !matches!(scalar.text, "off" | "false")
+        {
+            section.report_at(&scalar, "is not in this version: only off");
+        }
+    }
+    let overrides = overrides(section.section("security"));
+    let users = section.sections("users").into_iter().filter_map(|entry| user(entry, &domains)).collect();
+    section.finish();
+    let slug = slug?.text.to_owned();
+    Some(TenantEntry { name: name.unwrap_or_else(|| slug.clone()), slug, zone: zone?, domains, overrides, users })
+}
+
+fn is_slug(slug: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=63).contains(&slug.len()) && slug.bytes().all(allowed) && !slug.starts_with('-')
+}
+
+fn overrides(section: Section<'_>) -> SecurityOverrides {
+    let none = Ttl::seconds_const(1);
+    let idle = section.duration("idle_max", none, 60..=30 * 86400);
+    let number = |name: &str, most| section.number(name, 0, 0..=most);
+    let period = section.scalar("totp_period");
+    let overrides = SecurityOverrides {
+        attempts_max: u8::try_from(number("attempts_max", 100)).ok().and_then(NonZeroU8::new),
+        password_strong: section.scalar("password_strong").map(|_| section.flag("password_strong", false)),
+        password_days_max: u16::try_from(number("password_days_max", 3650)).ok().and_then(NonZeroU16::new),
+        totp_period_seconds: match period.as_ref().map(|scalar| scalar.text) {
+            None => None,
+            Some("30s") => Some(TotpPeriod::Thirty),
+            Some("60s") => Some(TotpPeriod::Sixty),
+            Some(_) => {
+                if let Some(scalar) = &period {
+                    section.report_at(scalar, "is neither 30s nor 60s");
+                }
+                None
+            }
+        },
+        idle_max_seconds: Some(idle).filter(|idle| *idle != none),
+    };
+    section.finish();
+    overrides
+}
+
+fn user(section: Section<'_>, domains: &[Domain]) -> Option<UserEntry> {
+    let scalar = required(&section, "username", "alice@acme.example");
+    let username: Option<Username> = scalar.as_ref().and_then(|scalar| section.parse(scalar));
+    if let (Some(scalar), Some(username)) = (&scalar, &username)
+        && !domains.iter().any(|domain| domain.as_str() == username.domain())
+    {
+        section.report_at(scalar, format!("{username} does not end in a domain of its tenant"));
+    }
+    let named = |name: &str, known: &[&'static str]| {
+        let scalar = section.scalar(name)?;
+        if !known.contains(&scalar.text) {
+            section.report_at(&scalar, format!("{:?} is none of {}", scalar.text, known.join(", ")));
+        }
+        Some(scalar.text)
+    };
+    let kinds: Vec<_> = UserKind::ALL.iter().map(|kind| kind.name()).collect();
+    let kind = named("kind", &kinds).and_then(UserKind::from_name).unwrap_or_default();
+    let level = named("level", &["user", "admin"]).and_then(SecurityLevel::from_name).unwrap_or_default();
+    if let Some(scalar) = section.scalar("password") {
+        section.report_at(&scalar, "never stands in this file: set it with `zonegate user set-password`");
+    }
+    let entry = UserEntry {
+        name: section.scalar("name").map_or_else(String::new, |name| name.text.to_owned()),
+        email: section.scalar("email").map(|email| email.text.to_owned()),
+        kind,
+        level,
+        groups: section.scalars("groups").iter().map(|group| group.text.to_owned()).collect(),
+        active: section.flag("active", true),
+        start_page: section.optional("start_page"),
+        username: match username {
+            Some(username) => username,
+            None => {
+                section.finish();
+                return None;
+            }
+        },
+    };
+    section.finish();
+    let name = if entry.name.is_empty() { entry.username.to_string() } else { entry.name.clone() };
+    Some(UserEntry { name, ..entry })
+}

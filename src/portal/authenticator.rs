@@ -1,0 +1,202 @@
+//! A new authenticator in the place of the current one (U29; SEC-R25): password and current code first, then the
+//! new QR code, then a code of the new app. Until that code is right the old authenticator works, and the new secret
+//! exists nowhere but sealed in the page.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::answer::{Answer, html, see_other};
+use super::form::Form;
+use super::person::Person;
+use super::verifier::Verdict;
+use super::{Portal, Visit, cookies};
+use crate::base::{SealKey, Ttl, UnixTime};
+use crate::credential::{TotpCode, TotpSecret, accept, otpauth_uri};
+use crate::directory::TotpPeriod;
+use crate::machine::random;
+use crate::pages::{NewQrPage, Page};
+use crate::store::Account;
+use crate::telemetry::{EventKind, SecurityEvent};
+
+/// How long a new QR code can be confirmed.
+const CONFIRM_MAX: Ttl = Ttl::seconds_const(10 * 60);
+
+/// A new secret on its way through the browser.
+#[derive(Deserialize, Serialize)]
+struct Fresh {
+    secret: TotpSecret,
+    period: TotpPeriod,
+    /// The credentials it was asked for with; later ones end it.
+    epoch: u64,
+    made_at: UnixTime,
+}
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new().route("/.zonegate/account/authenticator", get(ask).post(change))
+}
+
+async fn ask(State(portal): State<Arc<Portal>>, Extension(visit): Extension<Visit>, headers: HeaderMap) -> Answer {
+    match portal.person(&visit, &headers) {
+        Ok(person) => portal.authenticator_page(&visit, &person, &headers, None, None),
+        Err(answer) => answer,
+    }
+}
+
+async fn change(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.change_authenticator(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+impl Portal {
+    async fn change_authenticator(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Answer, Answer> {
+        let person = self.person(visit, headers)?;
+        let form = self.form(visit, &person, headers, body).await?;
+        let again = |error| Ok(self.authenticator_page(visit, &person, headers, None, Some(error)));
+        let account = self.store.account_by_id(person.session.record.user).await;
+        let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        // Only a changed authenticator is a change: the first one is set up at log-in.
+        let Some(account) = account.filter(|account| account.totp.is_some()) else {
+            return Ok(see_other("/.zonegate/account"));
+        };
+        if form.field("sealed").unwrap_or_default().is_empty() {
+            return match self.proof_problem(visit, &person, headers, &account, &form).await? {
+                Some(error) => again(error),
+                None => self.show_fresh(visit, &person, headers, &account),
+            };
+        }
+        let Some(fresh) = self.open_fresh(&person, &account, form.field("sealed").unwrap_or_default(), visit.now)
+        else {
+            return again("notice.expired");
+        };
+        let step = form
+            .field("code")
+            .and_then(|code| code.parse::<TotpCode>().ok())
+            .and_then(|code| accept(&fresh.secret, fresh.period, &code, None, visit.now));
+        let Some(step) = step else {
+            let shown = Some((form.field("sealed").unwrap_or_default(), &fresh, &account));
+            return Ok(self.authenticator_page(visit, &person, headers, shown, Some("m4")));
+        };
+        let event =
+            SecurityEvent { reason: Some("replaced"), ..person.event(visit, EventKind::SecondFactorEnrolled) };
+        let (user, epoch) = (account.user.id, fresh.epoch);
+        let replaced = self.store.replace_totp(user, epoch, &fresh.secret, fresh.period, step, &event).await;
+        match replaced.map_err(|fault| self.store_fault(visit, headers, &fault))? {
+            true => Ok(see_other("/.zonegate/account?done=authenticator")),
+            false => again("notice.expired"),
+        }
+    }
+
+    /// Password and current code. `Some`: what to say; they were not both right.
+    async fn proof_problem(
+        &self,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+        account: &Account,
+        form: &Form,
+    ) -> Result<Option<&'static str>, Answer> {
+        let attempt = person.attempt(visit);
+        // A text that cannot be a code is no guess (D5), and no reason to hash.
+        let Ok(code) = form.field("code").unwrap_or_default().parse::<TotpCode>() else { return Ok(Some("m4")) };
+        let password = self
+            .verifier
+            .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
+            .await;
+        match password.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
+            Verdict::Right(_) => {}
+            Verdict::Wrong => return Ok(Some("m2")),
+            Verdict::Locked => return Ok(Some("m3")),
+        }
+        let code = self.verifier.check_code(account, &code, &attempt).await;
+        match code.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
+            Verdict::Right(()) => Ok(None),
+            Verdict::Wrong => Ok(Some("m4")),
+            Verdict::Locked => Ok(Some("m3")),
+        }
+    }
+
+    fn show_fresh(
+        &self,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+        account: &Account,
+    ) -> Result<Answer, Answer> {
+        let unavailable = |problem: &dyn std::fmt::Display| {
+            tracing::error!(%problem, request = %visit.request, "no new authenticator can be made");
+            self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+        };
+        let secret = TotpSecret::from_bytes(random().map_err(|fault| unavailable(&fault))?);
+        let period = self.settings.security.with(&account.tenant.overrides).totp_period;
+        let fresh = Fresh { secret, period, epoch: account.user.epoch, made_at: visit.now };
+        let plain = Zeroizing::new(serde_json::to_vec(&fresh).map_err(|problem| unavailable(&problem))?);
+        let nonce = random().map_err(|fault| unavailable(&fault))?;
+        let sealed = self.fresh_key().seal(nonce, person.session.record.id.as_bytes(), &plain);
+        let sealed = URL_SAFE_NO_PAD.encode(sealed.map_err(|problem| unavailable(&problem))?);
+        Ok(self.authenticator_page(visit, person, headers, Some((&sealed, &fresh, account)), None))
+    }
+
+    /// What was sealed for this very session, if it still counts.
+    fn open_fresh(&self, person: &Person, account: &Account, sealed: &str, now: UnixTime) -> Option<Fresh> {
+        let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
+        let plain = self.fresh_key().open(person.session.record.id.as_bytes(), &sealed).ok()?;
+        let fresh: Fresh = serde_json::from_slice(&Zeroizing::new(plain)).ok()?;
+        (now < fresh.made_at.plus(CONFIRM_MAX) && fresh.epoch == account.user.epoch).then_some(fresh)
+    }
+
+    fn fresh_key(&self) -> SealKey {
+        self.settings.master_key.derive("new authenticator v1")
+    }
+
+    /// The page: with a new secret, or still asking who it is.
+    fn authenticator_page(
+        &self,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+        shown: Option<(&str, &Fresh, &Account)>,
+        error: Option<&'static str>,
+    ) -> Answer {
+        let (csrf, fresh_browser) = match self.form_token(visit, person, headers) {
+            Ok(token) => token,
+            Err(answer) => return answer,
+        };
+        let texts = shown.map(|(sealed, fresh, account)| {
+            let issuer = &self.settings.brand.product;
+            let uri = otpauth_uri(issuer, &account.user.username, &fresh.secret, fresh.period);
+            (sealed, Zeroizing::new(uri), Zeroizing::new(fresh.secret.to_base32()))
+        });
+        let (sealed, uri, key) = match &texts {
+            Some((sealed, uri, key)) => (*sealed, uri.as_str(), key.as_str()),
+            None => ("", "", ""),
+        };
+        let page = NewQrPage { sealed, uri, key, csrf: &csrf, error };
+        let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+        let mut answer = html(status, page.html(&self.chrome(visit, headers)));
+        if let Some(browser) = fresh_browser {
+            answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
+        }
+        answer
+    }
+}

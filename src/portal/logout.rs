@@ -1,0 +1,99 @@
+//! Logging out: this session ends and no other, its slot is free, and Back shows nothing (R115, R116).
+//!
+//! The application has a menu of its own on every page, whose form cannot know a token of ours. So a log-out is
+//! believed when the browser says that it came from this zone, or when it carries our page's token.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::SET_COOKIE;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::answer::{Answer, html, json, see_other, wants_html};
+use super::form::Form;
+use super::person::Person;
+use super::{Portal, Realm, Visit, cookies, csrf};
+use crate::pages::{LogoutPage, Page};
+use crate::session::EndReason;
+use crate::telemetry::{EventKind, SecurityEvent};
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new().route("/.zonegate/logout", get(ask).post(log_out))
+}
+
+async fn ask(State(portal): State<Arc<Portal>>, Extension(visit): Extension<Visit>, headers: HeaderMap) -> Answer {
+    let person = match portal.person(&visit, &headers) {
+        Ok(person) => person,
+        Err(answer) => return answer,
+    };
+    let (csrf, fresh_browser) = match portal.form_token(&visit, &person, &headers) {
+        Ok(token) => token,
+        Err(answer) => return answer,
+    };
+    let page = LogoutPage { username: &person.session.principal.username, csrf: &csrf };
+    let mut answer = html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers)));
+    if let Some(browser) = fresh_browser {
+        answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
+    }
+    answer
+}
+
+async fn log_out(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.log_out(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+impl Portal {
+    async fn log_out(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Realm::Zone(zone) = &visit.realm else {
+            return Err(self.refusal(visit, headers, StatusCode::NOT_FOUND));
+        };
+        // Whose session has ended already is logged out: the same answer, or a second click shows an error.
+        let Ok(person) = self.person(visit, headers) else { return Ok(self.logged_out(zone, headers)) };
+        if !csrf::came_from(headers, &zone.origin) && !self.is_own_form(&person, headers, body).await {
+            return Err(self.forged_by(visit, &person, headers, "foreign_origin").await);
+        }
+        let record = &person.session.record;
+        let reason = EndReason::LoggedOut;
+        let event = SecurityEvent { reason: Some(reason.name()), ..person.event(visit, EventKind::SessionEnded) };
+        let end = self.sessions.end(record.user, &[record.id], reason, &[event], visit.now).await;
+        end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
+        Ok(self.logged_out(zone, headers))
+    }
+
+    async fn is_own_form(&self, person: &Person, headers: &HeaderMap, body: Body) -> bool {
+        let Some(browser) = cookies::browser(headers) else { return false };
+        // `Origin: null` is how a browser says that it will not say; a foreign origin is a no.
+        let foreign = headers.get_all("origin").iter().any(|origin| origin.as_bytes() != b"null");
+        let form = Form::read(headers, body, self.settings.limits.form_bytes_max).await;
+        !foreign
+            && form.is_ok_and(|form| {
+                self.csrf.holds(form.field("csrf").unwrap_or_default(), &person.zone.host, &browser)
+            })
+    }
+
+    fn logged_out(&self, zone: &crate::zone::Zone, headers: &HeaderMap) -> Answer {
+        let mut answer = if wants_html(headers) {
+            see_other("/.zonegate/login?reason=logged_out")
+        } else {
+            let login_url = format!("{}/.zonegate/login", zone.origin);
+            json(StatusCode::OK, &serde_json::json!({ "status": "logged_out", "login_url": login_url }))
+        };
+        let fields = answer.headers_mut();
+        fields.append(SET_COOKIE, cookies::clear_session());
+        // The application's pages in the browser's cache, which may say that they can be kept.
+        fields.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+        answer
+    }
+}

@@ -1,0 +1,91 @@
+//! What everybody may see: the list of zones, what to do about a forgotten password, the files that pages refer to,
+//! and the keys that verify assertions.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+
+use super::answer::{Answer, html};
+use super::{Portal, Realm, Visit};
+use crate::pages::{ForgotPage, HostingPage, Page, ZoneRow};
+use crate::table::JWKS_CACHE_CONTROL;
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new()
+        .route("/.zonegate/hosting", get(hosting))
+        .route("/.zonegate/forgot", get(forgot))
+        .route("/.zonegate/assets/{name}", get(asset))
+        .route("/.well-known/zonegate/jwks.json", get(jwks))
+        .route("/robots.txt", get(robots))
+}
+
+/// Where am I hosted? Every zone, in the operator's order (R11).
+async fn hosting(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    let row = |zone: &Arc<crate::zone::Zone>| ZoneRow {
+        name: zone.name.clone(),
+        data_centre: zone.data_centre.clone(),
+        host: zone.host.to_string(),
+        url: zone.origin.to_string(),
+        description: zone.description.clone(),
+    };
+    let zones: Vec<_> = portal.settings.zones.zones().iter().map(row).collect();
+    html(StatusCode::OK, HostingPage { zones: &zones }.html(&portal.chrome(&visit, &headers)))
+}
+
+async fn forgot(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    html(StatusCode::OK, ForgotPage::default().html(&portal.chrome(&visit, &headers)))
+}
+
+/// A file under a name that changes with its content: kept for ever.
+async fn asset(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Answer {
+    let Some(file) = portal.assets.files.iter().find(|file| file.name == name) else {
+        return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
+    };
+    let mut answer = Response::new(file.bytes.clone().into());
+    let fields = answer.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static(file.content_type));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    answer
+}
+
+/// The keys that verify assertions (RFC 7517 section 5, SEC-R64).
+async fn jwks(State(portal): State<Arc<Portal>>) -> Answer {
+    let mut answer = Response::new(portal.keys.jwks().into());
+    let fields = answer.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
+    fields.insert(CACHE_CONTROL, JWKS_CACHE_CONTROL);
+    answer
+}
+
+/// On a zone's host this address is the application's; the universal host has nothing to be found.
+async fn robots(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    match visit.realm {
+        Realm::Zone(_) => portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
+        Realm::Universal => {
+            let mut answer = Response::new("User-agent: *\nDisallow: /\n".into());
+            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            answer
+        }
+    }
+}

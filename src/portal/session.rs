@@ -1,0 +1,91 @@
+//! The session as the application's own front end may know it: `/.zonegate/session`. Asking is not activity, so that a
+//! page which polls does not keep a session alive for ever.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use axum::{Extension, Router};
+use serde::Serialize;
+
+use super::answer::{Answer, json};
+use super::person::unauthenticated;
+use super::{Portal, Realm, Visit};
+use crate::base::SessionId;
+use crate::directory::Slots;
+use crate::session::{Class, Session};
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new().route("/.zonegate/session", get(show))
+}
+
+/// A session in JSON, here and for native clients. Times are RFC 3339.
+#[derive(Debug, Serialize)]
+pub(super) struct SessionView {
+    id: SessionId,
+    class: &'static str,
+    method: &'static str,
+    started_at: String,
+    last_active_at: String,
+    idle_expires_at: String,
+    expires_at: String,
+}
+
+impl SessionView {
+    /// What its own browser or client may know of a session.
+    pub(super) fn of(session: &Session) -> Self {
+        let (record, last_seen) = (&session.record, session.last_seen());
+        let expires_at = record.started_at.plus(record.lifetimes.absolute_max);
+        Self {
+            id: record.id,
+            class: record.class.name(),
+            method: record.method.name(),
+            started_at: record.started_at.to_string(),
+            last_active_at: last_seen.to_string(),
+            idle_expires_at: last_seen.plus(record.lifetimes.idle_max).min(expires_at).to_string(),
+            expires_at: expires_at.to_string(),
+        }
+    }
+}
+
+async fn show(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    mut headers: HeaderMap,
+) -> Answer {
+    let Realm::Zone(zone) = &visit.realm else {
+        return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
+    };
+    let Some(session) = &visit.session else {
+        // JSON whoever asks: a front end that forgot its `Accept` must not get a page.
+        headers.remove(axum::http::header::ACCEPT);
+        return unauthenticated(&visit, zone, &headers);
+    };
+    let (record, principal) = (&session.record, &session.principal);
+    let live = portal.sessions.of_user(record.user, visit.now);
+    let slots: Slots = portal.settings.security.slots;
+    let slot = |class: Class| {
+        let used = live.iter().filter(|session| session.record.class == class).count();
+        serde_json::json!({ "used": used, "limit": slots.of(class) })
+    };
+    json(
+        StatusCode::OK,
+        &serde_json::json!({
+            "authenticated": true,
+            "user": {
+                "id": record.user,
+                "username": principal.username,
+                "email": principal.email,
+                "name": principal.display_name,
+                "groups": principal.groups,
+                "tenant": principal.tenant_slug,
+                "kind": principal.kind.name(),
+            },
+            "session": SessionView::of(session),
+            "slots": { "web": slot(Class::Web), "mobile": slot(Class::Mobile) },
+            "logout_url": format!("{}/.zonegate/logout", zone.origin),
+            "account_url": format!("{}/.zonegate/account", zone.origin),
+        }),
+    )
+}
