@@ -280,6 +280,8 @@ impl ProxyHttp for Edge {
 
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
+        let took = passage.began.elapsed();
+        self.portal.metrics.request(passage.zone.as_deref(), passage.decision, passage.reason, status, took);
         if !self.log.is_on() {
             return;
         }
@@ -296,7 +298,7 @@ impl ProxyHttp for Edge {
             status,
             decision: passage.decision,
             reason: passage.reason,
-            took: passage.began.elapsed(),
+            took,
             bytes_in: exchange.body_bytes_read() as u64,
             bytes_out: exchange.body_bytes_sent() as u64,
         });

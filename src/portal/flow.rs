@@ -64,6 +64,26 @@ pub(super) enum Outcome {
     Restart(Notice, Option<LocalPath>),
 }
 
+impl Outcome {
+    /// The name in metrics.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Due(Flow { step: Step::Slot(_), .. }, None) => "session_limit",
+            Self::Due(_, None) => "step",
+            Self::Due(_, Some(Message::Username)) => "bad_username",
+            Self::Due(_, Some(Message::Credentials)) => "bad_credentials",
+            Self::Due(_, Some(Message::Locked)) => "locked",
+            Self::Due(_, Some(Message::Code)) => "bad_code",
+            Self::Overloaded(_) => "shed",
+            Self::Elsewhere(..) => "other_zone",
+            Self::Begun(..) => "session",
+            Self::Over(_) => "over",
+            Self::Restart(Notice::Expired, _) => "expired",
+            Self::Restart(Notice::Kept, _) => "sessions_kept",
+        }
+    }
+}
+
 /// What was wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Message {
@@ -167,6 +187,12 @@ impl Portal {
         sent: Sent<'_>,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
+        let outcome = self.take(flow, sent, asking).await;
+        self.metrics.login(outcome.as_ref().map_or("trouble", Outcome::name));
+        outcome
+    }
+
+    async fn take(&self, flow: Flow, sent: Sent<'_>, asking: &Asking<'_>) -> Result<Outcome, Trouble> {
         if let Some(session) = asking.visit.session.as_ref().filter(|session| session.record.flow == flow.id) {
             return self.over(&flow, session).await;
         }

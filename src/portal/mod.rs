@@ -5,6 +5,7 @@
 //! fields, put on in one place.
 
 mod account;
+mod admin;
 pub mod answer;
 mod authenticator;
 pub mod cookies;
@@ -14,6 +15,7 @@ mod flow;
 pub mod form;
 pub mod login;
 mod logout;
+pub mod metrics;
 pub mod native;
 mod person;
 mod pool;
@@ -39,6 +41,8 @@ use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
 
+pub use admin::admin_router;
+
 use answer::Answer;
 use csrf::Csrf;
 use verifier::{Verifier, VerifierProblem};
@@ -60,6 +64,8 @@ pub struct Portal {
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
     pub assets: Assets,
+    /// What monitoring asks for.
+    pub metrics: metrics::Metrics,
     /// Tokens of forms outside the log-in flow.
     pub csrf: Csrf,
     flow_key: SealKey,
@@ -110,6 +116,7 @@ impl Portal {
         Ok(Self {
             verifier,
             csrf: Csrf::new(master),
+            metrics: metrics::Metrics::new(&settings.zones),
             flow_key: master.derive("flow v1"),
             handover_key: master.derive("handover v1"),
             guess_key: master.derive_mac("zone of unknown domain v1"),
@@ -198,11 +205,6 @@ async fn method_not_allowed(
     headers: HeaderMap,
 ) -> Answer {
     portal.refusal(&visit, &headers, StatusCode::METHOD_NOT_ALLOWED)
-}
-
-/// Health and metrics, for the admin listener.
-pub fn admin_router(portal: Arc<Portal>) -> Router {
-    Router::new().with_state(portal)
 }
 
 #[cfg(test)]

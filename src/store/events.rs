@@ -38,8 +38,10 @@ pub struct EventRow {
     pub detail: Option<String>,
 }
 
-/// Appends within a transaction, so that effect and record stand or fall together (A3).
+/// Appends within a transaction, so that effect and record stand or fall together (A3). The program's own log shows
+/// the line as well: there for watching, here for keeping.
 pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), StoreFault> {
+    show(event);
     sqlx::query(
         "INSERT INTO security_event \
          (at, kind, actor, request, zone, tenant, account, session, class, address, reason, detail) \
@@ -60,6 +62,25 @@ pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), Sto
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+fn show(event: &SecurityEvent) {
+    use tracing::field::display;
+    tracing::info!(
+        target: "security",
+        at = %event.at,
+        event = event.kind.name(),
+        actor = event.actor.name(),
+        request = event.request.map(display),
+        zone = event.zone.as_ref().map(display),
+        tenant = event.tenant.map(display),
+        user = event.user.map(display),
+        session = event.session.map(display),
+        class = event.class.map(crate::session::Class::name),
+        address = event.address.map(display),
+        reason = event.reason,
+        detail = event.detail.as_ref().map(display),
+    );
 }
 
 impl Store {
