@@ -1,1 +1,206 @@
-//! Every page, rendered.
+//! Every page, rendered in every language, with the worst a stranger could put into its fields.
+//!
+//! `ZONEGATE_DUMP_PAGES=DIR cargo test pages::` also writes them to a folder, to be looked at.
+
+use super::*;
+use crate::session::Class;
+use crate::zone::Language;
+
+const HOSTILE: &str = "<script>alert(\"'&\")</script>";
+
+struct Sample {
+    text: &'static str,
+}
+
+impl Sample {
+    fn rows(&self) -> Vec<SessionRow> {
+        let row = |at: u64, class, current| SessionRow {
+            id: format!("{at:032x}"),
+            device: if self.text == HOSTILE {
+                HOSTILE.into()
+            } else {
+                ["Firefox on Linux", "Chrome on Windows", "Safari on iPad", "Mobile app"]
+                    [usize::try_from(at).unwrap() % 4]
+                    .into()
+            },
+            address: if self.text == HOSTILE { HOSTILE.into() } else { format!("192.0.2.{at}") },
+            class,
+            started_at: UnixTime::from_seconds(1_795_500_000 + at * 3600),
+            last_seen: UnixTime::from_seconds(1_795_519_000 + at * 60),
+            current,
+        };
+        vec![
+            row(0, Class::Web, true),
+            row(1, Class::Web, false),
+            row(2, Class::Web, false),
+            row(3, Class::Mobile, false),
+        ]
+    }
+
+    /// Every page, each in the states that look different.
+    fn pages(&self) -> Vec<(&'static str, Box<dyn Fn(&Chrome<'_>) -> String + '_>)> {
+        let t = self.text;
+        let uri = "otpauth://totp/Acme%20Desk:alice%40acme.example?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Acme%20Desk&algorithm=SHA1&digits=6&period=30";
+        let zone = |name: &str| ZoneRow {
+            name: if t == HOSTILE { t.into() } else { name.into() },
+            data_centre: "MUC".into(),
+            host: format!("{}.example", if t == HOSTILE { t } else { "desk" }),
+            url: "https://desk.example/".into(),
+            description: if t == HOSTILE {
+                t.into()
+            } else {
+                "German-language customers in Germany, Austria and Switzerland".into()
+            },
+        };
+        let zones: Vec<_> = (0..6).map(|_| zone("DE 1")).collect();
+        let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+        vec![
+            (
+                "username",
+                Box::new(move |c| UsernamePage { flow: t, username: "", error: None, notice: None }.html(c)),
+            ),
+            (
+                "username-error",
+                Box::new(move |c| UsernamePage { flow: t, username: t, error: Some("m1"), notice: None }.html(c)),
+            ),
+            (
+                "username-notice",
+                Box::new(move |c| {
+                    UsernamePage {
+                        flow: t,
+                        username: "",
+                        error: None,
+                        notice: Some(c.fill("m16.idle", &[("hours", &c.duration(8 * 3600))])),
+                    }
+                    .html(c)
+                }),
+            ),
+            ("password", Box::new(move |c| PasswordPage { flow: t, username: t, error: None }.html(c))),
+            (
+                "password-error",
+                Box::new(move |c| PasswordPage { flow: t, username: t, error: Some("m3") }.html(c)),
+            ),
+            ("code", Box::new(move |c| CodePage { flow: t, username: t, error: Some("m4") }.html(c))),
+            ("enrol", Box::new(move |c| EnrolPage { flow: t, uri, key, error: None }.html(c))),
+            ("enrolled", Box::new(move |c| EnrolledPage { flow: t }.html(c))),
+            ("slots", Box::new(move |c| SlotsPage { flow: t, sessions: self.rows() }.html(c))),
+            ("logout", Box::new(move |c| LogoutPage { username: t, csrf: t }.html(c))),
+            ("hosting", Box::new(move |c| HostingPage { zones: &zones }.html(c))),
+            ("forgot", Box::new(move |c| ForgotPage::default().html(c))),
+            (
+                "account",
+                Box::new(move |c| {
+                    AccountPage {
+                        username: t,
+                        display_name: t,
+                        email: Some(t),
+                        company: t,
+                        sessions: self.rows(),
+                        slots: (3, 1),
+                        enrolled: true,
+                        reauthenticate: true,
+                        csrf: t,
+                        notice: Some("account.ended"),
+                        error: None,
+                    }
+                    .html(c)
+                }),
+            ),
+            (
+                "new-qr-proof",
+                Box::new(move |c| NewQrPage { sealed: "", uri, key, csrf: t, error: Some("m2") }.html(c)),
+            ),
+            ("new-qr", Box::new(move |c| NewQrPage { sealed: t, uri, key, csrf: t, error: None }.html(c))),
+            (
+                "error",
+                Box::new(move |c| {
+                    ErrorPage {
+                        texts: ("error.502.title", "error.502.text"),
+                        reference: "48e9a6c2c3f6f9420000000000000006",
+                        back: Some("/.zonegate/login"),
+                    }
+                    .html(c)
+                }),
+            ),
+        ]
+    }
+}
+
+fn brand() -> Brand {
+    let link = |path: &str| Some(format!("https://acme.example/{path}"));
+    Brand {
+        links: Links { status: link("status"), privacy: link("privacy"), help: link("help") },
+        ..Brand::default()
+    }
+}
+
+#[test]
+fn w9_nothing_that_a_stranger_wrote_becomes_markup() {
+    let brand = Brand { product: HOSTILE.into(), ..brand() };
+    let assets = Assets::of(&brand);
+    for language in Language::ALL {
+        let chrome = Chrome { brand: &brand, assets: &assets.paths, language, zone: Some(HOSTILE) };
+        for (name, page) in (Sample { text: HOSTILE }).pages() {
+            let html = page(&chrome);
+            assert!(!html.contains("<script>alert"), "{name} {language:?}");
+            assert!(!html.contains("alert(\"'"), "{name} {language:?}: an attribute could be left");
+        }
+    }
+}
+
+#[test]
+fn every_page_is_whole_and_needs_nothing_inline() {
+    let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
+    let assets = Assets::of(&brand);
+    for language in Language::ALL {
+        let chrome = Chrome { brand: &brand, assets: &assets.paths, language, zone: Some("Acme Desk East") };
+        for (name, page) in sample.pages() {
+            let html = page(&chrome);
+            let what = format!("{name} {language:?}");
+            assert!(
+                html.ends_with("</html>") && html.contains(&format!("<html lang=\"{}\"", language.tag())),
+                "{what}"
+            );
+            assert_eq!(html.matches("<h1").count(), 1, "{what}: one heading");
+            for inline in [" style=", "<style", "javascript:", " onclick", " onload"] {
+                assert!(!html.contains(inline), "{what}: {inline} is against the policy");
+            }
+            assert!(html.contains("id=\"link-status\""), "{what}: R42 asks for the status link");
+            // An id of a text that does not exist shows itself.
+            for id in ["footer.", "account.", "error.4", "error.5", "m1<", "username.t", "code.", "enrol."] {
+                assert!(!html.contains(&format!(">{id}")), "{what}: a text is missing ({id})");
+            }
+            if let Ok(folder) = std::env::var("ZONEGATE_DUMP_PAGES") {
+                dump(&folder, &format!("{name}-{}", language.tag()), &html, &assets);
+            }
+        }
+    }
+}
+
+#[test]
+fn r41_password_managers_find_both_fields_on_both_pages() {
+    let brand = brand();
+    let assets = Assets::of(&brand);
+    let chrome = Chrome { brand: &brand, assets: &assets.paths, language: Language::En, zone: None };
+    let first = UsernamePage { flow: "f", ..UsernamePage::default() }.html(&chrome);
+    let second = PasswordPage { flow: "f", username: "a@b.example", error: None }.html(&chrome);
+    for (page, html) in [("P1", &first), ("P2", &second)] {
+        assert!(
+            html.contains("autocomplete=\"username\"") && html.contains("autocomplete=\"current-password\""),
+            "{page}"
+        );
+        assert_eq!(html.matches("<form").count(), 1, "{page}: one form");
+    }
+    assert!(second.contains("value=\"a@b.example\" readonly"), "P2 shows the username read-only (R40)");
+    assert!(CodePage::default().html(&chrome).contains("autocomplete=\"one-time-code\""));
+}
+
+/// Writes a page beside its assets, so that a browser shows it from the folder.
+fn dump(folder: &str, name: &str, html: &str, assets: &Assets) {
+    let folder = std::path::Path::new(folder);
+    std::fs::create_dir_all(folder).unwrap();
+    for asset in &assets.files {
+        std::fs::write(folder.join(&asset.name), &asset.bytes).unwrap();
+    }
+    std::fs::write(folder.join(format!("{name}.html")), html.replace("/.zonegate/assets/", "")).unwrap();
+}
