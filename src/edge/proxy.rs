@@ -444,11 +444,10 @@ impl Edge {
                 crate::portal::answer::json(StatusCode::UNAUTHORIZED, &told)
             }
         };
-        match reason {
-            ChallengeReason::NoSession => {}
-            ChallengeReason::UnreadableCookie | ChallengeReason::UnknownSession | ChallengeReason::Ended(_) => {
-                answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
-            }
+        // Only a person has been told once they have the page. A script in the background must not use up the cookie
+        // that lets the person's next page say why the session ended (R86), nor overtake a log-in in another tab.
+        if client == Client::Navigation && reason != ChallengeReason::NoSession {
+            answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
         }
         write(exchange, self.portal.secure(answer)).await?;
         Ok(true)

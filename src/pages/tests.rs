@@ -8,6 +8,9 @@ use crate::zone::Language;
 
 const HOSTILE: &str = "<script>alert(\"'&\")</script>";
 
+/// Renders one page in the surroundings it is given.
+type Render<'a> = Box<dyn Fn(&Chrome<'_>) -> String + 'a>;
+
 struct Sample {
     text: &'static str,
 }
@@ -38,7 +41,7 @@ impl Sample {
     }
 
     /// Every page, each in the states that look different.
-    fn pages(&self) -> Vec<(&'static str, Box<dyn Fn(&Chrome<'_>) -> String + '_>)> {
+    fn pages(&self) -> Vec<(&'static str, Render<'_>)> {
         let t = self.text;
         let uri = "otpauth://totp/Acme%20Desk:alice%40acme.example?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Acme%20Desk&algorithm=SHA1&digits=6&period=30";
         let zone = |name: &str| ZoneRow {

@@ -189,7 +189,7 @@ impl EncodeMetric for Latency {
         // Precise to a second in 285,000 years of summed time.
         #[expect(clippy::cast_precision_loss, reason = "a sum of durations for people")]
         let seconds = |micros: u64| micros as f64 / 1e6;
-        let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
         let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
         let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
         let count = buckets.iter().map(|(_, count)| count).sum();

@@ -144,7 +144,12 @@ impl Here<'_> {
                         let outcome = portal.advance(flow, password, &asking).await?;
                         self.say(outcome, &asking)
                     }
-                    other => self.say(other, &asking),
+                    settled @ (Outcome::Due(_, Some(_))
+                    | Outcome::Overloaded(_)
+                    | Outcome::Elsewhere(..)
+                    | Outcome::Begun(..)
+                    | Outcome::Over(_)
+                    | Outcome::Restart(..)) => self.say(settled, &asking),
                 }
             }
             Some(sealed) => {
@@ -185,7 +190,7 @@ impl Here<'_> {
             Outcome::Due(_, Some(Message::Locked)) => self.refuse(StatusCode::FORBIDDEN, "locked", Some("m3")),
             Outcome::Due(flow, Some(Message::Code)) => {
                 let flow = Some(self.portal.seal(&flow)?);
-                self.coded(StatusCode::UNAUTHORIZED, Said { flow, ..self.reason("otp_invalid", Some("m4")) })
+                self.coded(StatusCode::UNAUTHORIZED, &Said { flow, ..self.reason("otp_invalid", Some("m4")) })
             }
             Outcome::Due(flow, None) => return self.due(&flow, asking),
             Outcome::Overloaded(_) => {
@@ -195,7 +200,7 @@ impl Here<'_> {
             }
             Outcome::Elsewhere(zone, _) => {
                 let said = Said { host: Some(zone.host.as_str()), ..self.reason("wrong_zone", None) };
-                self.coded(StatusCode::MISDIRECTED_REQUEST, said)
+                self.coded(StatusCode::MISDIRECTED_REQUEST, &said)
             }
             Outcome::Begun(session, token, _) => authenticated(&session, Some(&token)),
             Outcome::Over(_) => match &self.visit.session {
@@ -223,7 +228,7 @@ impl Here<'_> {
             // The QR code needs a second screen: the web page is the place for it.
             Step::Enrolment(_) | Step::Enrolled(_) => {
                 let login_url = Some(format!("{}{}", self.portal.origin(self.visit), super::login::LOGIN));
-                self.coded(StatusCode::FORBIDDEN, Said { login_url, ..self.reason("otp_setup_required", None) })
+                self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("otp_setup_required", None) })
             }
             Step::Slot(step) => {
                 let sessions = self.portal.slot_sessions(step, flow.class, asking);
@@ -231,7 +236,7 @@ impl Here<'_> {
                 let flow = Some(self.portal.seal(flow)?);
                 self.coded(
                     StatusCode::CONFLICT,
-                    Said { sessions, flow, ..self.reason("session_limit", Some("m15")) },
+                    &Said { sessions, flow, ..self.reason("session_limit", Some("m15")) },
                 )
             }
         })
@@ -243,11 +248,11 @@ impl Here<'_> {
     }
 
     fn refuse(&self, status: StatusCode, code: &str, text: Option<&'static str>) -> Answer {
-        self.coded(status, self.reason(code, text))
+        self.coded(status, &self.reason(code, text))
     }
 
-    fn coded(&self, status: StatusCode, said: Said<'_>) -> Answer {
-        answer::json(status, &said)
+    fn coded(&self, status: StatusCode, said: &Said<'_>) -> Answer {
+        answer::json(status, said)
     }
 }
 

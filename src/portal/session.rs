@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -59,7 +60,7 @@ async fn show(
     };
     let Some(session) = &visit.session else {
         // JSON whoever asks: a front end that forgot its `Accept` must not get a page.
-        headers.remove(axum::http::header::ACCEPT);
+        headers.remove(ACCEPT);
         return unauthenticated(&visit, zone, &headers);
     };
     let (record, principal) = (&session.record, &session.principal);

@@ -65,21 +65,20 @@ pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), Sto
 }
 
 fn show(event: &SecurityEvent) {
-    use tracing::field::display;
     tracing::info!(
         target: "security",
         at = %event.at,
         event = event.kind.name(),
         actor = event.actor.name(),
-        request = event.request.map(display),
-        zone = event.zone.as_ref().map(display),
-        tenant = event.tenant.map(display),
-        user = event.user.map(display),
-        session = event.session.map(display),
+        request = event.request.map(tracing::field::display),
+        zone = event.zone.as_ref().map(tracing::field::display),
+        tenant = event.tenant.map(tracing::field::display),
+        user = event.user.map(tracing::field::display),
+        session = event.session.map(tracing::field::display),
         class = event.class.map(crate::session::Class::name),
-        address = event.address.map(display),
+        address = event.address.map(tracing::field::display),
         reason = event.reason,
-        detail = event.detail.as_ref().map(display),
+        detail = event.detail.as_ref().map(tracing::field::display),
     );
 }
 

@@ -18,11 +18,15 @@ mod snippets;
 #[cfg(test)]
 mod tidy;
 
-#[cfg(all(test, feature = "test-clock"))]
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
-#[cfg(all(test, feature = "test-clock"))]
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod harness;
-#[cfg(all(test, feature = "test-clock"))]
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
-#[cfg(all(test, feature = "test-clock"))]
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod wire;

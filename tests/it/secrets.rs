@@ -48,7 +48,7 @@ async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
     let bob = demo.user(BOB).clone();
     let setting_up = Visitor::new(&demo).give_password(&bob).await.unwrap();
     let shown = setting_up.body.split("id=\"manual-key\"").nth(1).and_then(|rest| rest.split(['>', '<']).nth(1));
-    let shown: String = shown.unwrap().chars().filter(|c| c.is_ascii_alphanumeric()).collect();
+    let shown: String = shown.unwrap().chars().filter(char::is_ascii_alphanumeric).collect();
     assert_eq!(shown.len(), 32, "the page shows the key to type: {shown}");
     let metrics = reqwest::get(format!("{}metrics", demo.admin())).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("zonegate_"), "{metrics}");

@@ -111,11 +111,6 @@ impl Demo {
         self.announced.zones.iter().map(|zone| zone.host.clone()).chain([universal]).collect()
     }
 
-    /// The folder given at the start: `data` and `stderr`.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Seconds since 1970, as the gateway sees them.
     pub(crate) fn now(&self) -> u64 {
         let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

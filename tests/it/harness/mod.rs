@@ -5,7 +5,7 @@ mod demo;
 mod visitor;
 
 pub(crate) use demo::{Demo, SampleUser};
-pub(crate) use visitor::{Answer, Login, Visitor};
+pub(crate) use visitor::{Login, Visitor};
 
 /// What an authenticator app shows for `secret` (base32) in this step: RFC 6238 with SHA-1 and six digits.
 /// Written out here, so that the library under test is not its own judge.
