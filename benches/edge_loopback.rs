@@ -1,0 +1,220 @@
+//! What does a signed-in request cost over the bare proxy?
+//!
+//! Two proxies run at the same time on one core, one worker thread each: a minimal pingora proxy built from the
+//! same lock file, and zonegate with a live session. Both stand in front of the same upstream and are asked by
+//! the same number of keep-alive TLS 1.3 connections, all on the other core. Each round divides the CPU time that
+//! the kernel accounts to each process by the requests it answered; the figure is the ratio, round by round,
+//! because on a shared machine only what ran at the same moment can be compared. A pair of two bare proxies is
+//! the control: it should print 1.
+//!
+//! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench that cannot be set up has nothing to say, and what it says goes to standard output"
+)]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+mod support;
+
+use support::bare;
+use support::gateway;
+use support::load::{self, Target};
+use support::upstream;
+
+const PROXY_CORE: &str = "0";
+const LOAD_CORE: &str = "1";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    if let [role, directory] = arguments.as_slice()
+        && role == "role=bare"
+    {
+        return bare::run(Path::new(directory));
+    }
+    let plan = Plan::parse(&arguments);
+    if std::env::var_os("ZONEGATE_BENCH_PINNED").is_none() {
+        return pinned(&arguments);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(compare(&plan));
+}
+
+/// Runs this program again, held to the load generator's core.
+fn pinned(arguments: &[String]) {
+    let this = std::env::current_exe().expect("this program's path");
+    let status = Command::new("taskset")
+        .args(["-c", LOAD_CORE])
+        .arg(this)
+        .args(arguments)
+        .env("ZONEGATE_BENCH_PINNED", "1")
+        .status()
+        .expect("taskset (util-linux) holds a process to one core");
+    assert!(status.success(), "the measurement failed: {status}");
+}
+
+struct Plan {
+    rounds: usize,
+    seconds: u64,
+    connections: usize,
+}
+
+impl Plan {
+    fn parse(arguments: &[String]) -> Self {
+        let number = |name: &str, default| {
+            let at = arguments.iter().position(|a| a == name);
+            at.and_then(|at| arguments.get(at + 1)).map_or(default, |n| n.parse().expect("a whole number"))
+        };
+        Self {
+            rounds: number("--rounds", 9),
+            seconds: number("--seconds", 2) as u64,
+            connections: number("--connections", 32),
+        }
+    }
+}
+
+/// A proxy under test, ended with its handle.
+struct Proxy {
+    name: &'static str,
+    child: Child,
+    _stdin: Option<ChildStdin>,
+    target: Target,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Nothing can be done for a child that cannot be killed; it ends with its standard input.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn compare(plan: &Plan) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let upstream = upstream::start().await;
+    let certificate = support::certificate(directory.path());
+    println!(
+        "upstream {upstream}, {} rounds of {} s, {} connections each",
+        plan.rounds, plan.seconds, plan.connections
+    );
+
+    let bare = start_bare("bare", directory.path(), upstream, &certificate);
+    let again = start_bare("bare again", directory.path(), upstream, &certificate);
+    report(plan, &again, &bare).await;
+    drop(again);
+    for access_log in [false, true] {
+        let gateway = start_gateway(directory.path(), upstream, &certificate, access_log).await;
+        report(plan, &gateway, &bare).await;
+    }
+}
+
+fn start_bare(
+    name: &'static str,
+    directory: &Path,
+    upstream: SocketAddr,
+    certificate: &support::Certificate,
+) -> Proxy {
+    let role = directory.join(name.replace(' ', "-"));
+    std::fs::create_dir_all(&role).expect("a directory");
+    bare::configure(&role, upstream, certificate);
+    let mut child = Command::new("taskset")
+        .args(["-c", PROXY_CORE])
+        .arg(std::env::current_exe().expect("this program's path"))
+        .arg("role=bare")
+        .arg(&role)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("taskset starts the bare proxy");
+    let address = first_line(&mut child).parse().expect("the bare proxy prints its address");
+    let stdin = child.stdin.take();
+    Proxy { name, child, _stdin: stdin, target: Target::new(address, support::HOST, certificate, None) }
+}
+
+async fn start_gateway(
+    directory: &Path,
+    upstream: SocketAddr,
+    certificate: &support::Certificate,
+    access_log: bool,
+) -> Proxy {
+    let name = if access_log { "zonegate, access log and metrics" } else { "zonegate, no access log" };
+    let set_up = gateway::prepare(directory, upstream, certificate, access_log).await;
+    let child = Command::new("taskset")
+        .args(["-c", PROXY_CORE])
+        .arg(env!("CARGO_BIN_EXE_zonegate"))
+        .args(["serve", "--config"])
+        .arg(&set_up.config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(std::fs::File::create(directory.join("gateway.log")).expect("a log file")))
+        .spawn()
+        .expect("taskset starts zonegate");
+    let target = Target::new(set_up.address, support::HOST, certificate, Some(set_up.cookie));
+    let proxy = Proxy { name, child, _stdin: None, target };
+    load::wait_until_it_answers(&proxy.target).await;
+    proxy
+}
+
+fn first_line(child: &mut Child) -> String {
+    let out = child.stdout.take().expect("standard output is a pipe");
+    let mut line = String::new();
+    BufReader::new(out).read_line(&mut line).expect("a line");
+    line.trim().to_owned()
+}
+
+/// Both under load at once; prints CPU microseconds a request and the ratio of the first to the second.
+async fn report(plan: &Plan, a: &Proxy, b: &Proxy) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done_a, done_b) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut tasks = load::start(&a.target, plan.connections, &done_a, &stop).await;
+    tasks.extend(load::start(&b.target, plan.connections, &done_b, &stop).await);
+    tokio::time::sleep(Duration::from_secs(1)).await; // warm-up: pools, session's first assertion
+    let mut rounds = Vec::new();
+    for _ in 0..plan.rounds {
+        let before = (cpu(a), done_a.load(Ordering::Relaxed), cpu(b), done_b.load(Ordering::Relaxed));
+        tokio::time::sleep(Duration::from_secs(plan.seconds)).await;
+        let after = (cpu(a), done_a.load(Ordering::Relaxed), cpu(b), done_b.load(Ordering::Relaxed));
+        let each = |cpu: Duration, requests: u64| cpu.as_secs_f64() * 1e6 / requests.max(1) as f64;
+        let us_a = each(after.0 - before.0, after.1 - before.1);
+        let us_b = each(after.2 - before.2, after.3 - before.3);
+        rounds.push((us_a / us_b, us_a, us_b));
+    }
+    stop.store(true, Ordering::Relaxed);
+    for task in tasks {
+        task.await.expect("a connection asked and was answered to the end");
+    }
+    rounds.sort_by(|x, y| x.0.total_cmp(&y.0));
+    let at = |share: f64| rounds[((rounds.len() - 1) as f64 * share).round() as usize];
+    let (ratio, us_a, us_b) = at(0.5);
+    println!(
+        "{:34} {us_a:6.1} µs CPU a request, {} {us_b:6.1} µs, ratio {ratio:.3} (quartiles {:.3}–{:.3})",
+        a.name,
+        b.name,
+        at(0.25).0,
+        at(0.75).0,
+    );
+    std::io::stdout().flush().expect("standard output");
+}
+
+/// The CPU time of all the process's threads, as the scheduler accounts it: time stolen by the host is not in it.
+fn cpu(proxy: &Proxy) -> Duration {
+    let tasks: PathBuf = format!("/proc/{}/task", proxy.child.id()).into();
+    let nanoseconds = std::fs::read_dir(tasks).expect("a running proxy").filter_map(|task| {
+        let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        line.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}

@@ -1,0 +1,137 @@
+//! zonegate as an operator runs it, with one user who is logged in already.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zonegate::base::{FlowId, MasterKey, TenantId};
+use zonegate::config::{self, Surroundings};
+use zonegate::credential::TotpSecret;
+use zonegate::directory::{
+    Lifetimes, SecurityLevel, SecurityOverrides, Slots, SsoScope, Tenant, TotpPeriod, UserKind,
+};
+use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant};
+use zonegate::machine::{Clock, random};
+use zonegate::session::{Class, Device, Method};
+use zonegate::store::{NewUser, Store};
+use zonegate::table::{Begun, NewSession, Sessions};
+use zonegate::telemetry::{Actor, EventKind, SecurityEvent};
+
+use super::{Certificate, HOST};
+
+/// A configuration to serve, and the cookie of its one session.
+pub(crate) struct SetUp {
+    pub(crate) config: PathBuf,
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: String,
+}
+
+/// The disk, without the checks of modes: the files are this program's own.
+struct Folder;
+
+impl Surroundings for Folder {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+    }
+    fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.read(path)
+    }
+    fn list(&self, _: &Path) -> Vec<String> {
+        Vec::new()
+    }
+    fn variable(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn variables(&self, _: &str) -> Vec<(String, String)> {
+        Vec::new()
+    }
+    fn resolve(&self, host: &str, _: u16) -> Result<Vec<SocketAddr>, String> {
+        Err(format!("{host} is not asked for"))
+    }
+}
+
+pub(crate) async fn prepare(
+    directory: &Path,
+    upstream: SocketAddr,
+    certificate: &Certificate,
+    access_log: bool,
+) -> SetUp {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = directory.join(if access_log { "gateway-log" } else { "gateway" });
+    std::fs::create_dir_all(&folder).expect("a directory");
+    let master = MasterKey::from_bytes(random().expect("randomness"));
+    let key_file = folder.join("master.key");
+    std::fs::write(&key_file, master.reveal()).expect("a file");
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).expect("a private file");
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let text = format!(
+        "listen: {{ https: [127.0.0.1:{port}] }}\nmaster_key: file:master.key\nstore: {{ path: store.db }}\nthreads: 1\n\
+         log: {{ access: {access_log} }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n\
+         zones: [{{ host: {HOST}, upstream: {{ url: \"http://{upstream}\" }} }}]\n",
+        certificate.chain.display(),
+        certificate.key.display(),
+    );
+    let config = folder.join("zonegate.yaml");
+    std::fs::write(&config, &text).expect("a file");
+    let settings = config::load(&text, &config.to_string_lossy(), &Folder).expect("a configuration that is right");
+    let store = Store::open(&settings.store_path, &master).await.expect("a new store");
+    let cookie = begin_session(&store, &settings).await;
+    store.close().await;
+    SetUp { config, address: SocketAddr::from(([127, 0, 0, 1], port)), cookie }
+}
+
+/// Takes the shortest way that the flow's types allow: a screen on a wall, which needs no second factor.
+async fn begin_session(store: &Store, settings: &config::Settings) -> String {
+    let clock = Arc::new(Clock::new());
+    let now = clock.now();
+    let event = |kind| SecurityEvent::new(kind, Actor::System, now);
+    let zone = Arc::clone(settings.zones.zones().first().expect("one zone"));
+    let tenant = Tenant {
+        id: TenantId::from_bytes([1; 16]),
+        slug: "bench".into(),
+        name: "Bench".into(),
+        zone: zone.host.clone(),
+        domains: vec!["bench.example".parse().expect("a domain")],
+        suite: false,
+        sso: SsoScope::Off,
+        overrides: SecurityOverrides::default(),
+    };
+    store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.expect("a tenant");
+    let user = NewUser {
+        username: "wall@bench.example".parse().expect("a username"),
+        email: Some("wall@bench.example".into()),
+        display_name: "Wall".into(),
+        kind: UserKind::Dashboard,
+        level: SecurityLevel::User,
+        groups: vec!["staff".into()],
+        active: true,
+        start_page: None,
+    };
+    store.create_user(tenant.id, &user, &event(EventKind::UserCreated)).await.expect("a user");
+    let account = store.account(&user.username).await.expect("the store").expect("the user");
+    let claimant = Claimant { user: account.user.id, username: user.username.clone(), epoch: 0, kind: user.kind };
+    let missing = Authenticator::Missing { secret: TotpSecret::from_bytes([0; 20]), period: TotpPeriod::Thirty };
+    let after = AwaitPassword::new(user.username).password_was_right(claimant, missing, now);
+    let AfterPassword::Done(proven) = after else { panic!("a dashboard needs no second factor") };
+    let sessions = Sessions::load(store.clone(), &settings.zones, clock).await.expect("sessions");
+    let new = NewSession {
+        proven: &proven,
+        flow: FlowId::from_bytes([2; 16]),
+        account: &account,
+        zone: &zone,
+        class: Class::Web,
+        method: Method::Local,
+        device: Device::default(),
+        slots: Slots::default(),
+        lifetimes: Lifetimes::default(),
+        leaving: Vec::new(),
+        event: event(EventKind::LoginSucceeded),
+    };
+    match sessions.begin(new, now).await.expect("a session") {
+        Begun::Session(_, token) => format!("__Host-zg_session={}", token.reveal()),
+        other @ (Begun::Full(_) | Begun::FlowSpent | Begun::EpochStale) => {
+            panic!("a first session must begin: {other:?}")
+        }
+    }
+}
