@@ -85,6 +85,8 @@ pub struct Claims<'a> {
     #[serde(serialize_with = "as_text")]
     sub: UserId,
     username: &'a str,
+    /// The name people call the user by (OpenID Connect Core section 5.1).
+    name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     groups: &'a [String],
@@ -123,6 +125,7 @@ impl<'a> Claims<'a> {
             aud: &zone.audience,
             sub: record.user,
             username: &principal.username,
+            name: &principal.display_name,
             email: principal.email.as_deref(),
             groups: &principal.groups,
             tenant: &principal.tenant_slug,
@@ -171,7 +174,7 @@ mod tests {
         let claims = Claims::new(&zone, &record, &principal, now, LIFETIME_DEFAULT, [0xab; 16]);
         let want = concat!(
             r#"{"iss":"https://a.example","aud":"aud:a.example","sub":"03030303030303030303030303030303","#,
-            r#""username":"alice@acme.example","email":"Alice.Ash@acme.example","groups":["staff","on call"],"#,
+            r#""username":"alice@acme.example","name":"Alice Ash","email":"Alice.Ash@acme.example","groups":["staff","on call"],"#,
             r#""tenant":"acme","zone":"a.example","kind":"regular","method":"local","amr":["pwd","otp","mfa"],"#,
             r#""auth_time":1000000,"sid":"01010101010101010101010101010101","#,
             r#""iat":1000060,"nbf":1000060,"exp":1000120,"jti":"abababababababababababababababab"}"#,

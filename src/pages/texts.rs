@@ -35,7 +35,7 @@ const TEXTS: &[Entry] = &[
     ("account.profile", "You", "Über Sie"),
     ("account.reauth", "Enter your password to confirm that it is you.", "Geben Sie Ihr Passwort ein, um zu bestätigen, dass Sie es sind."),
     ("account.sessions", "My sessions", "Meine Sitzungen"),
-    ("account.sessions.help", "You may hold {web} desktop or tablet sessions and {mobile} mobile sessions at a time.", "Sie können gleichzeitig {web} Desktop- oder Tablet-Sitzungen und {mobile} mobile Sitzungen haben."),
+    ("account.sessions.help", "Allowed at a time: {web} on desktop or tablet, {mobile} on mobile.", "Gleichzeitig erlaubt: {web} auf Desktop oder Tablet, {mobile} mobil."),
     ("account.started", "Started", "Begonnen"),
     ("account.title", "My settings", "Meine Einstellungen"),
     ("account.username", "Username", "Benutzername"),

@@ -59,9 +59,15 @@ impl Portal {
         let Realm::Zone(zone) = &visit.realm else {
             return Err(self.refusal(visit, headers, StatusCode::NOT_FOUND));
         };
-        // Whose session has ended already is logged out: the same answer, or a second click shows an error.
-        let Ok(person) = self.person(visit, headers) else { return Ok(self.logged_out(zone, headers)) };
-        if !csrf::came_from(headers, &zone.origin) && !self.is_own_form(&person, headers, body).await {
+        let from_here = csrf::came_from(headers, &zone.origin);
+        let person = match self.person(visit, headers) {
+            Ok(person) => person,
+            // Whose session has ended already is logged out: the same answer, or a second click shows an error.
+            Err(_) if from_here => return Ok(self.logged_out(zone, headers)),
+            // A foreign page's form comes without the cookie, and an answer that clears it would log the person out.
+            Err(_) => return Err(self.refusal(visit, headers, StatusCode::FORBIDDEN)),
+        };
+        if !from_here && !self.is_own_form(&person, headers, body).await {
             return Err(self.forged_by(visit, &person, headers, "foreign_origin").await);
         }
         let record = &person.session.record;

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use super::answer::{Answer, html};
+use super::answer::{Answer, html, see_other};
+use super::login::LOGIN;
 use super::{Portal, Realm, Visit};
 use crate::pages::{ForgotPage, HostingPage, Page, ZoneRow};
 use crate::table::JWKS_CACHE_CONTROL;
@@ -21,6 +22,7 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
         .route("/.zonegate/assets/{name}", get(asset))
         .route("/.well-known/zonegate/jwks.json", get(jwks))
         .route("/robots.txt", get(robots))
+        .route("/", get(front_door))
 }
 
 /// Where am I hosted? Every zone, in the operator's order (R11).
@@ -72,6 +74,18 @@ async fn jwks(State(portal): State<Arc<Portal>>) -> Answer {
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/jwk-set+json"));
     fields.insert(CACHE_CONTROL, JWKS_CACHE_CONTROL);
     answer
+}
+
+/// On a zone's host this address is the application's; people type the universal host's bare name (R14).
+async fn front_door(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+) -> Answer {
+    match visit.realm {
+        Realm::Zone(_) => portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
+        Realm::Universal => see_other(LOGIN),
+    }
 }
 
 /// On a zone's host this address is the application's; the universal host has nothing to be found.

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { enterCode, go, inApplication, launch, logIn, look, person, readQr, text, upToCode } from "./lib/browser.js";
+import { enterCode, go, inApplication, launch, logIn, look, person, readQr, sessionId, text, upToCode } from "./lib/browser.js";
 import { Demo } from "./lib/demo.js";
 import { codeOf } from "./lib/totp.js";
 
@@ -23,10 +23,7 @@ test("three sessions, and the choice at the fourth with both outcomes (U16, R81,
     assert.ok(await inApplication(page));
     three.push(page);
   }
-  const sidOf = async (page) => (await page.context().request.get(demo.at(alice, "/echo"), {
-    headers: { accept: "application/json" },
-  })).json().then((echo) => echo.assertion.claims.sid);
-  const ids = await Promise.all(three.map(sidOf));
+  const ids = await Promise.all(three.map(sessionId));
 
   const fourth = await person(browser);
   await logIn(fourth, demo, alice);
@@ -108,8 +105,7 @@ test("my sessions: end one elsewhere, and it is told so", async () => {
   await demo.advance(9 * 3600);
   await logIn(here, demo, carol, "/", 60);
   await logIn(there, demo, carol, "/", 60);
-  const sid = await there.context().request.get(demo.at(carol, "/echo"), { headers: { accept: "application/json" } })
-    .then((answer) => answer.json()).then((echo) => echo.assertion.claims.sid);
+  const sid = await sessionId(there);
   await here.click("#user-menu summary");
   await go(here, "#my-settings");
   assert.equal(await text(here, "#my-username"), carol);

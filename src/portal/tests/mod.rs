@@ -1,5 +1,6 @@
 //! The portal in process: a real store, real sessions, no socket.
 
+mod account;
 pub(super) mod fixture;
 mod login;
 mod native;

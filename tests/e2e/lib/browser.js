@@ -109,6 +109,14 @@ export async function inApplication(page) {
   return (await page.locator("#user-menu").count()) === 1;
 }
 
+/** The id of the session, as the application was told it. The page must be the application's. */
+export function sessionId(page) {
+  return page.evaluate(async () => {
+    const answer = await fetch("/echo", { headers: { accept: "application/json" } });
+    return (await answer.json()).assertion.claims.sid;
+  });
+}
+
 /** Reads the QR code from a picture of the page, as a phone would. */
 export async function readQr(page) {
   const png = PNG.sync.read(await page.locator("#qr").screenshot());

@@ -75,6 +75,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/tickets/{number}", get(ticket))
         .route("/live", get(live))
         .route("/status", get(status))
+        .route("/privacy", get(privacy))
         .route("/echo", any(echo))
         .route("/desk.css", get(|| asset("text/css; charset=utf-8", include_str!("desk.css"))))
         .route("/desk.js", get(|| asset("text/javascript; charset=utf-8", include_str!("desk.js"))))
@@ -150,6 +151,11 @@ async fn live(State(desk): State<Arc<Desk>>, request: Request) -> Response {
 async fn status(State(desk): State<Arc<Desk>>, request: Request) -> Response {
     let received = desk.received(&request.into_parts().0, 0).await;
     private(Html(page::status(&received)))
+}
+
+async fn privacy(State(desk): State<Arc<Desk>>, request: Request) -> Response {
+    let received = desk.received(&request.into_parts().0, 0).await;
+    private(Html(page::privacy(&received)))
 }
 
 async fn nothing_here(State(desk): State<Arc<Desk>>, request: Request) -> Response {

@@ -28,14 +28,14 @@ use super::{Received, Verdict};
 <nav aria-label="Main">
 {% for (href, name) in links %}<a href="{{ href }}"{% if *name == active %} aria-current="page"{% endif %}>{{ name }}</a>
 {% endfor %}</nav>
-<details class="menu" id="user-menu">
+{% if !account.is_empty() %}<details class="menu" id="user-menu">
 <summary><span class="face" aria-hidden="true">{{ initials }}</span><span class="who" id="user-name">{{ name }}</span></summary>
 <div class="sheet">
 <p><strong>{{ name }}</strong><span>{{ account }}</span></p>
 <a id="my-settings" href="/.zonegate/account">My Settings</a>
 <form method="post" action="/.zonegate/logout"><button id="app-logout" type="submit">Log Out</button></form>
 </div>
-</details>
+</details>{% endif %}
 </header>
 <main id="main">
 {{ content|safe }}
@@ -77,7 +77,7 @@ struct Who {
 
 impl Who {
     fn of(verdict: &Verdict) -> Self {
-        let username = verdict.claim("username").unwrap_or("not verified").to_owned();
+        let username = verdict.claim("username").unwrap_or_default().to_owned();
         let local = username.split('@').next().unwrap_or_default().to_owned();
         let name = verdict.claim("name").map_or_else(|| capitalised(&local), str::to_owned);
         Self { name, username }
@@ -194,7 +194,7 @@ fn clock(seconds: Option<i64>) -> String {
 }
 
 /// What each claim means, in the order in which they are shown.
-const MEANINGS: [(&str, &str); 17] = [
+const MEANINGS: [(&str, &str); 18] = [
     ("name", "the name people say"),
     ("username", "the name that was typed"),
     ("email", "primary e-mail address"),
@@ -212,6 +212,7 @@ const MEANINGS: [(&str, &str); 17] = [
     ("sub", "the user’s stable id"),
     ("sid", "the session’s id"),
     ("jti", "the assertion’s own id"),
+    ("nbf", "valid from"),
 ];
 
 /// A sample ticket: number, title, state, who waits, age.
@@ -334,6 +335,21 @@ struct Status<'a> {
 pub(super) fn status(received: &Received) -> String {
     let host = received.headers.iter().find(|(name, _)| name == "host").map_or("", |(_, value)| value);
     framed(received, "Status", "Status", Status { host }.render())
+}
+
+/// What the log-in pages link to as the privacy policy.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r##"<h1>Privacy policy</h1>
+<p class="lead">Acme Desk is a sample. It keeps nothing of what you do here, sets no cookie, and loads nothing from anywhere else.</p>
+<p>The gateway in front of it keeps your username, a hash of your password, your authenticator’s secret under seal, and a list of your log-ins, in a folder on this computer that you can delete.</p>"##
+)]
+struct Privacy;
+
+/// The privacy policy.
+pub(super) fn privacy(received: &Received) -> String {
+    framed(received, "Privacy policy", "", Privacy.render())
 }
 
 /// For addresses that lead nowhere.

@@ -1,0 +1,150 @@
+//! What a signed-in person can do to their own sessions, and what a foreign page cannot.
+
+use axum::http::{self, StatusCode, header};
+use serde_json::json;
+
+use super::fixture::{Browser, Got, PASSWORD, World, encoded};
+use crate::portal::cookies;
+
+const LOGOUT: &str = "/.zonegate/logout";
+const ACCOUNT: &str = "/.zonegate/account";
+const SESSIONS: &str = "/.zonegate/account/sessions";
+
+/// A form for `path` as a browser sends it from a page of `origin`.
+fn form(path: &str, origin: &str) -> http::request::Builder {
+    http::Request::post(path)
+        .header(header::ACCEPT, "text/html")
+        .header(header::ORIGIN, origin)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+}
+
+async fn send(browser: &Browser<'_>, path: &str, fields: &[(&str, &str)]) -> Got {
+    browser.send(form(path, "https://desk.localhost:8443"), encoded(fields)).await
+}
+
+/// The token of the forms on the account page.
+fn token(page: &Got) -> String {
+    page.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+/// Alice in a browser of her own, with the code of that time.
+async fn alice(world: &World, seconds: u64) -> Browser<'_> {
+    let browser = world.browser();
+    browser.at(seconds).log_in("alice@acme.example").await.expect_in("/");
+    browser
+}
+
+#[tokio::test]
+async fn r116_logging_out_ends_this_session_and_no_other_and_clears_the_cookie() {
+    let world = World::new().await;
+    let (here, there) = (alice(&world, 0).await, alice(&world, 30).await);
+    here.at(31);
+    let answer = send(&here, LOGOUT, &[]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.headers[header::LOCATION], "/.zonegate/login?reason=logged_out");
+    assert_eq!(here.cookie(cookies::SESSION).as_deref(), Some(""));
+    assert_eq!(answer.headers["clear-site-data"], "\"cache\"");
+    assert!(world.session(&here).is_none() && world.session(&there).is_some());
+    assert_eq!(send(&here, LOGOUT, &[]).await.status, StatusCode::SEE_OTHER, "a second click is no error");
+}
+
+#[tokio::test]
+async fn w3_no_foreign_page_logs_anybody_out() {
+    let world = World::new().await;
+    let browser = alice(&world, 0).await;
+    browser.open(LOGOUT).await;
+    assert!(world.session(&browser).is_some(), "GET only asks");
+    let answer = browser.send(form(LOGOUT, "https://evil.example"), String::new()).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(world.session(&browser).is_some());
+    // From another site the cookie stays behind (SameSite); the answer must not take it away all the same.
+    let stranger = world.browser();
+    let answer = stranger.send(form(LOGOUT, "https://evil.example"), String::new()).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(!answer.headers.contains_key(header::SET_COOKIE) && !answer.headers.contains_key("clear-site-data"));
+}
+
+#[tokio::test]
+async fn w4_a_form_without_this_browsers_token_ends_nothing() {
+    let world = World::new().await;
+    let (here, there) = (alice(&world, 0).await, alice(&world, 30).await);
+    here.at(31);
+    let mine = token(&here.open(ACCOUNT).await);
+    let theirs = token(&there.open(ACCOUNT).await);
+    for csrf in ["", "x", theirs.as_str(), &mine[1..]] {
+        let answer = send(&here, SESSIONS, &[("csrf", csrf), ("action", "others")]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{csrf}");
+    }
+    let foreign = form(SESSIONS, "https://evil.example");
+    let answer = here.send(foreign, encoded(&[("csrf", &mine), ("action", "others")])).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(world.session(&there).is_some());
+    let answer = send(&here, SESSIONS, &[("csrf", &mine), ("action", "others")]).await;
+    assert_eq!(answer.headers[header::LOCATION], "/.zonegate/account?done=others");
+    assert!(world.session(&there).is_none() && world.session(&here).is_some());
+}
+
+#[tokio::test]
+async fn sec_r36_ending_a_session_needs_the_password_unless_it_was_just_given() {
+    let world = World::new().await;
+    let there = alice(&world, 0).await;
+    let here = alice(&world, 30).await;
+    let id = world.session(&there).unwrap().record.id.to_string();
+    here.at(30 + 600);
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains("id=\"password\""), "{}", page.body);
+    let csrf = token(&page);
+    let end =
+        |password: &'static str| [("csrf", csrf.clone()), ("session", id.clone()), ("password", password.into())];
+    let fields =
+        |end: &[(&'static str, String)]| encoded(&end.iter().map(|(n, v)| (*n, &**v)).collect::<Vec<_>>());
+    for wrong in ["", "Wrong-Guess-00"] {
+        let answer = here.send(form(SESSIONS, "https://desk.localhost:8443"), fields(&end(wrong))).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        answer.expect_message("m2");
+    }
+    there.at(30 + 600);
+    assert!(world.session(&there).is_some());
+    let answer = here.send(form(SESSIONS, "https://desk.localhost:8443"), fields(&end(PASSWORD))).await;
+    assert_eq!(answer.headers[header::LOCATION], "/.zonegate/account?done=ended");
+    assert!(world.session(&there).is_none());
+}
+
+#[tokio::test]
+async fn nobody_ends_the_session_of_another_person() {
+    let world = World::new().await;
+    let bob = world.browser();
+    bob.log_in("bob@acme.example").await.expect_in("/");
+    let here = alice(&world, 0).await;
+    let id = world.session(&bob).unwrap().record.id.to_string();
+    let csrf = token(&here.open(ACCOUNT).await);
+    let known = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &id)]).await;
+    let invented = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &"0".repeat(32))]).await;
+    assert!(world.session(&bob).is_some());
+    assert_eq!((known.status, known.body), (invented.status, invented.body), "which ids exist is not told");
+}
+
+#[tokio::test]
+async fn the_front_end_is_told_of_its_session_and_a_stranger_of_the_log_in() {
+    let world = World::new().await;
+    let browser = alice(&world, 0).await;
+    let told = browser.open("/.zonegate/session").await.json();
+    assert_eq!(told["authenticated"], true);
+    assert_eq!(told["user"]["username"], "alice@acme.example");
+    assert_eq!(told["slots"]["web"], json!({ "used": 1, "limit": 3 }));
+    let stranger = world.browser().open("/.zonegate/session").await;
+    assert_eq!(stranger.status, StatusCode::UNAUTHORIZED, "never a redirect");
+    assert_eq!(stranger.json()["login_url"], "https://desk.localhost:8443/.zonegate/login");
+}
+
+#[tokio::test]
+async fn r14_the_universal_hosts_bare_name_leads_to_its_log_in() {
+    let world = World::new().await;
+    let browser = Browser { host: "login.localhost", ..world.browser() };
+    let answer = browser.open("/").await;
+    assert_eq!(
+        (answer.status, &answer.headers[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &"/.zonegate/login".parse().unwrap())
+    );
+    assert_eq!(browser.open("/elsewhere").await.status, StatusCode::NOT_FOUND);
+}
