@@ -29,6 +29,14 @@ impl PasswordHash {
         Self(text)
     }
 
+    /// Whether it was made at this cost; `false` too for a text that is no hash.
+    pub fn has_cost(&self, cost: HashCost) -> bool {
+        let params = phc::PasswordHash::new(&self.0).ok().and_then(|stored| Params::try_from(&stored).ok());
+        params.is_some_and(|params| {
+            (params.m_cost(), params.t_cost(), params.p_cost()) == (cost.memory_kib, cost.passes, cost.lanes)
+        })
+    }
+
     /// The PHC string, for the store.
     pub fn as_phc(&self) -> &str {
         &self.0

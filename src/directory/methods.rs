@@ -72,6 +72,7 @@ mod tests {
             sso_selected: selected,
             start_page: None,
             epoch: 0,
+            flow_epoch: 0,
         };
         assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite}");
     }

@@ -74,6 +74,9 @@ pub struct User {
     /// Raised by password change, deactivation, reset and "end all": sessions and flows of an older epoch are
     /// dead, whatever a replica or a late write says.
     pub epoch: u64,
+    /// Raised with the epoch, and alone by what ends log-ins under way but not every session: "end all others", a
+    /// new authenticator. A flow of an older one is dead.
+    pub flow_epoch: u64,
 }
 
 /// What sort of account a user has.

@@ -26,7 +26,7 @@ use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
 use crate::gate::{
-    Challenge, ChallengeReason, Client, Decision, Facts, Grant, Presented, Refusal, decide, signed_in,
+    Challenge, ChallengeReason, Client, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in,
 };
 use crate::machine::Clock;
 use crate::portal::answer::Answer;
@@ -161,12 +161,17 @@ impl ProxyHttp for Edge {
         match decide(&facts, passage.now) {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
-                let live = signed_in(&facts, zone, passage.now).map(Arc::clone);
+                let (live, unsure) = match signed_in(&facts, zone, passage.now) {
+                    SignedIn::Nobody => (None, false),
+                    SignedIn::Person(session) => (Some(Arc::clone(session)), false),
+                    SignedIn::Unsure => (None, true),
+                };
                 passage.zone = Some(Arc::clone(zone));
                 passage.session.clone_from(&live);
                 let ended = ended(&facts, zone, passage.now);
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
+                let visit = Visit { unsure, ..visit };
                 Box::pin(self.serve(exchange, visit)).await
             }
             Decision::Universal => {
@@ -367,6 +372,7 @@ impl Edge {
             request: passage.request,
             session,
             ended,
+            unsure: false,
         }
     }
 

@@ -207,9 +207,24 @@ fn principal<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> Result<&
     }
 }
 
-/// The live session of `zone` that was presented, for our own pages.
-pub fn signed_in<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> Option<&'a Arc<Session>> {
-    principal(facts, zone, now).ok()
+/// Who is at one of our own pages.
+#[derive(Clone, Copy, Debug)]
+pub enum SignedIn<'a> {
+    /// Nobody.
+    Nobody,
+    /// The person of this live session.
+    Person(&'a Arc<Session>),
+    /// A session that looks alive may have been ended elsewhere: neither in nor out can be said (G4).
+    Unsure,
+}
+
+/// Who is at our own pages in `zone`.
+pub fn signed_in<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> SignedIn<'a> {
+    match principal(facts, zone, now) {
+        Ok(session) => SignedIn::Person(session),
+        Err(Denied::Challenge(_)) => SignedIn::Nobody,
+        Err(Denied::Refuse(_)) => SignedIn::Unsure,
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use handover::{Handover, HandoverProblem};
 pub use sealed::{FLOW_MAX, FlowProblem, Holder, Sender};
 pub use step::{
     AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant, Enrolled,
-    PASSWORD_STAGE_MAX, Proven, Step,
+    PASSWORD_STAGE_MAX, PROOF_MAX, Proven, Step,
 };
 
 use crate::base::{FlowId, Hostname, LocalPath, TokenDigest, UnixTime};

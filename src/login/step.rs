@@ -10,6 +10,10 @@ use crate::session::Factor;
 /// How long a right password is worth anything without the second factor (P5).
 pub const PASSWORD_STAGE_MAX: Ttl = Ttl::seconds_const(5 * 60);
 
+/// How long everything that was proved waits for a choice between sessions, or for "Continue" (D16). It is not begun
+/// again by asking again: whoever keeps the page open keeps no proof.
+pub const PROOF_MAX: Ttl = Ttl::seconds_const(10 * 60);
+
 /// What is due in a flow.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -44,8 +48,11 @@ impl Step {
     pub(super) fn deadline(&self) -> Option<UnixTime> {
         match self {
             Self::Code(step) => Some(step.password_at.plus(PASSWORD_STAGE_MAX)),
+            Self::Enrolled(Enrolled(proven)) | Self::Slot(AwaitSlot(proven)) => {
+                Some(proven.authenticated_at.plus(PROOF_MAX))
+            }
             // Setting up an app takes people longer than reading a code; the flow's ten minutes hold.
-            Self::Username | Self::Password(_) | Self::Enrolment(_) | Self::Enrolled(_) | Self::Slot(_) => None,
+            Self::Username | Self::Password(_) | Self::Enrolment(_) => None,
         }
     }
 }
@@ -57,7 +64,7 @@ pub struct Claimant {
     pub user: UserId,
     /// The username, for the pages.
     pub username: Username,
-    /// The account's epoch when the password was right: a later one ends the flow.
+    /// The account's flow epoch when the password was right: a later one ends the flow.
     pub epoch: u64,
     /// What must be proved depends on it.
     pub kind: UserKind,

@@ -110,29 +110,27 @@ impl Portal {
         let person = self.person(visit, headers)?;
         let form = self.form(visit, &person, headers, body).await?;
         let record = &person.session.record;
+        let others = form.field("action") == Some("others");
         let live = self.sessions.of_user(record.user, visit.now);
-        let (ending, done): (Vec<SessionId>, _) = if form.field("action") == Some("others") {
-            (live.iter().map(|session| session.record.id).filter(|id| *id != record.id).collect(), "others")
-        } else {
-            let chosen = live
-                .iter()
-                .map(|session| session.record.id)
-                .find(|id| id.to_string() == form.field("session").unwrap_or_default());
-            (chosen.into_iter().collect(), "ended")
-        };
+        let named = form.field("session").unwrap_or_default();
+        let chosen = live.iter().map(|session| session.record.id).find(|id| id.to_string() == named);
         // The password is asked whatever was chosen: the answer must not tell which ids exist.
         if !is_fresh(&person.session, visit)
             && let Some(error) = self.password_problem(visit, &person, headers, &form).await?
         {
             return Ok(self.account_page(visit, &person, headers, None, Some(error)).await);
         }
-        let events: Vec<_> = ending.iter().map(|id| ended(&person, visit, *id)).collect();
-        let reason = EndReason::Revoked;
-        if !ending.is_empty() {
-            let end = self.sessions.end(record.user, &ending, reason, &events, visit.now).await;
-            end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
-        }
-        Ok(see_other(&format!("/.zonegate/account?done={done}")))
+        let (reason, event) = (EndReason::Revoked, ended(&person, visit));
+        let end = match (others, chosen) {
+            (true, _) => self.sessions.end_others(record.user, record.id, reason, &event).await,
+            (false, Some(id)) => {
+                let event = SecurityEvent { session: Some(id), ..event };
+                self.sessions.end(record.user, &[id], reason, &[event], visit.now).await
+            }
+            (false, None) => Ok(()),
+        };
+        end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
+        Ok(see_other(if others { "/.zonegate/account?done=others" } else { "/.zonegate/account?done=ended" }))
     }
 
     /// Asks for the person's password once more. `Some`: what to say; it was not right.
@@ -164,12 +162,9 @@ fn is_fresh(session: &Session, visit: &Visit) -> bool {
     visit.now < session.record.authenticated_at.plus(FRESH)
 }
 
-fn ended(person: &Person, visit: &Visit, session: SessionId) -> SecurityEvent {
-    SecurityEvent {
-        session: Some(session),
-        reason: Some(EndReason::Revoked.name()),
-        ..person.event(visit, EventKind::SessionEnded)
-    }
+/// What the log says of a session that the person ended, whichever it was.
+fn ended(person: &Person, visit: &Visit) -> SecurityEvent {
+    SecurityEvent { reason: Some(EndReason::Revoked.name()), ..person.event(visit, EventKind::SessionEnded) }
 }
 
 /// One line of a list of sessions.

@@ -36,8 +36,8 @@ const CONFIRM_MAX: Ttl = Ttl::seconds_const(10 * 60);
 struct Fresh {
     secret: TotpSecret,
     period: TotpPeriod,
-    /// The credentials it was asked for with; later ones end it.
-    epoch: u64,
+    /// The account's flow epoch when it was asked for; a later one ends it, and confirming raises it.
+    flow_epoch: u64,
     made_at: UnixTime,
 }
 
@@ -99,12 +99,15 @@ impl Portal {
         };
         let event =
             SecurityEvent { reason: Some("replaced"), ..person.event(visit, EventKind::SecondFactorEnrolled) };
-        let (user, epoch) = (account.user.id, fresh.epoch);
-        let replaced = self.store.replace_totp(user, epoch, &fresh.secret, fresh.period, step, &event).await;
-        match replaced.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-            true => Ok(see_other("/.zonegate/account?done=authenticator")),
-            false => again("notice.expired"),
+        let (user, kept) = (account.user.id, person.session.record.id);
+        let Fresh { secret, period, flow_epoch, .. } = &fresh;
+        let replaced = self.store.replace_totp(user, kept, *flow_epoch, secret, *period, step, &event).await;
+        if !replaced.map_err(|fault| self.store_fault(visit, headers, &fault))? {
+            return again("notice.expired");
         }
+        // The other sessions have ended in the store: here as well, before anything is answered.
+        self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        Ok(see_other("/.zonegate/account?done=authenticator"))
     }
 
     /// Password and current code. `Some`: what to say; they were not both right.
@@ -149,7 +152,7 @@ impl Portal {
         };
         let secret = TotpSecret::from_bytes(random().map_err(|fault| unavailable(&fault))?);
         let period = self.settings.security.with(&account.tenant.overrides).totp_period;
-        let fresh = Fresh { secret, period, epoch: account.user.epoch, made_at: visit.now };
+        let fresh = Fresh { secret, period, flow_epoch: account.user.flow_epoch, made_at: visit.now };
         let plain = Zeroizing::new(serde_json::to_vec(&fresh).map_err(|problem| unavailable(&problem))?);
         let nonce = random().map_err(|fault| unavailable(&fault))?;
         let sealed = self.fresh_key().seal(nonce, person.session.record.id.as_bytes(), &plain);
@@ -162,7 +165,7 @@ impl Portal {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let plain = self.fresh_key().open(person.session.record.id.as_bytes(), &sealed).ok()?;
         let fresh: Fresh = serde_json::from_slice(&Zeroizing::new(plain)).ok()?;
-        (now < fresh.made_at.plus(CONFIRM_MAX) && fresh.epoch == account.user.epoch).then_some(fresh)
+        (now < fresh.made_at.plus(CONFIRM_MAX) && fresh.flow_epoch == account.user.flow_epoch).then_some(fresh)
     }
 
     fn fresh_key(&self) -> SealKey {

@@ -285,7 +285,7 @@ impl Portal {
         let claimant = Claimant {
             user: account.user.id,
             username: account.user.username.clone(),
-            epoch: account.user.epoch,
+            epoch: account.user.flow_epoch,
             kind: account.user.kind,
         };
         let authenticator = match &account.totp {
@@ -346,7 +346,10 @@ impl Portal {
         let event = event(asking, flow.class, EventKind::SecondFactorEnrolled, &account);
         let (user, epoch) = (account.user.id, step.claimant().epoch);
         if !self.store.enrol_totp(user, epoch, step.secret(), step.period(), used, &event).await? {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return match self.account_of(step.claimant(), asking).await? {
+                Some(account) if account.locked_at.is_some() => Ok(Outcome::Due(flow, Some(Message::Locked))),
+                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+            };
         }
         Ok(Outcome::Due(flow.at(Step::Enrolled(step.authenticator_was_kept(now))), None))
     }
@@ -413,21 +416,16 @@ impl Portal {
             device: Device { label: asking.label.to_owned(), address: asking.visit.address.to_string() },
             slots: security.slots,
             lifetimes: security.lifetimes,
-            leaving: leaving.clone(),
+            leaving,
             event: event(asking, flow.class, EventKind::LoginSucceeded, account),
         };
         match self.sessions.begin(new, now).await? {
             Begun::Session(session, token) => {
-                for (id, reason) in leaving {
-                    let ended = SecurityEvent {
-                        session: Some(id),
-                        reason: Some(reason.name()),
-                        ..event(asking, flow.class, EventKind::SessionEnded, account)
-                    };
-                    self.store.append_event(&ended).await?;
-                }
-                if let Some(other) = before.filter(|session| session.record.user != account.user.id) {
-                    self.replace_other(other, asking).await?;
+                if let Some(other) = before.filter(|session| session.record.user != account.user.id)
+                    && let Err(fault) = self.replace_other(other, asking).await
+                {
+                    // The new session is committed and its token exists only here: the person must have it.
+                    tracing::error!(%fault, session = %other.record.id, "a session was left open in this browser");
                 }
                 let target = target(&flow, account);
                 Ok(Outcome::Begun(session, token, target))
@@ -435,7 +433,7 @@ impl Portal {
             Begun::Full(_) => {
                 let full = event(asking, flow.class, EventKind::SessionLimitReached, account);
                 self.store.append_event(&full).await?;
-                // The choice has ten minutes of its own (D16), and an id of its own: the last one may be spent.
+                // An id of its own, because the last one may be spent. The proof's deadline stays what it was.
                 let id = FlowId::from_bytes(random()?);
                 let flow = Flow { id, started_at: now, ..flow };
                 Ok(Outcome::Due(flow.at(Step::Slot(AwaitSlot::new(proven))), None))
@@ -470,7 +468,7 @@ impl Portal {
         let account = self.store.account_by_id(claimant.user).await?;
         Ok(account.filter(|account| {
             account.user.active
-                && account.user.epoch == claimant.epoch
+                && account.user.flow_epoch == claimant.epoch
                 && account.user.kind == claimant.kind
                 && account.tenant.zone == *asking.host
                 && methods(&account.tenant, &account.user).allows_local()

@@ -257,7 +257,7 @@ impl Portal {
             reason: Some(reason),
             ..SecurityEvent::new(EventKind::RequestForged, Actor::Stranger, visit.now)
         };
-        match self.store.append_event(&event).await {
+        match self.strangers.note(event).await {
             Ok(()) => self.refusal(visit, headers, StatusCode::FORBIDDEN),
             Err(fault) => self.trouble(visit, headers, &fault.into()),
         }

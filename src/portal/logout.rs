@@ -59,6 +59,9 @@ impl Portal {
         let Realm::Zone(zone) = &visit.realm else {
             return Err(self.refusal(visit, headers, StatusCode::NOT_FOUND));
         };
+        if visit.unsure {
+            return Err(self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE));
+        }
         let from_here = csrf::came_from(headers, &zone.origin);
         let person = match self.person(visit, headers) {
             Ok(person) => person,

@@ -21,6 +21,7 @@ mod person;
 mod pool;
 mod public;
 mod session;
+pub mod strangers;
 pub mod verifier;
 
 use std::net::IpAddr;
@@ -45,6 +46,7 @@ pub use admin::admin_router;
 
 use answer::Answer;
 use csrf::Csrf;
+use strangers::Strangers;
 use verifier::{Verifier, VerifierProblem};
 
 /// What our pages and endpoints work with.
@@ -60,6 +62,8 @@ pub struct Portal {
     pub keys: Arc<KeyRing>,
     /// The one place that holds secrets against what is stored.
     pub verifier: Verifier,
+    /// The way of strangers' events into the security log.
+    pub strangers: Arc<Strangers>,
     /// The clock; requests use their visit's reading of it.
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
@@ -91,6 +95,9 @@ pub struct Visit {
     pub session: Option<Arc<Session>>,
     /// Why the session it names has ended.
     pub ended: Option<EndReason>,
+    /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
+    /// they are logged in, nor that they are logged out (G3, G4).
+    pub unsure: bool,
 }
 
 /// Under which host a request came.
@@ -112,9 +119,12 @@ impl Portal {
         clock: Arc<Clock>,
     ) -> Result<Self, VerifierProblem> {
         let master = &settings.master_key;
-        let verifier = Verifier::new(store.clone(), master, settings.hashing, settings.security)?;
+        let strangers = Arc::new(Strangers::new(store.clone()));
+        let (hashing, security) = (settings.hashing, settings.security);
+        let verifier = Verifier::new(store.clone(), Arc::clone(&strangers), master, hashing, security)?;
         Ok(Self {
             verifier,
+            strangers,
             csrf: Csrf::new(master),
             metrics: metrics::Metrics::new(&settings.zones),
             flow_key: master.derive("flow v1"),

@@ -57,6 +57,9 @@ impl Portal {
         let Realm::Zone(zone) = &visit.realm else {
             return Err(self.refusal(visit, headers, StatusCode::NOT_FOUND));
         };
+        if visit.unsure {
+            return Err(self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE));
+        }
         match &visit.session {
             Some(session) => Ok(Person { zone: Arc::clone(zone), session: Arc::clone(session) }),
             None => Err(unauthenticated(visit, zone, headers)),

@@ -58,6 +58,9 @@ async fn show(
     let Realm::Zone(zone) = &visit.realm else {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     };
+    if visit.unsure {
+        return portal.refusal(&visit, &headers, StatusCode::SERVICE_UNAVAILABLE);
+    }
     let Some(session) = &visit.session else {
         // JSON whoever asks: a front end that forgot its `Accept` must not get a page.
         headers.remove(ACCEPT);

@@ -13,20 +13,22 @@
 //! A right password gives its own attempt back, and only that one: with the code still to come it proves too
 //! little to forget earlier failures (R58, SEC-R10).
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU8;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use super::pool::{HashPool, PoolFault};
+use super::strangers::Strangers;
 use crate::base::{Hostname, MasterKey, RequestId, UnixTime, Username};
 use crate::config::HashingSettings;
 use crate::credential::{
-    HashProblem, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MAX, PasswordHash, Pepper, TotpCode, accept, hash_password,
-    normalise, verify_password,
+    HashCost, HashProblem, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MAX, PasswordHash, Pepper, TotpCode, accept,
+    hash_password, normalise, verify_password,
 };
 use crate::directory::{Methods, SecurityDefaults, methods};
 use crate::machine::{EntropyFault, random};
@@ -38,16 +40,22 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 const RAW_BYTES_MAX: usize = 16 * PASSWORD_BYTES_MAX;
 
 /// How many attempts wait for their turn at most, over all names.
-const WAITING_MAX: usize = 1024;
+const WAITING_MAX: usize = 4096;
+/// How many of them on one name: whoever floods one must not use up the room of all.
+const WAITING_PER_TURN_MAX: usize = 128;
 /// Names share turns by hash: a fixed number of locks cannot be filled up by inventing names.
 const TURNS: usize = 1024;
 
 /// The guarded verifier.
 #[derive(Debug)]
 pub struct Verifier {
-    turns: Vec<Mutex<()>>,
+    turns: Vec<Turn>,
     waiting: Semaphore,
+    /// Attempts that were debited for a right password while the store could not give them back: they are, before
+    /// the next one is debited. Bounded by the directory; a restart forgets it.
+    owed: StdMutex<HashMap<BudgetKey, u8>>,
     store: Store,
+    strangers: Arc<Strangers>,
     pool: HashPool,
     secrets: Arc<Secrets>,
     shadow_key: aws_lc_rs::hmac::Key,
@@ -55,9 +63,30 @@ pub struct Verifier {
     computed: Arc<AtomicU64>,
 }
 
+/// One of the places where attempts on the same name queue.
+#[derive(Debug)]
+struct Turn {
+    lock: Mutex<()>,
+    room: Semaphore,
+}
+
+impl Turn {
+    fn new() -> Self {
+        Self { lock: Mutex::default(), room: Semaphore::new(WAITING_PER_TURN_MAX) }
+    }
+}
+
+/// A turn that is held, with the room it takes.
+struct Held<'a> {
+    _among_all: SemaphorePermit<'a>,
+    _among_these: SemaphorePermit<'a>,
+    _lock: MutexGuard<'a, ()>,
+}
+
 #[derive(Debug)]
 struct Secrets {
     pepper: Pepper,
+    cost: HashCost,
     /// What a password is held against when there is nothing to hold it against.
     dummy: PasswordHash,
 }
@@ -136,6 +165,7 @@ impl Verifier {
     /// Starts the hashing threads. `security`: what holds where a tenant sets nothing else.
     pub fn new(
         store: Store,
+        strangers: Arc<Strangers>,
         master: &MasterKey,
         hashing: HashingSettings,
         security: SecurityDefaults,
@@ -146,11 +176,13 @@ impl Verifier {
         let text = u128::from_be_bytes(unknown).to_string();
         let dummy = hash_password(&text, random()?, &pepper, hashing.cost)?;
         Ok(Self {
-            turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
+            turns: std::iter::repeat_with(Turn::new).take(TURNS).collect(),
             waiting: Semaphore::new(WAITING_MAX),
+            owed: StdMutex::default(),
             store,
+            strangers,
             pool: HashPool::start(hashing.threads, hashing.queue_max)?,
-            secrets: Arc::new(Secrets { pepper, dummy }),
+            secrets: Arc::new(Secrets { pepper, cost: hashing.cost, dummy }),
             shadow_key: master.derive_mac("shadow budget v1"),
             security,
             computed: Arc::new(AtomicU64::new(0)),
@@ -170,21 +202,24 @@ impl Verifier {
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
         let account = self.store.account(username).await?;
-        let overrides = tenant.as_ref().map(|tenant| tenant.overrides).unwrap_or_default();
+        // Of the account's own tenant, whatever became of its domain; else what the domain's users have.
+        let tenant = account.as_ref().map(|account| &account.tenant).or(tenant.as_ref());
+        let overrides = tenant.map(|tenant| tenant.overrides).unwrap_or_default();
         let limit = self.security.with(&overrides).attempts_max;
         let key = match &account {
             Some(account) => BudgetKey::User(account.user.id),
             None => self.shadow(username),
         };
+        if self.store.is_locked(key, limit).await? {
+            return self.locked(attempt, account.as_ref()).await;
+        }
         let Some(_turn) = self.turn(key).await else { return self.shed(attempt).await };
+        self.settle(key).await?;
         // The place comes before the attempt: what the pool cannot take must not cost one.
         let Some(place) = self.pool.place() else { return self.shed(attempt).await };
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
-            Debit::Locked => {
-                self.log(attempt, EventKind::LoginFailed, account.as_ref(), "locked").await?;
-                return Ok(Verdict::Locked);
-            }
+            Debit::Locked => return self.locked(attempt, account.as_ref()).await,
         };
         let asked = match &account {
             Some(account) => eligible(account, attempt.zone).cloned(),
@@ -194,8 +229,8 @@ impl Verifier {
             Ok(hash) => (Some(hash), None),
             Err(reason) => (None, Some(reason)),
         };
-        let right = match could_be_password(password) {
-            None => false,
+        let held = match could_be_password(password) {
+            None => Hold::wrong(),
             Some(password) => {
                 let secrets = Arc::clone(&self.secrets);
                 let computed = Arc::clone(&self.computed);
@@ -203,12 +238,13 @@ impl Verifier {
             }
         };
         match (account, ineligible) {
-            (Some(account), None) if right => {
-                self.store.refund(key).await?;
+            (Some(account), None) if held.right => {
+                self.give_back(key).await;
+                self.rehash(&account, held.fresh).await;
                 Ok(Verdict::Right(Box::new(account)))
             }
             (account, Some(SSO_ONLY)) => {
-                self.store.refund(key).await?;
+                self.give_back(key).await;
                 self.log(attempt, EventKind::LoginFailed, account.as_ref(), SSO_ONLY).await?;
                 Ok(Verdict::Wrong)
             }
@@ -229,13 +265,15 @@ impl Verifier {
     ) -> Result<Verdict<()>, VerifyFault> {
         let limit = self.security.with(&account.tenant.overrides).attempts_max;
         let user = account.user.id;
-        let Some(_turn) = self.turn(BudgetKey::User(user)).await else { return self.shed(attempt).await };
-        let used = match self.store.debit(BudgetKey::User(user), limit, attempt.now).await? {
+        let key = BudgetKey::User(user);
+        if self.store.is_locked(key, limit).await? {
+            return self.locked(attempt, Some(account)).await;
+        }
+        let Some(_turn) = self.turn(key).await else { return self.shed(attempt).await };
+        self.settle(key).await?;
+        let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
-            Debit::Locked => {
-                self.log(attempt, EventKind::LoginFailed, Some(account), "locked").await?;
-                return Ok(Verdict::Locked);
-            }
+            Debit::Locked => return self.locked(attempt, Some(account)).await,
         };
         let step = account
             .totp
@@ -274,19 +312,63 @@ impl Verifier {
     }
 
     /// Waits until nobody else tries this name; `None` when too many wait already.
-    async fn turn(&self, key: BudgetKey) -> Option<(SemaphorePermit<'_>, MutexGuard<'_, ()>)> {
-        let permit = self.waiting.try_acquire().ok()?;
+    async fn turn(&self, key: BudgetKey) -> Option<Held<'_>> {
         // Ids and keyed hashes are uniform, and nobody outside can choose them.
         let [a, b, ..] = match key {
             BudgetKey::User(user) => *user.as_bytes(),
             BudgetKey::Shadow(subject) => subject,
         };
         let turn = self.turns.get(usize::from(u16::from_le_bytes([a, b])) % TURNS)?;
-        Some((permit, turn.lock().await))
+        let (among_these, among_all) = (turn.room.try_acquire().ok()?, self.waiting.try_acquire().ok()?);
+        Some(Held { _among_all: among_all, _among_these: among_these, _lock: turn.lock.lock().await })
+    }
+
+    /// Gives an attempt back, now or, when the store cannot, before the next one: a right password locks nobody out.
+    async fn give_back(&self, key: BudgetKey) {
+        if let Err(fault) = self.store.refund(key).await {
+            tracing::warn!(%fault, "an attempt is given back later");
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = owed.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Gives back what is owed. The caller holds the turn.
+    async fn settle(&self, key: BudgetKey) -> Result<(), StoreFault> {
+        loop {
+            if !self.owed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
+                return Ok(());
+            }
+            self.store.refund(key).await?;
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            match owed.get_mut(&key) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) | None => {
+                    owed.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// Keeps the hash of today's cost. A failure costs nothing but the next try.
+    async fn rehash(&self, account: &Account, fresh: Option<PasswordHash>) {
+        let (Some(fresh), Some(old)) = (fresh, &account.password) else { return };
+        if let Err(fault) = self.store.rehash(account.user.id, &old.hash, &fresh).await {
+            tracing::warn!(%fault, "a password keeps the hash of an earlier cost");
+        }
+    }
+
+    async fn locked<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        account: Option<&Account>,
+    ) -> Result<Verdict<T>, VerifyFault> {
+        self.strangers.note(told(attempt, EventKind::LoginFailed, account, "locked")).await?;
+        Ok(Verdict::Locked)
     }
 
     async fn shed<T>(&self, attempt: &Attempt<'_>) -> Result<T, VerifyFault> {
-        self.store.append_event(&attempt.event(EventKind::LoginShed, Actor::Stranger)).await?;
+        self.strangers.note(attempt.event(EventKind::LoginShed, Actor::Stranger)).await?;
         Err(VerifyFault::Overloaded)
     }
 
@@ -313,13 +395,16 @@ impl Verifier {
         account: Option<&Account>,
         reason: &'static str,
     ) -> Result<(), StoreFault> {
-        let event = SecurityEvent {
-            tenant: account.map(|account| account.tenant.id),
-            user: account.map(|account| account.user.id),
-            reason: Some(reason),
-            ..attempt.event(kind, Actor::Stranger)
-        };
-        self.store.append_event(&event).await
+        self.store.append_event(&told(attempt, kind, account, reason)).await
+    }
+}
+
+fn told(attempt: &Attempt<'_>, kind: EventKind, account: Option<&Account>, reason: &'static str) -> SecurityEvent {
+    SecurityEvent {
+        tenant: account.map(|account| account.tenant.id),
+        user: account.map(|account| account.user.id),
+        reason: Some(reason),
+        ..attempt.event(kind, Actor::Stranger)
     }
 }
 
@@ -338,23 +423,43 @@ fn eligible<'a>(account: &'a Account, zone: &Hostname) -> Result<&'a PasswordHas
     }
 }
 
+/// What came of holding a password against a hash.
+struct Hold {
+    right: bool,
+    /// Its hash at today's cost, when it was right and kept at another.
+    fresh: Option<PasswordHash>,
+}
+
+impl Hold {
+    const fn wrong() -> Self {
+        Self { right: false, fresh: None }
+    }
+}
+
 impl Secrets {
     /// Holds a password against `hash`, or against the dummy: the same work either way.
-    fn hold(&self, password: &str, hash: Option<&PasswordHash>, computed: &AtomicU64) -> bool {
+    fn hold(&self, password: &str, hash: Option<&PasswordHash>, computed: &AtomicU64) -> Hold {
         computed.fetch_add(1, Ordering::Relaxed);
-        match hash.map(|hash| verify_password(password, hash, &self.pepper)) {
-            Some(Ok(right)) => right,
-            Some(Err(problem)) => {
+        let Some(hash) = hash else { return self.hold_dummy(password) };
+        match verify_password(password, hash, &self.pepper) {
+            Ok(true) if hash.has_cost(self.cost) => Hold { right: true, fresh: None },
+            Ok(true) => {
+                let fresh =
+                    random().ok().and_then(|salt| hash_password(password, salt, &self.pepper, self.cost).ok());
+                Hold { right: true, fresh }
+            }
+            Ok(false) => Hold::wrong(),
+            Err(problem) => {
                 // A damaged row must not be told from a wrong password by its time.
                 tracing::error!(%problem, "a stored password cannot be used");
-                let _ = verify_password(password, &self.dummy, &self.pepper);
-                false
-            }
-            None => {
-                let _ = verify_password(password, &self.dummy, &self.pepper);
-                false
+                self.hold_dummy(password)
             }
         }
+    }
+
+    fn hold_dummy(&self, password: &str) -> Hold {
+        let _ = verify_password(password, &self.dummy, &self.pepper);
+        Hold::wrong()
     }
 }
 
@@ -457,6 +562,37 @@ mod tests {
         assert!(right <= 1);
         assert_eq!(verifier.computed(), 7 + right, "seven wrong ones, whoever won");
         assert_eq!(used(&world, "alice").await, 7);
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_the_store_could_not_give_back_is_given_back_before_the_next_one() {
+        let world = Fixture::new().await;
+        let verifier = world.verifier();
+        for _ in 0..6 {
+            password(&verifier, &world, "alice", "wrong").await;
+        }
+        let id = world.store.account(&name("alice")).await.unwrap().unwrap().user.id;
+        verifier.owed.lock().unwrap().insert(BudgetKey::User(id), 5);
+        assert_eq!(password(&verifier, &world, "alice", "wrong").await, Verdict::Wrong);
+        assert_eq!(used(&world, "alice").await, 2);
+        assert!(verifier.owed.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn sec_r7_a_right_password_is_kept_at_todays_cost() {
+        let world = Fixture::new().await;
+        let cost = HashCost { memory_kib: 16, passes: 2, lanes: 1 };
+        let hashing = HashingSettings { cost, threads: 1, queue_max: 4 };
+        let strangers = Arc::new(Strangers::new(world.store.clone()));
+        let master = crate::portal::tests::fixture::master();
+        let security = SecurityDefaults::default();
+        let verifier = Verifier::new(world.store.clone(), strangers, &master, hashing, security).unwrap();
+        let kept = async || world.store.account(&name("alice")).await.unwrap().unwrap().password.unwrap().hash;
+        assert_eq!(password(&verifier, &world, "alice", "wrong").await, Verdict::Wrong);
+        assert!(!kept().await.has_cost(cost));
+        assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
+        assert!(kept().await.has_cost(cost));
+        assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
     }
 
     #[tokio::test]

@@ -218,7 +218,7 @@ impl Store {
         domain_belongs(&mut tx, tenant, &new.username).await?;
         sqlx::query(
             "INSERT INTO account (id, tenant, username, email, display_name, kind, level, groups, active, \
-             sso_selected, start_page, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, 0)",
+             sso_selected, start_page, epoch, flow_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, 0, 0)",
         )
         .bind(id.as_bytes().to_vec())
         .bind(tenant.as_bytes().to_vec())
@@ -304,6 +304,18 @@ impl Store {
                 .fetch_all(&self.read)
                 .await?;
         Ok(hashes.into_iter().map(PasswordHash::from_phc).collect())
+    }
+
+    /// Puts a hash of today's cost in the place of one of the same password (SEC-R7). Nothing changes if the
+    /// password was changed meanwhile.
+    pub async fn rehash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreFault> {
+        sqlx::query("UPDATE password SET hash = $3 WHERE account = $1 AND hash = $2")
+            .bind(user.as_bytes().to_vec())
+            .bind(old.as_phc())
+            .bind(new.as_phc())
+            .execute(&self.write)
+            .await?;
+        Ok(())
     }
 
     /// Sets a password that satisfies the rules, keeps `history` hashes in all, ends the user's sessions and gives
@@ -414,6 +426,7 @@ fn user(columns: Columns<'_>) -> Result<User, StoreFault> {
         sso_selected: columns.flag("sso_selected")?,
         start_page: start_page.map(|page| page.parse()).transpose().map_err(|_| columns.corrupt())?,
         epoch: columns.number("epoch")?,
+        flow_epoch: columns.number("flow_epoch")?,
     })
 }
 

@@ -6,12 +6,13 @@ use std::num::NonZeroU8;
 use sqlx::Row as _;
 
 use super::rows::{integer, seconds};
-use super::{Store, StoreFault, Tx, events};
-use crate::base::{FlowId, UnixTime, UserId};
+use super::{Store, StoreFault, Tx, events, sessions};
+use crate::base::{FlowId, SessionId, UnixTime, UserId};
 use crate::credential::TotpSecret;
 use crate::directory::TotpPeriod;
 use crate::machine::random;
-use crate::telemetry::SecurityEvent;
+use crate::session::EndReason;
+use crate::telemetry::{EventKind, SecurityEvent};
 
 /// How many invented names are counted at once (E5, D5). Beyond that the one that was tried longest ago is forgotten.
 const SHADOWS_MAX: i64 = 100_000;
@@ -81,6 +82,24 @@ impl Store {
         }
     }
 
+    /// Whether no attempt is left. A look: only a debit is a promise.
+    pub async fn is_locked(&self, key: BudgetKey, limit: NonZeroU8) -> Result<bool, StoreFault> {
+        let (query, subject) = match key {
+            BudgetKey::User(user) => {
+                ("SELECT 1 FROM attempts WHERE account = $1 AND used >= $2", user.as_bytes().to_vec())
+            }
+            BudgetKey::Shadow(subject) => {
+                ("SELECT 1 FROM shadow_attempts WHERE subject = $1 AND used >= $2", subject.to_vec())
+            }
+        };
+        let found: Option<i64> = sqlx::query_scalar(query)
+            .bind(subject)
+            .bind(i64::from(limit.get()))
+            .fetch_optional(&self.read)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// Gives back one attempt: the password was right, so it was no failure. Not a reset (R58).
     pub async fn refund(&self, key: BudgetKey) -> Result<(), StoreFault> {
         let query = match key {
@@ -121,12 +140,12 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps a validated authenticator, and gives all attempts back. `false`: there is one already, or the user's
-    /// credentials changed since the flow began.
+    /// Keeps a validated authenticator, and gives all attempts back. `false`: there is one already, the user's
+    /// credentials changed since the flow began, or the account is locked: setting up unlocks nothing (R52).
     pub async fn enrol_totp(
         &self,
         user: UserId,
-        epoch: u64,
+        flow_epoch: u64,
         secret: &TotpSecret,
         period: TotpPeriod,
         step: u64,
@@ -136,11 +155,12 @@ impl Store {
         let mut tx = self.begin().await?;
         let kept = sqlx::query(
             "INSERT INTO totp (account, secret, period, last_step, enrolled_at) \
-             SELECT id, $3, $4, $5, $6 FROM account WHERE id = $1 AND epoch = $2 AND active = 1 \
+             SELECT id, $3, $4, $5, $6 FROM account WHERE id = $1 AND flow_epoch = $2 AND active = 1 \
+             AND NOT EXISTS (SELECT 1 FROM attempts WHERE account = $1 AND locked_at IS NOT NULL) \
              ON CONFLICT (account) DO NOTHING",
         )
         .bind(user.as_bytes().to_vec())
-        .bind(integer(epoch))
+        .bind(integer(flow_epoch))
         .bind(sealed)
         .bind(i64::from(period.seconds()))
         .bind(integer(step))
@@ -156,12 +176,15 @@ impl Store {
         Ok(true)
     }
 
-    /// Puts a validated authenticator in the place of the user's current one. `false`: there is none to replace,
-    /// or the user's credentials changed meanwhile.
+    /// Puts a validated authenticator in the place of the user's current one, and ends every session but `kept`
+    /// and every log-in under way (S11). `false`: there is none to replace, or the user's credentials changed
+    /// since `flow_epoch` was read, which they do here: nothing is replaced twice by one form.
+    #[expect(clippy::too_many_arguments, reason = "one row, its condition and what the log says of it")]
     pub async fn replace_totp(
         &self,
         user: UserId,
-        epoch: u64,
+        kept: SessionId,
+        flow_epoch: u64,
         secret: &TotpSecret,
         period: TotpPeriod,
         step: u64,
@@ -171,10 +194,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let replaced = sqlx::query(
             "UPDATE totp SET secret = $3, period = $4, last_step = $5, enrolled_at = $6 WHERE account = $1 \
-             AND EXISTS (SELECT 1 FROM account WHERE id = $1 AND epoch = $2 AND active = 1)",
+             AND EXISTS (SELECT 1 FROM account WHERE id = $1 AND flow_epoch = $2 AND active = 1)",
         )
         .bind(user.as_bytes().to_vec())
-        .bind(integer(epoch))
+        .bind(integer(flow_epoch))
         .bind(sealed)
         .bind(i64::from(period.seconds()))
         .bind(integer(step))
@@ -185,6 +208,9 @@ impl Store {
             return Ok(false);
         }
         events::append(&mut tx, event).await?;
+        let ended =
+            SecurityEvent { kind: EventKind::SessionEnded, reason: Some("replaced_factor"), ..event.clone() };
+        sessions::end_others(&mut tx, user, kept, EndReason::Revoked, &ended).await?;
         tx.commit().await?;
         Ok(true)
     }

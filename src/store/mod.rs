@@ -147,7 +147,7 @@ impl Store {
     /// not live again (F13).
     pub async fn end_everything(&self, now: UnixTime) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE account SET epoch = epoch + 1").execute(&mut *tx).await?;
+        sqlx::query("UPDATE account SET epoch = epoch + 1, flow_epoch = flow_epoch + 1").execute(&mut *tx).await?;
         sqlx::query("UPDATE session SET ended_at = $1, end_reason = 'revoked' WHERE ended_at IS NULL")
             .bind(rows::seconds(now))
             .execute(&mut *tx)

@@ -67,22 +67,24 @@ macro_rules! session_query {
 }
 
 impl Store {
-    /// Begins a session and ends the `leaving` ones of the same user, in one step.
+    /// Begins a session and ends the `leaving` ones of the same user, each with its own event, in one step.
     ///
-    /// The record's epoch must still be the user's, and the user active; the flow must not have ended in a
-    /// session before.
+    /// The record's epoch and the flow's must still be the user's, and the user active; the flow must not have
+    /// ended in a session before.
     pub async fn begin_session(
         &self,
         record: &SessionRecord,
-        leaving: &[(SessionId, EndReason)],
-        events: &[SecurityEvent],
+        flow_epoch: u64,
+        leaving: &[(SessionId, EndReason, SecurityEvent)],
+        event: &SecurityEvent,
     ) -> Result<Begin, StoreFault> {
         let mut tx = self.begin().await?;
         let inserted = sqlx::query(
             "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \
              authenticated_at, started_at, last_seen, idle_max, absolute_max, device_label, device_address) \
              SELECT $1, $2, $3, account.id, account.tenant, $5, account.epoch, $7, $8, $9, $10, $11, $12, $13, $14, \
-             $15, $16 FROM account WHERE account.id = $4 AND account.epoch = $6 AND account.active = 1",
+             $15, $16 FROM account \
+             WHERE account.id = $4 AND account.epoch = $6 AND account.flow_epoch = $17 AND account.active = 1",
         )
         .bind(record.id.as_bytes().to_vec())
         .bind(record.token.as_bytes().to_vec())
@@ -100,6 +102,7 @@ impl Store {
         .bind(i64::from(record.lifetimes.absolute_max.seconds()))
         .bind(&record.device.label)
         .bind(&record.device.address)
+        .bind(integer(flow_epoch))
         .execute(&mut *tx)
         .await;
         match inserted {
@@ -109,14 +112,27 @@ impl Store {
             Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
             Err(error) => return Err(error.into()),
         }
-        for (session, reason) in leaving {
-            end_one(&mut tx, record.user, *session, *reason, record.started_at).await?;
-        }
-        for event in events {
-            events::append(&mut tx, event).await?;
+        events::append(&mut tx, event).await?;
+        for (session, reason, ended) in leaving {
+            if end_one(&mut tx, record.user, *session, *reason, record.started_at).await? {
+                events::append(&mut tx, ended).await?;
+            }
         }
         tx.commit().await?;
         Ok(Begin::Begun)
+    }
+
+    /// Ends every session of a user but one, and every log-in under way. `event` tells of each.
+    pub async fn end_others(
+        &self,
+        user: UserId,
+        kept: SessionId,
+        reason: EndReason,
+        event: &SecurityEvent,
+    ) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        end_others(&mut tx, user, kept, reason, event).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Ends sessions of one user. Those that have ended before keep their reason.
@@ -239,7 +255,7 @@ pub(super) async fn raise_epoch(
     reason: EndReason,
     now: UnixTime,
 ) -> Result<(), StoreFault> {
-    sqlx::query("UPDATE account SET epoch = epoch + 1 WHERE id = $1")
+    sqlx::query("UPDATE account SET epoch = epoch + 1, flow_epoch = flow_epoch + 1 WHERE id = $1")
         .bind(user.as_bytes().to_vec())
         .execute(&mut **tx)
         .await?;
@@ -258,6 +274,33 @@ pub(super) async fn raise_epoch(
     .bind(seconds(now))
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+/// Ends every session of a user but one. What is under way rests on proofs that somebody else may have made, and ends
+/// with them.
+pub(super) async fn end_others(
+    tx: &mut Tx,
+    user: UserId,
+    kept: SessionId,
+    reason: EndReason,
+    event: &SecurityEvent,
+) -> Result<(), StoreFault> {
+    sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1")
+        .bind(user.as_bytes().to_vec())
+        .execute(&mut **tx)
+        .await?;
+    let others: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT id FROM session WHERE account = $1 AND id <> $2 AND ended_at IS NULL")
+            .bind(user.as_bytes().to_vec())
+            .bind(kept.as_bytes().to_vec())
+            .fetch_all(&mut **tx)
+            .await?;
+    for other in others {
+        let other = SessionId::from_bytes(other.try_into().map_err(|_| StoreFault::Corrupt("session"))?);
+        end_one(tx, user, other, reason, event.at).await?;
+        events::append(tx, &SecurityEvent { session: Some(other), ..event.clone() }).await?;
+    }
     Ok(())
 }
 

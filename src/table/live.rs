@@ -15,6 +15,7 @@ use dashmap::DashMap;
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
 use crate::session::{Admission, Class, EndReason, Held, Liveness, Session, admit};
+use crate::telemetry::SecurityEvent;
 
 /// How many parts each map is locked in. A sweep holds one part at a time: a thousandth of the sessions.
 const SHARDS: usize = 1024;
@@ -186,9 +187,9 @@ impl LiveTable {
 
 impl Reservation {
     /// The committed session takes the slot, and those that leave for it end with their reasons.
-    pub(super) fn commit(self, session: Arc<Session>, leaving: &[(SessionId, EndReason)]) {
+    pub(super) fn commit(self, session: Arc<Session>, leaving: &[(SessionId, EndReason, SecurityEvent)]) {
         let mut entry = self.table.users.entry(self.user).or_default();
-        for (id, reason) in leaving {
+        for (id, reason, _) in leaving {
             if let Some(at) = entry.sessions.iter().position(|session| session.record.id == *id) {
                 entry.sessions.swap_remove(at).end(*reason);
             }

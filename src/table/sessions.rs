@@ -230,11 +230,17 @@ impl Sessions {
             class: Some(new.class),
             ..new.event
         };
-        let (store, table, leaving) = (self.store.clone(), Arc::clone(&self.table), new.leaving);
+        let leaving = new.leaving.into_iter().map(|(id, reason)| {
+            let (kind, session, name) = (EventKind::SessionEnded, Some(id), Some(reason.name()));
+            (id, reason, SecurityEvent { kind, session, reason: name, ..event.clone() })
+        });
+        let leaving: Vec<_> = leaving.collect();
+        let (store, table, flow_epoch) =
+            (self.store.clone(), Arc::clone(&self.table), new.proven.claimant().epoch);
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
         // must not be missing here.
         let committed = tokio::spawn(async move {
-            match store.begin_session(&record, &leaving, &[event]).await? {
+            match store.begin_session(&record, flow_epoch, &leaving, &event).await? {
                 Begin::FlowSpent => return Ok(Begun::FlowSpent),
                 Begin::EpochStale => return Ok(Begun::EpochStale),
                 Begin::Begun => {}
@@ -261,6 +267,18 @@ impl Sessions {
             self.table.end(user, *session, reason);
         }
         Ok(())
+    }
+
+    /// Ends every session of a user but one, and every log-in under way. `event` tells of each.
+    pub async fn end_others(
+        &self,
+        user: UserId,
+        kept: SessionId,
+        reason: EndReason,
+        event: &SecurityEvent,
+    ) -> Result<(), SessionFault> {
+        self.store.end_others(user, kept, reason, event).await?;
+        Ok(self.tail().await?)
     }
 
     /// The user's live sessions, oldest first.
@@ -408,8 +426,8 @@ fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime
         user: new.account.user.id,
         tenant: new.account.tenant.id,
         zone: new.zone.host.clone(),
-        // The epoch of the proof, not of the account as it is now: what changed in between must kill it.
-        epoch: new.proven.claimant().epoch,
+        // That nothing changed since the proof, the store makes sure of by the flow's epoch.
+        epoch: new.account.user.epoch,
         class: new.class,
         method: new.method,
         factors: new.proven.factors().to_vec(),

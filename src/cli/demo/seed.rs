@@ -98,7 +98,7 @@ async fn create(
         let period = company.overrides.totp_period_seconds.unwrap_or_default();
         let event = of_user(EventKind::SecondFactorEnrolled);
         // Step 0 is long gone, so that the first code of today is accepted.
-        store.enrol_totp(id, account.user.epoch, &secret, period, 0, &event).await?;
+        store.enrol_totp(id, account.user.flow_epoch, &secret, period, 0, &event).await?;
     }
     if !person.active {
         store.set_active(id, false, &of_user(EventKind::UserDisabled)).await?;

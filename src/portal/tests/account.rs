@@ -3,11 +3,14 @@
 use axum::http::{self, StatusCode, header};
 use serde_json::json;
 
-use super::fixture::{Browser, Got, PASSWORD, World, encoded};
+use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded};
+use crate::credential::current_code;
+use crate::directory::TotpPeriod;
 use crate::portal::cookies;
 
 const LOGOUT: &str = "/.zonegate/logout";
 const ACCOUNT: &str = "/.zonegate/account";
+const AUTHENTICATOR: &str = "/.zonegate/account/authenticator";
 const SESSIONS: &str = "/.zonegate/account/sessions";
 
 /// A form for `path` as a browser sends it from a page of `origin`.
@@ -147,4 +150,60 @@ async fn r14_the_universal_hosts_bare_name_leads_to_its_log_in() {
         (StatusCode::SEE_OTHER, &"/.zonegate/login".parse().unwrap())
     );
     assert_eq!(browser.open("/elsewhere").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn g3_nobody_is_told_that_they_are_logged_out_while_the_store_cannot_be_asked() {
+    let world = World::new().await;
+    let browser = alice(&world, 0).await;
+    browser.unsure.set(true);
+    let answer = send(&browser, LOGOUT, &[]).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!answer.headers.contains_key(header::SET_COOKIE));
+    for path in [ACCOUNT, "/.zonegate/session"] {
+        assert_eq!(browser.open(path).await.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+    }
+    browser.unsure.set(false);
+    assert!(world.session(&browser).is_some());
+}
+
+#[tokio::test]
+async fn ending_all_others_ends_the_log_ins_under_way_as_well() {
+    let world = World::new().await;
+    let here = alice(&world, 0).await;
+    let thief = world.browser();
+    let page = thief.at(30).up_to_code("alice@acme.example").await.expect_page("form-code");
+    let csrf = token(&here.at(30).open(ACCOUNT).await);
+    send(&here, SESSIONS, &[("csrf", &csrf), ("action", "others")])
+        .await
+        .expect_in("/.zonegate/account?done=others");
+    let answer = thief.answer(&page, "code", &code(30)).await;
+    answer.expect_page("form-username");
+    assert!(world.session(&thief).is_none() && world.session(&here).is_some());
+}
+
+/// Up to the new QR code: the page that shows it.
+async fn new_qr(here: &Browser<'_>, seconds: u64) -> Got {
+    let csrf = token(&here.at(seconds).open(AUTHENTICATOR).await);
+    let page =
+        send(here, AUTHENTICATOR, &[("csrf", &csrf), ("password", PASSWORD), ("code", &code(seconds))]).await;
+    page.expect_page("manual-key")
+}
+
+#[tokio::test]
+async fn s11_a_new_authenticator_ends_the_other_sessions_and_its_form_works_once() {
+    let world = World::new().await;
+    let (here, there) = (alice(&world, 0).await, alice(&world, 30).await);
+    let page = new_qr(&here, 60).await;
+    let (csrf, secret) = (token(&page), page.secret());
+    let sealed = page.body.split("name=\"sealed\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let confirm = async |seconds| {
+        let code = current_code(&secret, TotpPeriod::Thirty, at(seconds));
+        send(here.at(seconds), AUTHENTICATOR, &[("csrf", &csrf), ("sealed", sealed), ("code", &code)]).await
+    };
+    confirm(90).await.expect_in("/.zonegate/account?done=authenticator");
+    assert!(world.session(&here).is_some(), "the one it was done in goes on");
+    assert!(world.session(there.at(90)).is_none(), "another one does not");
+    // A second time it would put the used steps back.
+    confirm(120).await.expect_message("notice.expired");
 }

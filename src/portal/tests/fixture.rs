@@ -23,6 +23,7 @@ use crate::machine::Clock;
 use crate::pages::Brand;
 use crate::portal::login::LOGIN;
 use crate::portal::native::API_LOGIN;
+use crate::portal::strangers::Strangers;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
 use crate::session::{Class, Liveness, Session};
@@ -121,7 +122,7 @@ impl Fixture {
             self.store.set_password(id, &hash, 5, &event(EventKind::PasswordSet)).await.unwrap();
         }
         if enrolled {
-            let epoch = self.store.account_by_id(id).await.unwrap().unwrap().user.epoch;
+            let epoch = self.store.account_by_id(id).await.unwrap().unwrap().user.flow_epoch;
             let (secret, event) = (secret(), event(EventKind::SecondFactorEnrolled));
             let kept = self.store.enrol_totp(id, epoch, &secret, TotpPeriod::Thirty, 0, &event);
             assert!(kept.await.unwrap());
@@ -131,7 +132,8 @@ impl Fixture {
 
     pub(crate) fn verifier(&self) -> Verifier {
         let hashing = HashingSettings { cost: CHEAP, threads: 2, queue_max: 64 };
-        Verifier::new(self.store.clone(), &master(), hashing, SecurityDefaults::default()).unwrap()
+        let strangers = Arc::new(Strangers::new(self.store.clone()));
+        Verifier::new(self.store.clone(), strangers, &master(), hashing, SecurityDefaults::default()).unwrap()
     }
 
     pub(crate) fn attempt(&self, seconds: u64) -> Attempt<'_> {
@@ -236,6 +238,7 @@ impl World {
             world: self,
             host: "desk.localhost",
             now: Cell::new(0),
+            unsure: Cell::new(false),
             agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
             cookies: RefCell::default(),
         }
@@ -254,6 +257,8 @@ pub(crate) struct Browser<'a> {
     pub(crate) host: &'static str,
     pub(crate) now: Cell<u64>,
     pub(crate) agent: &'static str,
+    /// The store was not heard of for longer than the lease.
+    pub(crate) unsure: Cell<bool>,
     pub(crate) cookies: RefCell<BTreeMap<String, String>>,
 }
 
@@ -271,6 +276,14 @@ impl Got {
         let rest = self.body.split("name=\"flow\" value=\"").nth(1);
         let rest = rest.unwrap_or_else(|| panic!("{} has no flow: {}", self.status, self.body));
         rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// The authenticator's secret that the page shows.
+    pub(crate) fn secret(&self) -> TotpSecret {
+        let key =
+            self.body.split("id=\"manual-key\">").nth(1).unwrap().split('<').next().unwrap().replace(' ', "");
+        let bytes = totp_rs::Secret::try_from_base32(key).unwrap();
+        TotpSecret::from_bytes(bytes.as_bytes().try_into().unwrap())
     }
 
     /// Which page it is, by the id of its form.
@@ -330,6 +343,7 @@ impl Browser<'_> {
             HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
         };
         let (session, ended) = match found.map(|session| (session.liveness(now), session)) {
+            Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
             Some((Liveness::Ended(reason), _)) => (None, Some(reason)),
             None => (None, None),
@@ -341,6 +355,7 @@ impl Browser<'_> {
             request: RequestId::from_bytes([8; 16]),
             session,
             ended,
+            unsure: self.unsure.get(),
         }
     }
 

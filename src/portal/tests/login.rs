@@ -203,11 +203,6 @@ async fn l1_a_hundred_parallel_guesses_over_the_form_are_seven_computations() {
 #[tokio::test]
 async fn r32_r35_u1_an_authenticator_is_set_up_and_an_abandoned_secret_is_worth_nothing() {
     let world = World::new().await;
-    let secret_of = |got: &Got| {
-        let key = got.body.split("id=\"manual-key\">").nth(1).unwrap().split('<').next().unwrap().replace(' ', "");
-        let bytes = totp_rs::Secret::try_from_base32(key).unwrap();
-        TotpSecret::from_bytes(bytes.as_bytes().try_into().unwrap())
-    };
     let shown = |secret: &TotpSecret, seconds| current_code(secret, TotpPeriod::Thirty, at(seconds));
 
     let given_up = world.browser();
@@ -216,10 +211,10 @@ async fn r32_r35_u1_an_authenticator_is_set_up_and_an_abandoned_secret_is_worth_
 
     let browser = world.browser();
     let page = browser.up_to_code("erin@acme.example").await.expect_page("form-enrol");
-    let (old, secret) = (secret_of(&abandoned), secret_of(&page));
+    let (old, secret) = (abandoned.secret(), page.secret());
     assert_ne!(old.to_base32(), secret.to_base32(), "R35: a fresh secret");
     let page = browser.answer(&page, "code", &shown(&old, 0)).await.expect_page("form-enrol").expect_message("m4");
-    assert_eq!(secret_of(&page).to_base32(), secret.to_base32(), "R33: the same QR stays");
+    assert_eq!(page.secret().to_base32(), secret.to_base32(), "R33: the same QR stays");
     assert_eq!(used(&world, "erin").await, 0, "no guess at anything secret");
     let page = browser.answer(&page, "code", &shown(&secret, 0)).await.expect_page("form-enrolled");
     assert!(page.body.contains("data-message=\"m13\"") && world.session(&browser).is_none());
@@ -327,6 +322,33 @@ async fn r83_the_limit_page_ends_only_sessions_of_the_same_person_and_class() {
         let invented = SessionId::from_bytes([1; 16]).to_string();
         fourth.answer(&page, "session", &invented).await.expect_notice("expired");
     }
+}
+
+#[tokio::test]
+async fn d16_what_was_proved_waits_ten_minutes_for_the_choice_however_often_it_is_asked_for() {
+    let world = World::new().await;
+    let (_browsers, seconds) = three(&world).await;
+    let late = world.browser();
+    let mut page = late.at(seconds).log_in("alice@acme.example").await.expect_page("keep-sessions");
+    for later in [seconds + 300, seconds + 590] {
+        page = late.at(later).answer(&page, "session", "x").await.expect_page("keep-sessions");
+    }
+    late.at(seconds + 600).answer(&page, "session", "x").await.expect_page("form-username");
+}
+
+#[tokio::test]
+async fn r52_setting_up_an_authenticator_unlocks_nothing() {
+    let world = World::new().await;
+    let owner = world.browser();
+    let page = owner.up_to_code("erin@acme.example").await.expect_page("form-enrol");
+    let thief = world.browser();
+    let mut guess = thief.up_to_password("erin@acme.example").await;
+    for _ in 0..7 {
+        guess = thief.answer(&guess, "password", "wrong").await;
+    }
+    let answer = owner.answer(&page, "code", &current_code(&page.secret(), TotpPeriod::Thirty, at(0))).await;
+    answer.expect_message("m3");
+    assert_eq!(used(&world, "erin").await, 7);
 }
 
 #[tokio::test]

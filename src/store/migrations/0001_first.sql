@@ -34,7 +34,8 @@ CREATE TABLE account (
     active       BIGINT NOT NULL,
     sso_selected BIGINT NOT NULL,
     start_page   TEXT,
-    epoch        BIGINT NOT NULL
+    epoch        BIGINT NOT NULL,
+    flow_epoch   BIGINT NOT NULL
 );
 
 -- The newest row of an account is the password in force; the others are its history (R45, D10).
