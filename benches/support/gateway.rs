@@ -36,8 +36,8 @@ impl Surroundings for Folder {
     fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String> {
         self.read(path)
     }
-    fn list(&self, _: &Path) -> Vec<String> {
-        Vec::new()
+    fn list(&self, _: &Path) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
     }
     fn variable(&self, _: &str) -> Option<String> {
         None

@@ -2,21 +2,32 @@
 
 use super::operator::Configuration;
 use super::{CommandProblem, say};
-use crate::config::{Problem, Problems};
-use crate::edge::{CertificateProblem, Certificates};
+use crate::config::{Problem, Problems, Settings};
+use crate::edge::{Certificates, Leftovers};
 use crate::machine::Clock;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
-    let settings = configuration.load()?;
+    let settings = settings(configuration, Leftovers::Reported)?;
     let file = configuration.name();
-    Certificates::load(&settings.certificates, &settings.zones, Clock::new().now())
-        .map_err(|problems| as_problems(&file, problems))?;
     let (zones, certificates) = (settings.zones.zones().len(), settings.certificates.len());
     say(format_args!("{file}: good. Zones: {zones}, certificates: {certificates}."))
 }
 
-/// They stand in other files, but are told in the same form.
-fn as_problems(file: &str, problems: Vec<CertificateProblem>) -> Problems {
-    let told = problems.into_iter().map(|CertificateProblem { file, text }| Problem { line: 0, key: file, text });
-    Problems { file: file.into(), list: told.collect() }
+/// The settings, or one list of what is wrong with them and with the certificates: whoever has mended the file should
+/// not learn only then that a certificate has expired as well.
+pub(super) fn settings(configuration: &Configuration, leftovers: Leftovers) -> Result<Settings, CommandProblem> {
+    let inspection = configuration.inspect()?;
+    let certificates = Certificates::inspect(&inspection, Clock::new().now(), leftovers);
+    let certificates = certificates.into_iter();
+    let mut list = inspection.problems;
+    list.extend(certificates.map(|found| Problem {
+        line: found.place.line,
+        key: found.place.key,
+        text: found.text,
+    }));
+    list.sort_by_key(|problem| problem.line);
+    match inspection.settings {
+        Some(settings) if list.is_empty() => Ok(settings),
+        Some(_) | None => Err(Problems { file: configuration.name(), list }.into()),
+    }
 }

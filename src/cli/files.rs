@@ -27,9 +27,10 @@ impl Surroundings for Disk {
         self.read(path)
     }
 
-    fn list(&self, path: &Path) -> Vec<String> {
-        let names = fs::read_dir(path).into_iter().flatten().flatten();
-        names.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    fn list(&self, path: &Path) -> Result<Vec<String>, String> {
+        let entries =
+            fs::read_dir(path).map_err(|fault| format!("{} cannot be listed: {fault}", path.display()))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
 
     fn variable(&self, name: &str) -> Option<String> {

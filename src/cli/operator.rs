@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::UnixTime;
-use crate::config::{self, Settings, Surroundings as _};
+use crate::config::{self, Inspection, Settings, Surroundings as _};
 use crate::machine::Clock;
 use crate::store::Store;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -29,10 +29,18 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads the configuration whole, or says everything that is wrong with it.
     pub(super) fn load(&self) -> Result<Settings, CommandProblem> {
+        Ok(config::load(&self.text()?, &self.name(), &Disk)?)
+    }
+
+    /// Reads what can be read of the configuration, whatever is wrong with the rest.
+    pub(super) fn inspect(&self) -> Result<Inspection, CommandProblem> {
+        Ok(config::inspect(&self.text()?, &self.name(), &Disk))
+    }
+
+    fn text(&self) -> Result<String, CommandProblem> {
         let bytes = Disk.read(&self.config).map_err(CommandProblem::ConfigurationFile)?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| CommandProblem::ConfigurationFile(format!("{} is not text", self.config.display())))?;
-        Ok(config::load(&text, &self.config.to_string_lossy(), &Disk)?)
+        String::from_utf8(bytes)
+            .map_err(|_| CommandProblem::ConfigurationFile(format!("{} is not UTF-8 text", self.config.display())))
     }
 
     /// The file's name, as the operator gave it.

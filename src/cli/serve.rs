@@ -1,11 +1,11 @@
 //! `zonegate serve`: runs the gateway until it is told to stop.
 
 use super::operator::Configuration;
-use super::{CommandProblem, logging};
-use crate::edge::Gateway;
+use super::{CommandProblem, check, logging};
+use crate::edge::{Gateway, Leftovers};
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
-    let settings = configuration.load()?;
+    let settings = check::settings(configuration, Leftovers::Ignored)?;
     logging::start(&settings.log);
     let gateway = Gateway::open(settings)?;
     let ready = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");

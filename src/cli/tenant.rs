@@ -3,7 +3,7 @@
 use super::operator::{Configuration, Site, columns};
 use super::{CommandProblem, say};
 use crate::base::{Domain, Hostname, TenantId};
-use crate::directory::{SecurityOverrides, SsoScope, Tenant};
+use crate::directory::{SLUG_BYTES_MAX, SecurityOverrides, SsoScope, Tenant, is_slug};
 use crate::machine::random;
 use crate::telemetry::{EventKind, SecurityEvent};
 
@@ -47,11 +47,10 @@ struct Add {
 
 /// A tenant's short name, as files and commands write it.
 pub(super) fn slug(text: &str) -> Result<String, String> {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if !text.is_empty() && text.len() <= 40 && text.bytes().all(allowed) && !text.starts_with('-') {
+    if is_slug(text) {
         Ok(text.into())
     } else {
-        Err("must be 1 to 40 lower-case letters, digits and '-', like acme".into())
+        Err(format!("must be 1 to {SLUG_BYTES_MAX} lower-case letters, digits and '-', like acme"))
     }
 }
 

@@ -1,12 +1,15 @@
 //! The directory file that `zonegate apply` reads: tenants and their users, never a password.
 
+use std::collections::HashMap;
 use std::num::{NonZeroU8, NonZeroU16};
 
 use super::problems::Problems;
 use super::section::{Findings, Scalar, Section};
-use super::tree;
+use super::tree::{self, Node};
 use crate::base::{Domain, Hostname, LocalPath, Ttl, Username};
-use crate::directory::{SecurityLevel, SecurityOverrides, TotpPeriod, UserKind};
+use crate::directory::{
+    SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, TotpPeriod, UserKind, is_email, is_slug,
+};
 use crate::zone::ZoneTable;
 
 /// A tenant as the file describes it.
@@ -50,37 +53,37 @@ pub struct UserEntry {
 /// Reads a directory file, or everything that is wrong with it.
 pub fn load_directory(text: &str, file: &str, zones: &ZoneTable) -> Result<Vec<TenantEntry>, Problems> {
     let findings = Findings::default();
-    let tenants = match tree::parse(text) {
-        Ok(root) => {
-            let root = Section::of(&findings, String::new(), Some(&root));
-            let tenants: Vec<_> =
-                root.sections("tenants").into_iter().filter_map(|section| tenant(section, zones)).collect();
-            once(&root, &tenants);
-            root.finish();
-            tenants
-        }
+    let mut tenants = Vec::new();
+    match tree::parse(text) {
+        Ok(root) => tenants = read(&root, &findings, zones),
         Err((line, sentence)) => {
             findings.report(line, "", format!("is not YAML that can be read: {sentence}"));
-            Vec::new()
         }
-    };
-    let mut list = findings.problems.into_inner();
-    if list.is_empty() {
-        return Ok(tenants);
     }
-    list.sort_by_key(|problem| problem.line);
-    Err(Problems { file: file.to_owned(), list })
+    let list = findings.into_problems();
+    if list.is_empty() { Ok(tenants) } else { Err(Problems { file: file.to_owned(), list }) }
 }
 
-/// Each tenant, domain and user is described once.
-fn once(root: &Section<'_>, tenants: &[TenantEntry]) {
-    let slugs = tenants.iter().map(|tenant| tenant.slug.clone());
-    let domains = tenants.iter().flat_map(|tenant| tenant.domains.iter().map(ToString::to_string));
-    let users = tenants.iter().flat_map(|tenant| tenant.users.iter().map(|user| user.username.to_string()));
-    let mut seen = std::collections::HashSet::new();
-    for name in slugs.chain(domains).chain(users) {
-        if !seen.insert(name.clone()) {
-            root.report(0, "tenants", format!("describe {name} twice; say it once"));
+pub(super) fn read(root: &Node, findings: &Findings, zones: &ZoneTable) -> Vec<TenantEntry> {
+    let root = Section::of(findings, String::new(), Some(root));
+    let mut names = Names::default();
+    if !root.has("tenants") {
+        root.report(0, "tenants", "is missing: the list of tenants, each with slug, zone and domains");
+    }
+    let sections = root.sections("tenants").into_iter();
+    let tenants = sections.filter_map(|section| tenant(section, zones, &mut names)).collect();
+    root.finish();
+    tenants
+}
+
+/// The names that the file has used so far, with their lines: each tenant, domain and user is described once.
+#[derive(Default)]
+struct Names(HashMap<(&'static str, String), u64>);
+
+impl Names {
+    fn once(&mut self, section: &Section<'_>, scalar: &Scalar<'_>, sort: &'static str, name: &str) {
+        if let Some(line) = self.0.insert((sort, name.to_owned()), scalar.line) {
+            section.report_at(scalar, format!("{name} is described on line {line} already: say it once"));
         }
     }
 }
@@ -93,12 +96,15 @@ fn required<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<Scal
     scalar
 }
 
-fn tenant(section: Section<'_>, zones: &ZoneTable) -> Option<TenantEntry> {
+fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<TenantEntry> {
     let slug = required(&section, "slug", "acme");
-    if let Some(slug) = &slug
-        && !is_slug(slug.text)
-    {
-        section.report_at(slug, "is no short name: use 1 to 63 lower-case letters, digits and -");
+    if let Some(slug) = &slug {
+        if is_slug(slug.text) {
+            names.once(&section, slug, "tenant", slug.text);
+        } else {
+            let text = format!("is no short name: use 1 to {SLUG_BYTES_MAX} lower-case letters, digits and -");
+            section.report_at(slug, text);
+        }
     }
     let name = section.scalar("name").map(|name| name.text.to_owned());
     let zone_scalar = required(&section, "zone", "desk.example.com");
@@ -112,9 +118,15 @@ fn tenant(section: Section<'_>, zones: &ZoneTable) -> Option<TenantEntry> {
             format!("{host} is no zone of the configuration; the zones are {}", known.join(", ")),
         );
     }
-    let domains: Vec<Domain> =
-        section.scalars("domains").iter().filter_map(|scalar| section.parse(scalar)).collect();
-    if domains.is_empty() {
+    let scalars = section.scalars("domains");
+    let mut domains: Vec<Domain> = Vec::new();
+    for scalar in &scalars {
+        if let Some(domain) = section.parse::<Domain>(scalar) {
+            names.once(&section, scalar, "domain", domain.as_str());
+            domains.push(domain);
+        }
+    }
+    if scalars.is_empty() {
         section.report(
             section.line,
             "domains",
@@ -129,26 +141,27 @@ fn tenant(section: Section<'_>, zones: &ZoneTable) -> Option<TenantEntry> {
         }
     }
     let overrides = overrides(section.section("security"));
-    let users = section.sections("users").into_iter().filter_map(|entry| user(entry, &domains)).collect();
+    let users = section.sections("users").into_iter();
+    let users = users.filter_map(|entry| user(entry, &domains, domains.len() == scalars.len(), names)).collect();
     section.finish();
     let slug = slug?.text.to_owned();
     Some(TenantEntry { name: name.unwrap_or_else(|| slug.clone()), slug, zone: zone?, domains, overrides, users })
 }
 
-fn is_slug(slug: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=63).contains(&slug.len()) && slug.bytes().all(allowed) && !slug.starts_with('-')
-}
-
 fn overrides(section: Section<'_>) -> SecurityOverrides {
     let none = Ttl::seconds_const(1);
     let idle = section.duration("idle_max", none, 60..=30 * 86400);
-    let number = |name: &str, most| section.number(name, 0, 0..=most);
+    // 0 would mean "never", which only the installation can say.
+    let number = |name: &str, most| section.number_if_any(name, 1..=most);
     let period = section.scalar("totp_period");
     let overrides = SecurityOverrides {
-        attempts_max: u8::try_from(number("attempts_max", 100)).ok().and_then(NonZeroU8::new),
+        attempts_max: number("attempts_max", 100)
+            .and_then(|most| u8::try_from(most).ok())
+            .and_then(NonZeroU8::new),
         password_strong: section.scalar("password_strong").map(|_| section.flag("password_strong", false)),
-        password_days_max: u16::try_from(number("password_days_max", 3650)).ok().and_then(NonZeroU16::new),
+        password_days_max: number("password_days_max", 3650)
+            .and_then(|most| u16::try_from(most).ok())
+            .and_then(NonZeroU16::new),
         totp_period_seconds: match period.as_ref().map(|scalar| scalar.text) {
             None => None,
             Some("30s") => Some(TotpPeriod::Thirty),
@@ -166,13 +179,21 @@ fn overrides(section: Section<'_>) -> SecurityOverrides {
     overrides
 }
 
-fn user(section: Section<'_>, domains: &[Domain]) -> Option<UserEntry> {
+/// `all`: whether each domain of the tenant could be read.
+fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) -> Option<UserEntry> {
     let scalar = required(&section, "username", "alice@acme.example");
     let username: Option<Username> = scalar.as_ref().and_then(|scalar| section.parse(scalar));
-    if let (Some(scalar), Some(username)) = (&scalar, &username)
-        && !domains.iter().any(|domain| domain.as_str() == username.domain())
-    {
-        section.report_at(scalar, format!("{username} does not end in a domain of its tenant"));
+    if let (Some(scalar), Some(username)) = (&scalar, &username) {
+        names.once(&section, scalar, "user", username.as_str());
+        if all && !domains.is_empty() && !domains.iter().any(|domain| domain.as_str() == username.domain()) {
+            let known: Vec<_> = domains.iter().map(Domain::as_str).collect();
+            let text = format!("{username} does not end in a domain of its tenant: {}", known.join(", "));
+            section.report_at(scalar, text);
+        }
+    }
+    let email = section.scalar("email");
+    if let Some(email) = email.as_ref().filter(|email| !is_email(email.text)) {
+        section.report_at(email, format!("{:?} is no e-mail address, like alice@acme.example", email.text));
     }
     let named = |name: &str, known: &[&'static str]| {
         let scalar = section.scalar(name)?;
@@ -189,7 +210,7 @@ fn user(section: Section<'_>, domains: &[Domain]) -> Option<UserEntry> {
     }
     let entry = UserEntry {
         name: section.scalar("name").map_or_else(String::new, |name| name.text.to_owned()),
-        email: section.scalar("email").map(|email| email.text.to_owned()),
+        email: email.map(|email| email.text.to_owned()),
         kind,
         level,
         groups: section.scalars("groups").iter().map(|group| group.text.to_owned()).collect(),

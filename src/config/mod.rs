@@ -12,7 +12,7 @@ mod tree;
 mod zones;
 
 pub use directory::{TenantEntry, UserEntry, load_directory};
-pub use problems::{Problem, Problems};
+pub use problems::{Place, Problem, Problems};
 pub use settings::{
     AdminListener, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair, Settings,
 };
@@ -20,7 +20,9 @@ pub use settings::{
 use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::base::Hostname;
 use section::{Findings, Section};
+use settings::Found;
 use tree::{Node, Value};
 
 /// The prefix of environment variables that override keys: `ZONEGATE_LISTEN__HTTP` is `listen.http`.
@@ -32,8 +34,8 @@ pub trait Surroundings {
     fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
     /// The bytes of a file that only its owner may read; the error is a sentence.
     fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String>;
-    /// The names of the files in a directory; empty when there is no such directory.
-    fn list(&self, path: &Path) -> Vec<String>;
+    /// The names of the files in a directory; the error is a sentence.
+    fn list(&self, path: &Path) -> Result<Vec<String>, String>;
     /// An environment variable.
     fn variable(&self, name: &str) -> Option<String>;
     /// All environment variables whose name begins so.
@@ -42,59 +44,121 @@ pub trait Surroundings {
     fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
 }
 
-/// Reads a configuration: the text of `file`, and the overrides of the environment.
-pub fn load(text: &str, file: &str, outside: &dyn Surroundings) -> Result<Settings, Problems> {
-    let findings = Findings::default();
-    let settings = read(text, file, outside, &findings);
-    let mut list = findings.problems.into_inner();
-    match settings {
-        Some(settings) if list.is_empty() => Ok(settings),
-        _ => {
-            list.sort_by_key(|problem| problem.line);
-            Err(Problems { file: file.to_owned(), list })
-        }
-    }
+/// What one reading of a configuration found. Everything that could be read is here, whatever else is wrong, so that
+/// problems of certificates can be told in the same breath.
+#[derive(Debug)]
+pub struct Inspection {
+    /// The settings, when nothing is wrong.
+    pub settings: Option<Settings>,
+    /// Everything that is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+    /// Every hostname that a certificate is needed for, and where it stands.
+    pub hosts: Vec<(Hostname, Place)>,
+    /// Whether each zone's host could be read: only then is a certificate known to cover none of them.
+    pub hosts_are_all: bool,
+    /// Certificates with their keys.
+    pub certificates: Vec<PemPair>,
+    /// Certificates whose key could not be read (their `key` is empty): what they cover is not missing too.
+    pub keyless: Vec<PemPair>,
 }
 
-fn read(text: &str, file: &str, outside: &dyn Surroundings, findings: &Findings) -> Option<Settings> {
+/// Reads a configuration: the text of `file`, and the overrides of the environment.
+pub fn load(text: &str, file: &str, outside: &dyn Surroundings) -> Result<Settings, Problems> {
+    let Inspection { settings, problems, .. } = inspect(text, file, outside);
+    settings.ok_or_else(|| Problems { file: file.to_owned(), list: problems })
+}
+
+/// The same, with everything that could be read although something is wrong.
+pub fn inspect(text: &str, file: &str, outside: &dyn Surroundings) -> Inspection {
+    let findings = Findings::default();
+    let read = read(text, file, outside, &findings);
+    let problems = findings.into_problems();
+    let settings = read.settings.filter(|_| problems.is_empty());
+    let Found { hosts, hosts_are_all, certificates, keyless, .. } = read;
+    Inspection { settings, problems, hosts, hosts_are_all, certificates, keyless }
+}
+
+fn read(text: &str, file: &str, outside: &dyn Surroundings, findings: &Findings) -> Found {
     let mut root = match tree::parse(text) {
         Ok(root) => root,
         Err((line, sentence)) => {
             findings.report(line, "", format!("is not YAML that can be read: {sentence}"));
-            return None;
+            return Found::default();
         }
     };
+    let mut unread = Vec::new();
     for (name, value) in outside.variables(ENVIRONMENT_PREFIX) {
-        // Variables that secrets refer to with `env:` carry the prefix by habit; a key path is lower case words.
         let path = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or_default().to_ascii_lowercase();
         if path.contains("__") || settings::TOP_LEVEL.contains(&path.as_str()) {
-            override_key(&mut root, &path.split("__").collect::<Vec<_>>(), value, &name, findings);
+            override_key(&mut root, "", &path.split("__").collect::<Vec<_>>(), value, &name, findings);
+        } else {
+            unread.push((name, path));
         }
     }
     let directory = Path::new(file).parent().unwrap_or(Path::new(""));
-    settings::read(Section::of(findings, String::new(), Some(&root)), directory, outside)
+    let found = settings::read(Section::of(findings, String::new(), Some(&root)), directory, outside);
+    for (name, path) in unread {
+        // Secrets that the file refers to with `env:` carry the prefix by habit.
+        if !text.contains(&format!("env:{name}")) {
+            almost_an_override(&name, &path, findings);
+        }
+    }
+    found
 }
 
-/// Puts a value from the environment in the place of the file's.
-fn override_key(root: &mut Node, path: &[&str], value: String, variable: &str, findings: &Findings) {
-    let Some((name, rest)) = path.split_first() else { return };
+/// A variable that is no override, but was surely meant as one: `ZONEGATE_LIMITS_HEAD`, `ZONEGATE_MASTERKEY`. All
+/// others are left alone: container platforms put variables of that prefix into every process.
+fn almost_an_override(name: &str, path: &str, findings: &Findings) {
+    let known =
+        findings.known.borrow().iter().find(|key| key.contains('.') && key.replace('.', "_") == path).cloned();
+    let top_level = || section::nearest(settings::TOP_LEVEL.into_iter(), path).map(str::to_owned);
+    if let Some(key) = known.or_else(top_level) {
+        let right = key.to_ascii_uppercase().replace('.', "__");
+        findings.report(0, name, format!("is read by nobody; did you mean {ENVIRONMENT_PREFIX}{right}?"));
+    }
+}
+
+/// Puts a value from the environment in the place of the file's; an empty one takes the file's away. A number names
+/// an item of a list, from 0: `ZONEGATE_ZONES__0__UPSTREAM__URL`.
+fn override_key(root: &mut Node, above: &str, path: &[&str], value: String, variable: &str, findings: &Findings) {
+    let Some((name, rest)) = path.split_first() else {
+        findings.overridden.borrow_mut().push((above.to_owned(), variable.to_owned()));
+        let value = if value.is_empty() { Value::Null } else { Value::Scalar(value) };
+        *root = Node { line: 0, value };
+        return;
+    };
     if matches!(root.value, Value::Null) {
         root.value = Value::Map(Vec::new());
     }
-    let Value::Map(entries) = &mut root.value else {
-        findings.report(0, variable, "overrides a key below one that has no keys");
-        return;
-    };
-    let at = entries.iter().position(|(key, _, _)| key == name).unwrap_or_else(|| {
-        entries.push(((*name).to_owned(), 0, Node { line: 0, value: Value::Null }));
-        entries.len() - 1
-    });
-    let Some((_, line, node)) = entries.get_mut(at) else { return };
-    *line = 0;
-    if rest.is_empty() {
-        *node = Node { line: 0, value: Value::Scalar(value) };
-    } else {
-        override_key(node, rest, value, variable, findings);
+    match &mut root.value {
+        Value::Map(entries) => {
+            let at = entries.iter().position(|(key, _, _)| key == name).unwrap_or_else(|| {
+                entries.push(((*name).to_owned(), 0, Node { line: 0, value: Value::Null }));
+                entries.len() - 1
+            });
+            let Some((_, line, node)) = entries.get_mut(at) else { return };
+            if rest.is_empty() {
+                *line = 0;
+            }
+            let key = if above.is_empty() { (*name).to_owned() } else { format!("{above}.{name}") };
+            override_key(node, &key, rest, value, variable, findings);
+        }
+        Value::List(items) => {
+            let count = items.len();
+            match name.parse::<usize>().ok().and_then(|at| Some((at, items.get_mut(at)?))) {
+                Some((at, item)) => {
+                    override_key(item, &format!("{above}[{at}]"), rest, value, variable, findings);
+                }
+                None => findings.report(
+                    0,
+                    variable,
+                    format!("names item {name:?} of {above}, which has {count}, counted from 0"),
+                ),
+            }
+        }
+        Value::Null | Value::Scalar(_) => {
+            findings.report(0, variable, format!("overrides a key below {above}, which has no keys"));
+        }
     }
 }
 

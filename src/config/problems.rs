@@ -13,6 +13,15 @@ pub struct Problem {
     pub text: String,
 }
 
+/// Where something stands in the file, for problems that are found after it was read.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Place {
+    /// As in [`Problem::line`].
+    pub line: u64,
+    /// As in [`Problem::key`].
+    pub key: String,
+}
+
 /// All of them, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problems {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::str::FromStr;
 
-use super::problems::Problem;
+use super::problems::{Place, Problem};
 use super::tree::{Node, Value};
 use crate::base::Ttl;
 
@@ -13,11 +13,48 @@ use crate::base::Ttl;
 pub(super) struct Findings {
     pub(super) problems: RefCell<Vec<Problem>>,
     pub(super) known: RefCell<Vec<String>>,
+    /// Keys that should be sections and are not: what is missing below them is not worth a line each.
+    broken: RefCell<Vec<String>>,
+    /// Keys that the environment gave, each with its variable.
+    pub(super) overridden: RefCell<Vec<(String, String)>>,
 }
 
 impl Findings {
     pub(super) fn report(&self, line: u64, key: &str, text: impl Into<String>) {
         self.problems.borrow_mut().push(Problem { line, key: key.to_owned(), text: text.into() });
+    }
+
+    /// What there is to tell, in the order of the file, each once.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let broken = self.broken.into_inner();
+        let overridden = self.overridden.into_inner();
+        let mut told: Vec<Problem> = Vec::new();
+        for mut problem in self.problems.into_inner() {
+            if broken.iter().any(|key| is_below(&problem.key, key)) {
+                continue;
+            }
+            // The operator would look in the file for what the environment said.
+            let related =
+                |key: &str| key == problem.key || is_below(key, &problem.key) || is_below(&problem.key, key);
+            if problem.line == 0
+                && let Some((_, variable)) = overridden.iter().find(|(key, _)| related(key))
+            {
+                problem.text = format!("{} (the environment says so: {variable})", problem.text);
+            }
+            if !told.contains(&problem) {
+                told.push(problem);
+            }
+        }
+        told.sort_by_key(|problem| problem.line);
+        told
+    }
+}
+
+fn is_below(key: &str, section: &str) -> bool {
+    match key.strip_prefix(section) {
+        Some(rest) if section.is_empty() => !rest.is_empty(),
+        Some(rest) => rest.starts_with(['.', '[']),
+        None => false,
     }
 }
 
@@ -46,6 +83,7 @@ impl<'a> Section<'a> {
             None | Some(Value::Null) => {}
             Some(Value::Map(map)) => {
                 entries.extend(map.iter().map(|(key, line, node)| (key.as_str(), *line, node)));
+                report_twofold(findings, &path, map);
             }
             Some(other @ (Value::Scalar(_) | Value::List(_))) => {
                 findings.report(
@@ -53,13 +91,19 @@ impl<'a> Section<'a> {
                     &path,
                     format!("is {}, and must be a section with keys below it", other.sort()),
                 );
+                findings.broken.borrow_mut().push(path.clone());
             }
         }
         Self { findings, path, line, entries, taken: RefCell::default() }
     }
 
     pub(super) fn key(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        join(&self.path, name)
+    }
+
+    /// Whether the file has this key, whatever is below it. Does not make it a known one.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _, _)| *key == name)
     }
 
     pub(super) fn report(&self, line: u64, name: &str, text: impl Into<String>) {
@@ -68,6 +112,16 @@ impl<'a> Section<'a> {
 
     pub(super) fn report_at(&self, scalar: &Scalar<'_>, text: impl Into<String>) {
         self.findings.report(scalar.line, &scalar.key, text);
+    }
+
+    /// For what was found out after its key was read.
+    pub(super) fn report_in(&self, place: &Place, text: impl Into<String>) {
+        self.findings.report(place.line, &place.key, text);
+    }
+
+    /// Whether the key is there, but of a sort that says nothing; that has been reported.
+    pub(super) fn is_broken(&self, name: &str) -> bool {
+        self.findings.broken.borrow().contains(&self.key(name))
     }
 
     /// A section that matters only when it is there.
@@ -113,30 +167,38 @@ impl<'a> Section<'a> {
                         name,
                         "is a section with keys, and must be a list (each item begins with '- ')",
                     );
+                    self.findings.broken.borrow_mut().push(self.key(name));
                     Vec::new()
                 }
             },
         }
     }
 
-    /// A list of single values; one value alone is a list of one.
+    /// A list of single values; one value alone is a list of one, and from the environment one with commas is a list
+    /// of several.
     pub(super) fn scalars(&self, name: &str) -> Vec<Scalar<'a>> {
         let items = self.list(name).into_iter().enumerate();
         let scalar = |(at, node): (usize, &'a Node)| {
             let key = format!("{}[{at}]", self.key(name));
             match &node.value {
-                Value::Scalar(text) => Some(Scalar { text, line: node.line, key }),
+                Value::Scalar(text) if node.line == 0 => text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|text| !text.is_empty())
+                    .map(|text| Scalar { text, line: 0, key: key.clone() })
+                    .collect(),
+                Value::Scalar(text) => vec![Scalar { text, line: node.line, key }],
                 other @ (Value::Null | Value::List(_) | Value::Map(_)) => {
                     self.findings.report(
                         node.line,
                         &key,
                         format!("is {}, and must be a single value", other.sort()),
                     );
-                    None
+                    Vec::new()
                 }
             }
         };
-        items.filter_map(scalar).collect()
+        items.flat_map(scalar).collect()
     }
 
     /// A single value, if the file has it.
@@ -186,6 +248,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A whole number within bounds, where the file has one.
+    pub(super) fn number_if_any(&self, name: &str, bounds: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        self.scalar(name)?;
+        Some(self.number(name, *bounds.start(), bounds))
+    }
+
     /// `true` or `false`.
     pub(super) fn flag(&self, name: &str, default: bool) -> bool {
         let Some(scalar) = self.scalar(name) else { return default };
@@ -221,7 +289,7 @@ impl<'a> Section<'a> {
         let Some(scalar) = self.scalar(name) else { return default };
         let bytes = scalar.text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64());
         bytes.filter(|bytes| bounds.contains(bytes)).unwrap_or_else(|| {
-            let (low, high) = (bytesize::ByteSize(*bounds.start()), bytesize::ByteSize(*bounds.end()));
+            let (low, high) = (spell_size(*bounds.start()), spell_size(*bounds.end()));
             let text =
                 format!("{:?} is not a size from {low} to {high}, written like 16KiB or 10MiB", scalar.text);
             self.findings.report(scalar.line, &scalar.key, text);
@@ -252,7 +320,7 @@ impl<'a> Section<'a> {
         let taken = self.taken.borrow();
         for (key, line, _) in &self.entries {
             if !taken.iter().any(|known| known == key) {
-                let near = taken.iter().min_by_key(|known| distance(known, key)).filter(|k| distance(k, key) <= 3);
+                let near = nearest(taken.iter().map(String::as_str), key);
                 let text = match near {
                     Some(near) => format!("is not a key here; did you mean {near:?}?"),
                     None => format!("is not a key here; the keys are {}", taken.join(", ")),
@@ -263,8 +331,28 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A key that stands twice: which of the two is meant nobody can know.
+fn report_twofold(findings: &Findings, path: &str, map: &[(String, u64, Node)]) {
+    for (at, (key, line, _)) in map.iter().enumerate() {
+        if let Some((_, first, _)) = map.iter().take(at).find(|(earlier, _, _)| earlier == key) {
+            findings.report(*line, &join(path, key), format!("stands on line {first} already: keep one of them"));
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+/// The name that was probably meant: about one edit in three characters away, so that `id` is never meant by `foo`.
+pub(super) fn nearest<'n>(names: impl Iterator<Item = &'n str>, typed: &str) -> Option<&'n str> {
+    let shorter = |name: &str| name.chars().count().min(typed.chars().count());
+    let close = |name: &&str| distance(name, typed) <= shorter(name).div_ceil(3);
+    names.filter(close).min_by_key(|name| distance(name, typed))
+}
+
 /// `zones[3].upstream` → `zones[].upstream`.
-fn without_indices(key: &str) -> String {
+pub(super) fn without_indices(key: &str) -> String {
     let mut inside = false;
     key.chars()
         .filter(|c| {
@@ -278,9 +366,14 @@ fn without_indices(key: &str) -> String {
         .collect()
 }
 
+fn spell_size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let whole = units.into_iter().find(|(_, shift)| bytes >= 1 << shift && bytes.is_multiple_of(1 << shift));
+    whole.map_or_else(|| format!("{bytes}B"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
 fn spell(seconds: u32) -> String {
     match seconds {
-        s if s >= 86400 && s % 86400 == 0 => format!("{}h", s / 3600),
         s if s >= 3600 && s % 3600 == 0 => format!("{}h", s / 3600),
         s if s >= 60 && s % 60 == 0 => format!("{}m", s / 60),
         s => format!("{s}s"),

@@ -5,19 +5,20 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::path::{Path, PathBuf};
 
 use super::Surroundings;
-use super::section::{Scalar, Section};
+use super::problems::Place;
+use super::section::{Scalar, Section, nearest};
 use super::zones;
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
-use crate::base::{MasterKey, Ttl};
+use crate::base::{Hostname, MasterKey, Ttl};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
-use crate::pages::{Brand, Links, Logo};
+use crate::pages::{Brand, Links, Logo, text_ids};
 use crate::zone::{Language, ZoneTable};
 
-/// The sections of the file: what an environment variable without `__` may name.
-pub(super) const TOP_LEVEL: [&str; 1] = ["master_key"];
+/// The single values at the top of the file: what an environment variable without `__` may name.
+pub(super) const TOP_LEVEL: [&str; 3] = ["master_key", "threads", "universal_host"];
 
 /// One immutable snapshot of everything an operator decides.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ pub struct PemPair {
     pub chain: Vec<u8>,
     /// The private key in PEM.
     pub key: Vec<u8>,
+    /// Where the configuration names it.
+    pub place: Place,
 }
 
 impl std::fmt::Debug for PemPair {
@@ -137,12 +140,23 @@ pub struct LogSettings {
     pub access: bool,
 }
 
-/// Takes everything out of the file. `None` only with a problem reported.
-pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Settings> {
-    let (listeners, public_port) = listeners(root.section("listen"));
+/// What could be taken out of the file.
+#[derive(Default)]
+pub(super) struct Found {
+    /// `None` only with a problem reported.
+    pub(super) settings: Option<Settings>,
+    pub(super) hosts: Vec<(Hostname, Place)>,
+    pub(super) hosts_are_all: bool,
+    pub(super) certificates: Vec<PemPair>,
+    pub(super) keyless: Vec<PemPair>,
+}
+
+/// Takes everything out of the file.
+pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Found {
+    let (listeners, public_port) = listeners(root.section("listen"), directory);
     let master_key = master_key(&root, directory, outside);
     let store_path = store(root.section("store"), directory);
-    let certificates = certificates(root.section("certificates"), directory, outside);
+    let (certificates, keyless) = certificates(root.section("certificates"), directory, outside);
     let brand = brand(root.section("brand"), directory, outside);
     let security = security(root.section("security"));
     let hashing = hashing(root.section("hashing"));
@@ -151,28 +165,34 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let native_clients = native_clients(&root);
     let log = log(root.section("log"));
     let threads = root.number("threads", 0, 0..=1024);
-    let zones = zones::read(&root, public_port, directory, outside);
+    let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
     root.finish();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    Some(Settings {
-        listeners,
-        public_port,
-        zones: zones?,
-        certificates,
-        store_path: store_path?,
-        master_key: master_key?,
-        security,
-        hashing: HashingSettings {
-            threads: if hashing.threads == 0 { cores } else { hashing.threads },
-            ..hashing
-        },
-        limits,
-        assertion,
-        native_clients,
-        brand,
-        log,
-        threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
-    })
+    let parts = (table, store_path, master_key);
+    let settings = if let (Some(zones), Some(store_path), Some(master_key)) = parts {
+        Some(Settings {
+            listeners,
+            public_port,
+            zones,
+            certificates: certificates.clone(),
+            store_path,
+            master_key,
+            security,
+            hashing: HashingSettings {
+                threads: if hashing.threads == 0 { cores } else { hashing.threads },
+                ..hashing
+            },
+            limits,
+            assertion,
+            native_clients,
+            brand,
+            log,
+            threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
+        })
+    } else {
+        None
+    };
+    Found { settings, hosts, hosts_are_all, certificates, keyless }
 }
 
 /// A path of the file, relative to the file itself.
@@ -180,7 +200,7 @@ pub(super) fn path(directory: &Path, text: &str) -> PathBuf {
     directory.join(text)
 }
 
-fn listeners(section: Section<'_>) -> (Listeners, u16) {
+fn listeners(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     let addresses = |name: &str, fallback: &[SocketAddr]| {
         let given = section.scalars(name);
         if given.is_empty() {
@@ -190,7 +210,21 @@ fn listeners(section: Section<'_>) -> (Listeners, u16) {
     };
     let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
     let http = addresses("http", &[]);
-    let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar));
+    let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
+    let loopback = match &admin {
+        Some(AdminListener::Loopback(address)) => Some(*address),
+        Some(AdminListener::Unix(_)) | None => None,
+    };
+    let mut taken = std::collections::HashSet::new();
+    for address in https.iter().chain(&http).chain(&loopback).filter(|address| address.port() != 0) {
+        if !taken.insert(*address) {
+            section.report(
+                section.line,
+                "https",
+                format!("and its neighbours name {address} twice: only one can listen there"),
+            );
+        }
+    }
     let first = https.first().map_or(443, SocketAddr::port);
     let public_port = section.number("public_port", u64::from(first), 0..=65535);
     section.finish();
@@ -208,11 +242,22 @@ fn address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<SocketAddr> {
     }
 }
 
-fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<AdminListener> {
-    if let Some(path) = scalar.text.strip_prefix("unix:") {
-        return Some(AdminListener::Unix(PathBuf::from(path)));
+fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) -> Option<AdminListener> {
+    if let Some(socket) = scalar.text.strip_prefix("unix:") {
+        if socket.is_empty() {
+            section.report_at(scalar, "names no socket: give its path, like unix:/run/zonegate/admin.sock");
+            return None;
+        }
+        return Some(AdminListener::Unix(path(directory, socket)));
     }
-    let address = address(section, scalar)?;
+    let Ok(address) = scalar.text.parse::<SocketAddr>() else {
+        let text = format!(
+            "{:?} is neither a loopback address like 127.0.0.1:9443 nor a socket like unix:/run/zonegate/admin.sock",
+            scalar.text
+        );
+        section.report_at(scalar, text);
+        return None;
+    };
     if address.ip().is_loopback() {
         Some(AdminListener::Loopback(address))
     } else {
@@ -272,17 +317,29 @@ fn store(section: Section<'_>, directory: &Path) -> Option<PathBuf> {
     found
 }
 
-/// Pairs named in the file, and `NAME.crt`/`NAME.pem` beside `NAME.key` in the directory.
-fn certificates(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Vec<PemPair> {
-    let mut wanted: Vec<(PathBuf, PathBuf, Option<Scalar<'_>>)> = Vec::new();
+/// Pairs named in the file, and `NAME.crt`/`NAME.pem` beside `NAME.key` in the directory. The second list holds the
+/// certificates whose key cannot be read.
+fn certificates(
+    section: Section<'_>,
+    directory: &Path,
+    outside: &dyn Surroundings,
+) -> (Vec<PemPair>, Vec<PemPair>) {
+    let mut wanted: Vec<(PathBuf, PathBuf, Place)> = Vec::new();
     let folder = section.scalar("directory");
     let folder_path = path(directory, folder.as_ref().map_or("certs", |scalar| scalar.text));
-    let mut files = outside.list(&folder_path);
+    let listed = outside.list(&folder_path);
+    if let (Some(folder), Err(text)) = (&folder, &listed) {
+        section.report_at(folder, text);
+    }
+    // Nobody asked for the directory that is looked into by default.
+    let mut files = listed.unwrap_or_default();
     files.sort();
+    let folder_place =
+        Place { line: folder.as_ref().map_or(0, |folder| folder.line), key: section.key("directory") };
     for file in &files {
         let stem = file.strip_suffix(".crt").or_else(|| file.strip_suffix(".pem"));
         if let Some(key) = stem.map(|stem| format!("{stem}.key")).filter(|key| files.contains(key)) {
-            wanted.push((folder_path.join(file), folder_path.join(key), folder.clone()));
+            wanted.push((folder_path.join(file), folder_path.join(key), folder_place.clone()));
         }
     }
     for pair in section.sections("files") {
@@ -295,24 +352,26 @@ fn certificates(section: Section<'_>, directory: &Path, outside: &dyn Surroundin
             );
         }
         if let (Some(chain), Some(key)) = (chain, key) {
-            wanted.push((path(directory, chain.text), path(directory, key.text), Some(chain)));
+            wanted.push((
+                path(directory, chain.text),
+                path(directory, key.text),
+                Place { line: chain.line, key: pair.path.clone() },
+            ));
         }
         pair.finish();
     }
-    let mut pairs = Vec::new();
-    for (chain_file, key_file, scalar) in wanted {
-        match (outside.read(&chain_file), outside.read_secret(&key_file)) {
-            (Ok(chain), Ok(key)) => pairs.push(PemPair { chain_file, key_file, chain, key }),
-            (chain, key) => {
-                let texts = [chain.err(), key.err()];
-                for text in texts.into_iter().flatten() {
-                    section.report(scalar.as_ref().map_or(0, |scalar| scalar.line), "files", text);
-                }
-            }
+    let (mut pairs, mut keyless) = (Vec::new(), Vec::new());
+    for (chain_file, key_file, place) in wanted {
+        let report = |text: String| section.report_in(&place, text);
+        let chain = outside.read(&chain_file).map_err(report).ok();
+        let key = outside.read_secret(&key_file).map_err(report).ok();
+        let list = if key.is_some() { &mut pairs } else { &mut keyless };
+        if let Some(chain) = chain {
+            list.push(PemPair { chain_file, key_file, chain, key: key.unwrap_or_default(), place });
         }
     }
     section.finish();
-    pairs
+    (pairs, keyless)
 }
 
 fn security(section: Section<'_>) -> SecurityDefaults {
@@ -418,11 +477,14 @@ fn native_clients(root: &Section<'_>) -> Vec<NativeClient> {
         let client = |id: &str, label: &str| NativeClient { id: id.into(), label: label.into() };
         return vec![client("mobile", "Mobile app"), client("outlook", "Outlook add-in")];
     }
-    let mut clients = Vec::new();
+    let mut clients: Vec<NativeClient> = Vec::new();
     for section in given {
         let (id, label) = (section.scalar("id"), section.scalar("label"));
         match id {
             None => section.report(section.line, "id", "is missing: the name the program gives when it logs in"),
+            Some(id) if clients.iter().any(|client| client.id == id.text) => {
+                section.report_at(&id, format!("{:?} is another client's already", id.text));
+            }
             Some(id) => clients.push(NativeClient {
                 label: label.map_or_else(|| id.text.to_owned(), |label| label.text.to_owned()),
                 id: id.text.to_owned(),
@@ -476,10 +538,18 @@ fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> 
     for language in Language::ALL {
         let of_language = texts.section(language.tag());
         for scalar in of_language.entries() {
-            if crate::pages::is_text_id(&scalar.key) {
+            if text_ids().any(|id| id == scalar.key) {
                 brand.texts.insert((language, scalar.key.clone()), scalar.text.to_owned());
             } else {
-                let text = "is not the id of a text; the ids are listed in the documentation of brand.texts";
+                let text = match nearest(text_ids(), &scalar.key) {
+                    Some(near) => format!("is not the id of a text; did you mean {near:?}?"),
+                    None => {
+                        format!(
+                            "is not the id of a text; the ids are {}",
+                            text_ids().collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                };
                 of_language.report(scalar.line, &scalar.key, text);
             }
         }

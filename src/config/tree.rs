@@ -6,6 +6,7 @@
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::DuplicateKeyPolicy;
 
 /// One value of the file, with the line it begins on (from 1; 0 for one that came from the environment).
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub(super) enum Value {
     /// A boolean, number or text, as it was written.
     Scalar(String),
     List(Vec<Node>),
+    /// In the order of the file. A key that stands twice is here twice, for [`super::section`] to report.
     Map(Vec<(String, u64, Node)>),
 }
 
@@ -39,7 +41,15 @@ pub(super) fn parse(text: &str) -> Result<Node, (u64, String)> {
     if text.trim().is_empty() {
         return Ok(Node { line: 1, value: Value::Map(Vec::new()) });
     }
-    match serde_saphyr::from_str::<Spanned<Value>>(text) {
+    // A twofold key is reported like everything else, not the end of the reading. `yes`, `on` and 007 are text, as
+    // in YAML 1.2: a group of that name must not reach the application as `true` or `7`.
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+    };
+    match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(root) => Ok(node(root)),
         Err(error) => {
             let line = error.location().map_or(1, |location| location.line());
@@ -48,8 +58,10 @@ pub(super) fn parse(text: &str) -> Result<Node, (u64, String)> {
     }
 }
 
+/// What the parser says, without what it advises whoever calls it.
 fn first_sentence(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+    let line = text.lines().next().unwrap_or_default();
+    line.split("; use from_str").next().unwrap_or_default().to_owned()
 }
 
 fn node(spanned: Spanned<Value>) -> Node {
@@ -92,6 +104,14 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Scalar(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Scalar(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
         Ok(Value::Scalar(value.to_string()))
     }
 

@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use super::Surroundings;
+use super::problems::Place;
 use super::section::{Scalar, Section};
 use super::settings::path;
 use crate::base::{Hostname, Ttl};
@@ -25,50 +26,91 @@ const FIELDS: [(&str, IdentityField); 10] = [
     ("session_id", IdentityField::SessionId),
 ];
 
-pub(super) fn read(
-    root: &Section<'_>,
+/// What could be read of the zones.
+pub(super) struct Read {
+    /// `None` only with a problem reported.
+    pub(super) table: Option<ZoneTable>,
+    /// Every claim to a hostname, in the order of the file.
+    pub(super) hosts: Vec<(Hostname, Place)>,
+    /// Whether each zone's host could be read.
+    pub(super) hosts_are_all: bool,
+}
+
+pub(super) fn read(root: &Section<'_>, public_port: u16, directory: &Path, outside: &dyn Surroundings) -> Read {
+    let universal: Option<(Hostname, Place)> =
+        root.scalar("universal_host").and_then(|scalar| claim(root, &scalar));
+    let mut hosts: Vec<_> = universal.iter().cloned().collect();
+    let sections = root.sections("zones");
+    if sections.is_empty() {
+        if !root.is_broken("zones") {
+            root.report(0, "zones", "is missing: give at least one zone with host and upstream");
+        }
+        return Read { table: None, hosts, hosts_are_all: false };
+    }
+    let total = sections.len();
+    let mut zones = Vec::new();
+    let mut named = 0;
+    for section in sections {
+        let names = names(&section);
+        named += usize::from(names.host.is_some());
+        hosts.extend(names.host.iter().chain(&names.aliases).cloned());
+        zones.extend(zone(section, names, public_port, directory, outside));
+    }
+    hosts.sort_by_key(|(_, place)| place.line);
+    let twice = twice(root, &hosts);
+    let complete = zones.len() == total && !twice;
+    let universal = universal.map(|(host, _)| host);
+    // What the table refuses was found above, with its line.
+    let table = if complete { ZoneTable::new(zones, universal).ok() } else { None };
+    Read { table, hosts, hosts_are_all: named == total }
+}
+
+/// Reports hosts that are claimed twice, wherever the claims stand and whatever else is wrong with their zones.
+fn twice(root: &Section<'_>, hosts: &[(Hostname, Place)]) -> bool {
+    let mut found = false;
+    for (at, (host, place)) in hosts.iter().enumerate() {
+        if let Some((_, first)) = hosts.iter().take(at).find(|(earlier, _)| earlier == host) {
+            found = true;
+            let line = if first.line == 0 { String::new() } else { format!(" (line {})", first.line) };
+            let text = format!(
+                "claims {host}, which is {}{line} already: each host may appear once, as a zone, an alias or the \
+                 universal host",
+                first.key
+            );
+            root.report_in(place, text);
+        }
+    }
+    found
+}
+
+fn claim(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<(Hostname, Place)> {
+    let host = section.parse(scalar)?;
+    Some((host, Place { line: scalar.line, key: scalar.key.clone() }))
+}
+
+/// What a zone answers under.
+struct Names {
+    host: Option<(Hostname, Place)>,
+    aliases: Vec<(Hostname, Place)>,
+}
+
+fn names(section: &Section<'_>) -> Names {
+    let scalar = section.scalar("host");
+    if scalar.is_none() && !section.has("host") {
+        section.report(section.line, "host", "is missing: the hostname that people open, like desk.example.com");
+    }
+    let host = scalar.and_then(|scalar| claim(section, &scalar));
+    let aliases = section.scalars("aliases").iter().filter_map(|scalar| claim(section, scalar)).collect();
+    Names { host, aliases }
+}
+
+fn zone(
+    section: Section<'_>,
+    names: Names,
     public_port: u16,
     directory: &Path,
     outside: &dyn Surroundings,
-) -> Option<ZoneTable> {
-    let universal: Option<Hostname> = root.optional("universal_host");
-    let sections = root.sections("zones");
-    if sections.is_empty() {
-        root.report(0, "zones", "is missing: give at least one zone with host and upstream");
-        return None;
-    }
-    let total = sections.len();
-    let mut lines = Vec::new();
-    let mut zones = Vec::new();
-    for section in sections {
-        let line = section.line;
-        let key = section.path.clone();
-        if let Some(zone) = zone(section, public_port, directory, outside) {
-            lines.extend(zone.aliases.iter().chain([&zone.host]).map(|host| (host.clone(), line, key.clone())));
-            zones.push(zone);
-        }
-    }
-    let complete = zones.len() == total;
-    match ZoneTable::new(zones, universal) {
-        Ok(table) if complete => Some(table),
-        Ok(_) => None,
-        Err(duplicates) => {
-            for duplicate in duplicates {
-                let place = lines.iter().rev().find(|(host, _, _)| *host == duplicate.0);
-                let line = place.map_or(0, |(_, line, _)| *line);
-                root.report(line, place.map_or("universal_host", |(_, _, key)| key), duplicate.to_string());
-            }
-            None
-        }
-    }
-}
-
-fn zone(section: Section<'_>, public_port: u16, directory: &Path, outside: &dyn Surroundings) -> Option<Zone> {
-    let host: Option<Hostname> = section.optional("host");
-    if section.scalar("host").is_none() {
-        section.report(section.line, "host", "is missing: the hostname that people open, like desk.example.com");
-    }
-    let aliases = section.scalars("aliases").iter().filter_map(|scalar| section.parse(scalar)).collect();
+) -> Option<Zone> {
     let text = |name: &str| section.scalar(name).map(|scalar| scalar.text.to_owned());
     let name = text("name");
     let data_centre = text("data_centre").unwrap_or_default();
@@ -88,7 +130,7 @@ fn zone(section: Section<'_>, public_port: u16, directory: &Path, outside: &dyn 
         }
     };
     section.finish();
-    let host = host?;
+    let (host, _) = names.host?;
     let authority = if public_port == 443 { host.to_string() } else { format!("{host}:{public_port}") };
     let origin: Arc<str> = format!("https://{authority}").into();
     Some(Zone {
@@ -97,7 +139,7 @@ fn zone(section: Section<'_>, public_port: u16, directory: &Path, outside: &dyn 
         origin,
         // A hostname and a number are always a header's value.
         authority: http::HeaderValue::try_from(authority).ok()?,
-        aliases,
+        aliases: names.aliases.into_iter().map(|(alias, _)| alias).collect(),
         data_centre,
         description,
         language,
@@ -138,13 +180,24 @@ fn headers(section: &Section<'_>) -> HeaderPreset {
     if let Some(preset) = &preset {
         section.report_at(preset, "and custom_headers are given: choose one of them");
     }
-    let mut names = Vec::new();
+    let mut names: Vec<(http::HeaderName, IdentityField)> = Vec::new();
     for scalar in custom.entries() {
         let name = http::HeaderName::from_str(&scalar.key).ok().filter(|name| !is_reserved(name.as_str()));
         let field = FIELDS.iter().find(|(known, _)| *known == scalar.text).map(|(_, field)| *field);
         match (name, field) {
+            (Some(name), Some(_)) if names.iter().any(|(earlier, _)| *earlier == name) => {
+                custom.report(
+                    scalar.line,
+                    &scalar.key,
+                    "is the same header as an earlier one: case makes no difference",
+                );
+            }
             (Some(name), Some(field)) => names.push((name, field)),
-            (None, _) => custom.report(scalar.line, &scalar.key, "cannot be an identity header's name"),
+            (None, _) => custom.report(
+                scalar.line,
+                &scalar.key,
+                "cannot be an identity header's name: take one that nothing else uses, like X-Remote-User",
+            ),
             (_, None) => {
                 let known: Vec<_> = FIELDS.iter().map(|(name, _)| *name).collect();
                 custom.report(
@@ -159,9 +212,15 @@ fn headers(section: &Section<'_>) -> HeaderPreset {
     HeaderPreset::Custom(names)
 }
 
-/// Names that mean something to HTTP itself, and must not be taken for identity.
+/// Names that mean something to HTTP itself or that the gateway sets, and must not be taken for identity.
 fn is_reserved(name: &str) -> bool {
-    const RESERVED: [&str; 13] = [
+    const RESERVED: [&str; 18] = [
+        "authorization",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
         "host",
         "cookie",
         "set-cookie",
@@ -174,9 +233,11 @@ fn is_reserved(name: &str) -> bool {
         "trailer",
         "expect",
         "accept",
-        "x-zonegate-assertion",
     ];
-    RESERVED.contains(&name) || name.starts_with("sec-") || name.starts_with("proxy-")
+    RESERVED.contains(&name)
+        || name.starts_with("x-zonegate")
+        || name.starts_with("sec-")
+        || name.starts_with("proxy-")
 }
 
 fn upstream_of(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Upstream> {
@@ -192,11 +253,28 @@ fn upstream_of(section: Section<'_>, directory: &Path, outside: &dyn Surrounding
     let roots = section.scalar("ca_file").and_then(|scalar| roots(&section, &scalar, directory, outside));
     let host_header = match section.scalar("host_header").map(|scalar| scalar.text) {
         None | Some("zone") => HostHeader::Zone,
-        Some(fixed) => HostHeader::Fixed(fixed.to_owned()),
+        Some(fixed) => {
+            if fixed.parse::<http::uri::Authority>().is_err() || fixed.contains('@') {
+                let text =
+                    format!("{fixed:?} is neither `zone` nor a host like app.internal or app.internal:8443");
+                section.report(section.scalar("host_header").map_or(0, |scalar| scalar.line), "host_header", text);
+            }
+            HostHeader::Fixed(fixed.to_owned())
+        }
     };
     let limit = |name: &str, default, most| section.duration(name, Ttl::seconds_const(default), 1..=most);
     let (connect_max, read_max) = (limit("connect_max", 3, 60), limit("read_max", 60, 3600));
     let (write_max, idle_max) = (limit("write_max", 30, 3600), limit("idle_max", 60, 3600));
+    if url.as_ref().is_some_and(|url| url.text.starts_with("http:")) {
+        for name in ["server_name", "ca_file"] {
+            if let Some(scalar) = section.scalar(name) {
+                section.report_at(
+                    &scalar,
+                    "is only for an upstream that begins with https: nothing is verified on plain HTTP",
+                );
+            }
+        }
+    }
     let target = url.and_then(|url| target(&section, &url, server_name, roots, outside));
     section.finish();
     let (addresses, tls) = target?;
@@ -216,14 +294,21 @@ fn target(
     };
     let shape = "is not an address like http://127.0.0.1:8080 or https://app.internal:8443";
     let Ok(url) = url::Url::parse(scalar.text) else { return wrong(format!("{:?} {shape}", scalar.text)) };
-    let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.username().is_empty();
-    let (Some(host), Some(port), true) = (url.host_str(), url.port_or_known_default(), plain) else {
-        return wrong(format!("{:?} {shape}: no path, query or user", scalar.text));
+    if !matches!(url.scheme(), "http" | "https") {
+        return wrong(format!("begins with {:?}, and must begin with http:// or https://", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        // Not shown: there is a password in it.
+        return wrong("carries a user or password, which is never sent: give the bare address".into());
+    }
+    let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
+    let (Some(host), Some(port @ 1..), true) = (url.host_str(), url.port_or_known_default(), plain) else {
+        return wrong(format!("{:?} {shape}: no path, query or fragment, and a port that is not 0", scalar.text));
     };
     let bare = host.trim_matches(['[', ']']);
     let tls = match url.scheme() {
         "http" => None,
-        "https" => match server_name.or_else(|| bare.parse().ok()) {
+        _ => match server_name.or_else(|| bare.parse().ok()) {
             Some(server_name) => Some(UpstreamTls { server_name, roots }),
             None => {
                 return wrong(
@@ -231,7 +316,6 @@ fn target(
                 );
             }
         },
-        other => return wrong(format!("begins with {other:?}, and must begin with http or https")),
     };
     let addresses = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],

@@ -33,6 +33,26 @@ pub struct Tenant {
     pub overrides: SecurityOverrides,
 }
 
+/// The longest short name of a tenant, in bytes.
+pub const SLUG_BYTES_MAX: usize = 40;
+
+/// Whether a text can be a tenant's short name: 1 to [`SLUG_BYTES_MAX`] lower-case letters, digits and `-`, not
+/// beginning with `-`.
+pub fn is_slug(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=SLUG_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-')
+}
+
+/// Whether a text can be an e-mail address: something on both sides of one `@`, no white space, at most 254 bytes
+/// (RFC 5321 section 4.5.3.1.3). Whether somebody reads it only a mail can tell.
+pub fn is_email(text: &str) -> bool {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || c == '@';
+    let parts = text.split_once('@').filter(|_| text.len() <= 254);
+    parts.is_some_and(|(local, domain)| {
+        !local.is_empty() && !domain.is_empty() && !local.contains(odd) && !domain.contains(odd)
+    })
+}
+
 /// Who of a tenant's users logs in at the tenant's own identity provider.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -16,4 +16,4 @@ mod tls;
 mod upstream;
 
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates};
+pub use tls::{CertificateProblem, Certificates, Leftovers};

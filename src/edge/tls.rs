@@ -1,6 +1,6 @@
 //! Certificates by server name. A name nobody answers for gets no handshake (X2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,8 +11,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use crate::base::UnixTime;
-use crate::config::PemPair;
+use crate::base::{Hostname, UnixTime};
+use crate::config::{Inspection, PemPair, Place};
 use crate::zone::ZoneTable;
 
 /// The certificates in use, swapped whole.
@@ -23,11 +23,11 @@ pub struct Certificates {
 
 /// What is wrong with a certificate, for the operator.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("{file}: {text}")]
+#[error("{text}")]
 pub struct CertificateProblem {
-    /// The file's name.
-    pub file: String,
-    /// What is wrong and what would be right.
+    /// Where the configuration names the certificate, or the host that none covers.
+    pub place: Place,
+    /// Which file, what is wrong and what would be right.
     pub text: String,
 }
 
@@ -38,37 +38,116 @@ pub(super) fn install_provider() {
 }
 
 impl Certificates {
-    /// Reads every pair and checks that each host of the table has one, all problems at once.
+    /// Reads every pair and checks that each host of the table has one, all problems at once. A certificate that
+    /// covers no host is no reason not to start: it may be there for a zone that is to come.
     pub fn load(
         pairs: &[PemPair],
         zones: &ZoneTable,
         now: UnixTime,
     ) -> Result<Arc<Self>, Vec<CertificateProblem>> {
-        install_provider();
-        let mut by_name = HashMap::new();
-        let mut problems = Vec::new();
-        for pair in pairs {
-            match read(pair, now) {
-                Ok((names, certified)) => {
-                    by_name.extend(names.into_iter().map(|name| (name, Arc::clone(&certified))));
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        let mut hosts: Vec<_> = zones.hosts().map(crate::base::Hostname::as_str).collect();
-        hosts.sort_unstable();
-        for host in hosts.into_iter().filter(|host| find(&by_name, host).is_none()) {
-            problems.push(CertificateProblem {
-                file: "certificates".into(),
-                text: format!("no certificate covers {host}: put {host}.crt and {host}.key into the directory of certificates.directory"),
-            });
-        }
+        let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now);
+        let mut hosts: Vec<_> = zones.hosts().map(|host| (host.clone(), Place::default())).collect();
+        hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
         if problems.is_empty() {
             Ok(Arc::new(Self { by_name: ArcSwap::from_pointee(by_name) }))
         } else {
             Err(problems)
         }
     }
+
+    /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
+    pub fn inspect(inspection: &Inspection, now: UnixTime, leftovers: Leftovers) -> Vec<CertificateProblem> {
+        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now);
+        let mut problems = reading.problems;
+        problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
+        // Whoever mistyped a host is not told as well that its certificate covers nothing.
+        if leftovers == Leftovers::Reported && inspection.hosts_are_all {
+            let leftover = |names: &[String]| {
+                !inspection.hosts.iter().any(|(host, _)| names.iter().any(|name| covers(name, host.as_str())))
+            };
+            problems.extend(reading.usable.into_iter().filter(|(_, names)| leftover(names)).map(
+                |(pair, names)| CertificateProblem {
+                    place: pair.place.clone(),
+                    text: format!(
+                        "{} covers {}, and no host of this configuration is among them: add the zone, or take the \
+                         certificate away",
+                        pair.chain_file.display(),
+                        names.join(", ")
+                    ),
+                },
+            ));
+        }
+        problems
+    }
+}
+
+/// Whether a certificate that covers no host is worth a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Leftovers {
+    /// It is: somebody asked for everything.
+    Reported,
+    /// It is not: it hurts nobody.
+    Ignored,
+}
+
+/// What became of all certificates.
+struct Reading<'a> {
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+    usable: Vec<(&'a PemPair, Vec<String>)>,
+    /// Their hosts are not told to lack a certificate: mending the one that is there is what would be right.
+    names_of_unusable: HashSet<String>,
+    problems: Vec<CertificateProblem>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(pairs: &'a [PemPair], keyless: &[PemPair], now: UnixTime) -> Self {
+        install_provider();
+        let mut reading = Self {
+            by_name: HashMap::new(),
+            usable: Vec::new(),
+            names_of_unusable: keyless.iter().filter_map(|pair| names(pair).ok()).flatten().collect(),
+            problems: Vec::new(),
+        };
+        for pair in pairs {
+            match (read(pair, now), names(pair)) {
+                (Ok(certified), Ok(names)) => {
+                    reading.by_name.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
+                    reading.usable.push((pair, names));
+                }
+                (Err(problem), Ok(names)) => {
+                    reading.problems.push(problem);
+                    reading.names_of_unusable.extend(names);
+                }
+                (_, Err(problem)) => reading.problems.push(problem),
+            }
+        }
+        reading
+    }
+}
+
+fn uncovered(
+    by_name: &HashMap<String, Arc<CertifiedKey>>,
+    excused: &HashSet<String>,
+    hosts: &[(Hostname, Place)],
+) -> Vec<CertificateProblem> {
+    let bare = hosts.iter().filter(|(host, _)| {
+        find(by_name, host.as_str()).is_none() && !excused.iter().any(|name| covers(name, host.as_str()))
+    });
+    let problem = |(host, place): &(Hostname, Place)| CertificateProblem {
+        place: place.clone(),
+        text: format!(
+            "{host} is covered by no certificate: put {host}.crt and {host}.key into the directory of \
+             certificates.directory"
+        ),
+    };
+    bare.map(problem).collect()
+}
+
+/// Whether a name of a certificate, perhaps `*.example.com`, covers a host (RFC 9525 section 6.3: one label).
+fn covers(name: &str, host: &str) -> bool {
+    let parent = host.split_once('.').map(|(_, parent)| parent);
+    name == host || name.strip_prefix("*.").is_some_and(|wild| parent == Some(wild))
 }
 
 fn find<'a>(by_name: &'a HashMap<String, Arc<CertifiedKey>>, name: &str) -> Option<&'a Arc<CertifiedKey>> {
@@ -85,44 +164,74 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
-fn read(pair: &PemPair, now: UnixTime) -> Result<(Vec<String>, Arc<CertifiedKey>), CertificateProblem> {
-    let problem = |file: &std::path::Path, text: &str| CertificateProblem {
-        file: file.display().to_string(),
-        text: text.to_owned(),
-    };
+fn problem(pair: &PemPair, file: &std::path::Path, text: impl std::fmt::Display) -> CertificateProblem {
+    CertificateProblem { place: pair.place.clone(), text: format!("{} {text}", file.display()) }
+}
+
+fn chain(pair: &PemPair) -> Result<Vec<CertificateDer<'static>>, CertificateProblem> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pair.chain).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
-    let chain = chain.ok_or_else(|| problem(&pair.chain_file, "holds no certificate in PEM form"))?;
-    let key = PrivateKeyDer::from_pem_slice(&pair.key)
-        .map_err(|_| problem(&pair.key_file, "holds no private key in PEM form"))?;
-    let leaf = chain.first().ok_or_else(|| problem(&pair.chain_file, "holds no certificate in PEM form"))?;
-    let (_, parsed) = X509Certificate::from_der(leaf)
-        .map_err(|_| problem(&pair.chain_file, "begins with something that is no X.509 certificate"))?;
-    let names: Vec<String> = match parsed.subject_alternative_name() {
+    chain.ok_or_else(|| {
+        problem(pair, &pair.chain_file, "holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")
+    })
+}
+
+fn parse<'d>(pair: &PemPair, chain: &'d [CertificateDer<'_>]) -> Result<X509Certificate<'d>, CertificateProblem> {
+    let leaf = chain.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    leaf.map(|(_, leaf)| leaf)
+        .ok_or_else(|| problem(pair, &pair.chain_file, "begins with something that is no X.509 certificate"))
+}
+
+/// The hosts that a certificate names, in lower case; at least one.
+fn names(pair: &PemPair) -> Result<Vec<String>, CertificateProblem> {
+    let chain = chain(pair)?;
+    let leaf = parse(pair, &chain)?;
+    let names: Vec<String> = match leaf.subject_alternative_name() {
         Ok(Some(names)) => names.value.general_names.iter().filter_map(dns_name).collect(),
         Ok(None) | Err(_) => Vec::new(),
     };
     if names.is_empty() {
-        return Err(problem(
-            &pair.chain_file,
-            "names no host (subjectAltName); browsers refuse such certificates",
-        ));
+        let text = "names no host (subjectAltName), and browsers refuse such certificates: get one that does";
+        return Err(problem(pair, &pair.chain_file, text));
     }
+    Ok(names)
+}
+
+fn read(pair: &PemPair, now: UnixTime) -> Result<Arc<CertifiedKey>, CertificateProblem> {
+    let chain = chain(pair)?;
+    let leaf = parse(pair, &chain)?;
     let seconds = i64::try_from(now.seconds()).unwrap_or(i64::MAX);
-    if parsed.validity().not_after.timestamp() <= seconds {
-        let text = format!("expired on {}: renew it", parsed.validity().not_after);
-        return Err(problem(&pair.chain_file, &text));
+    let validity = leaf.validity();
+    if validity.not_after.timestamp() <= seconds {
+        let text = format!("expired on {}: renew it", validity.not_after);
+        return Err(problem(pair, &pair.chain_file, text));
     }
+    if validity.not_before.timestamp() > seconds {
+        let text = format!("is valid only from {} on: look at this computer's clock", validity.not_before);
+        return Err(problem(pair, &pair.chain_file, text));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|_| {
+        let encrypted = pair.key.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");
+        let text = match encrypted {
+            true => "is encrypted, and nobody is there to type its pass phrase: `openssl pkey -in OLD -out NEW`",
+            false => "holds no private key in PEM form (-----BEGIN PRIVATE KEY-----)",
+        };
+        problem(pair, &pair.key_file, text)
+    })?;
     let provider = CryptoProvider::get_default()
-        .ok_or_else(|| problem(&pair.chain_file, "cannot be used: the TLS library has no provider"))?;
+        .ok_or_else(|| problem(pair, &pair.chain_file, "cannot be used: the TLS library has no provider"))?;
     let certified = CertifiedKey::from_der(chain.clone(), key, provider).map_err(|error| {
         if matches!(error, rustls::Error::InconsistentKeys(_)) {
-            problem(&pair.key_file, &format!("is not the key of the certificate in {}", pair.chain_file.display()))
+            let text = format!(
+                "is not the key of the certificate in {}: put the two together that were made together",
+                pair.chain_file.display()
+            );
+            problem(pair, &pair.key_file, text)
         } else {
-            problem(&pair.key_file, &format!("cannot be used: {error}"))
+            problem(pair, &pair.key_file, format_args!("cannot be used: {error}"))
         }
     })?;
-    Ok((names, Arc::new(certified)))
+    Ok(Arc::new(certified))
 }
 
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {

@@ -15,7 +15,7 @@ pub use models::{
     AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForgotPage, HostingPage, LogoutPage, NewQrPage,
     Page, PasswordPage, SessionRow, SlotsPage, UsernamePage, ZoneRow,
 };
-pub use texts::{choose_language, is_text_id};
+pub use texts::{choose_language, is_text_id, text_ids};
 
 use crate::base::UnixTime;
 use crate::zone::Language;

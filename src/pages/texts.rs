@@ -135,6 +135,11 @@ fn entry(id: &str) -> Option<&'static Entry> {
     TEXTS.binary_search_by_key(&id, |entry| entry.0).ok().and_then(|at| TEXTS.get(at))
 }
 
+/// Every id, in alphabetical order.
+pub fn text_ids() -> impl Iterator<Item = &'static str> + Clone {
+    TEXTS.iter().map(|(id, _, _)| *id)
+}
+
 /// Whether a text of that id exists.
 pub fn is_text_id(id: &str) -> bool {
     entry(id).is_some()

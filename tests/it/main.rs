@@ -11,6 +11,9 @@
 mod allocations;
 #[cfg(feature = "edge")]
 #[cfg(test)]
+mod check;
+#[cfg(feature = "edge")]
+#[cfg(test)]
 mod samples;
 #[cfg(feature = "edge")]
 #[cfg(test)]
