@@ -39,6 +39,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,
+        background_paths: vec![],
     }
 }
 

@@ -144,13 +144,16 @@ async fn apply_user(site: &Site, tenant: &Tenant, wanted: &UserEntry, dry: bool)
 
 fn user_difference(old: &Account, new: &NewUser) -> String {
     let user = &old.user;
+    // As in the header: a comma within a name is not one between two.
+    let list =
+        |groups: &[String]| groups.iter().map(|group| group.replace(',', "%2C")).collect::<Vec<_>>().join(", ");
     let page = |page: &Option<crate::base::LocalPath>| page.as_ref().map(ToString::to_string).unwrap_or_default();
     differing(&[
         ("email", user.email.clone().unwrap_or_default(), new.email.clone().unwrap_or_default()),
         ("name", user.display_name.clone(), new.display_name.clone()),
         ("kind", user.kind.name().to_owned(), new.kind.name().to_owned()),
         ("level", user.level.name().to_owned(), new.level.name().to_owned()),
-        ("groups", user.groups.join(" "), new.groups.join(" ")),
+        ("groups", list(&user.groups), list(&new.groups)),
         ("active", user.active.to_string(), new.active.to_string()),
         ("start_page", page(&user.start_page), page(&new.start_page)),
     ])

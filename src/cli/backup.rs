@@ -40,5 +40,5 @@ pub(super) fn restore(arguments: &Restore) -> Result<(), CommandProblem> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(store::restore(&settings.store_path, &arguments.file, &settings.master_key, now))?;
     say(format_args!("{} is as it was when the copy was made.", settings.store_path.display()))?;
-    say("Everybody has to log in again.")
+    say("Everybody has to log in again, and assertions are signed with a new key.")
 }

@@ -242,7 +242,7 @@ async fn set_password(site: &Site, named: &Named) -> Result<(), CommandProblem> 
             named.username
         )));
     }
-    let rules = site.settings.security.with(&account.tenant.overrides).password;
+    let rules = site.settings.security.with(&account.tenant.overrides).password.of_kind(account.user.kind);
     let password = Zeroizing::new(normalise(&ask_password()?));
     let mut problems: Vec<_> = check_new_password(&rules, &account.user.username, &password)
         .into_iter()

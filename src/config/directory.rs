@@ -1,7 +1,7 @@
 //! The directory file that `zonegate apply` reads: tenants and their users, never a password.
 
 use std::collections::HashMap;
-use std::num::{NonZeroU8, NonZeroU16};
+use std::num::NonZeroU8;
 
 use super::problems::Problems;
 use super::section::{Findings, Scalar, Section};
@@ -159,9 +159,6 @@ fn overrides(section: Section<'_>) -> SecurityOverrides {
             .and_then(|most| u8::try_from(most).ok())
             .and_then(NonZeroU8::new),
         password_strong: section.scalar("password_strong").map(|_| section.flag("password_strong", false)),
-        password_days_max: number("password_days_max", 3650)
-            .and_then(|most| u16::try_from(most).ok())
-            .and_then(NonZeroU16::new),
         totp_period_seconds: match period.as_ref().map(|scalar| scalar.text) {
             None => None,
             Some("30s") => Some(TotpPeriod::Thirty),

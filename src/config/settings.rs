@@ -1,7 +1,7 @@
 //! What the program uses: every value parsed, bounded and defaulted.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU8, NonZeroU16};
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 use super::Surroundings;
@@ -413,7 +413,6 @@ fn password(section: Section<'_>, fallback: PasswordRules) -> PasswordRules {
         strong: section.flag("strong", fallback.strong),
         length_min: byte("length_min", fallback.length_min, 1..=64).unwrap_or(fallback.length_min),
         history: byte("history", fallback.history, 0..=24).unwrap_or(fallback.history),
-        days_max: NonZeroU16::new(u16::try_from(section.number("days_max", 0, 0..=3650)).unwrap_or(0)),
     };
     section.finish();
     rules

@@ -9,7 +9,7 @@ use super::Surroundings;
 use super::problems::Place;
 use super::section::{Scalar, Section};
 use super::settings::path;
-use crate::base::{Hostname, Ttl};
+use crate::base::{Hostname, LocalPath, Ttl};
 use crate::zone::{HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Zone, ZoneTable};
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -120,6 +120,7 @@ fn zone(
     let headers = headers(&section);
     let audience = text("audience");
     let body_bytes_max = section.size("body_max", 100 * 1024 * 1024, 1024..=100 * 1024 * 1024 * 1024);
+    let background_paths = background_paths(&section);
     let upstream = match section.section_if_map("upstream") {
         Some(upstream) => upstream_of(upstream, directory, outside),
         None => {
@@ -147,8 +148,20 @@ fn zone(
         upstream: upstream?,
         headers,
         body_bytes_max,
+        background_paths,
         host,
     })
+}
+
+fn background_paths(section: &Section<'_>) -> Vec<String> {
+    let given = section.scalars("background_paths");
+    for scalar in &given {
+        if scalar.text.parse::<LocalPath>().is_err() || scalar.text.contains('?') || scalar.text == "/" {
+            let text = format!("{:?} is not a path on the zone, like /api/notifications", scalar.text);
+            section.report_at(scalar, text);
+        }
+    }
+    given.iter().map(|scalar| scalar.text.to_owned()).collect()
 }
 
 fn language(section: &Section<'_>) -> Language {

@@ -53,7 +53,7 @@ pub fn normalise(password: &str) -> String {
 pub fn check_new_password(rules: &PasswordRules, username: &Username, password: &str) -> Vec<PasswordProblem> {
     let password = normalise(password);
     let length = password.chars().count();
-    let minimum = if rules.strong { STRONG_CHARS_MIN } else { usize::from(rules.length_min).max(1) };
+    let minimum = usize::from(rules.length_min).max(if rules.strong { STRONG_CHARS_MIN } else { 1 });
     let folded = password.to_lowercase();
     let local = username.as_str().split('@').next().unwrap_or_default();
     let findings = [
@@ -80,8 +80,10 @@ mod tests {
     use super::*;
     use PasswordProblem::*;
 
+    use crate::directory::UserKind;
+
     fn check(strong: bool, password: &str, want: &[PasswordProblem]) {
-        let rules = PasswordRules { strong, length_min: 8, history: 5, days_max: None };
+        let rules = PasswordRules { strong, length_min: 8, history: 5 };
         let got = check_new_password(&rules, &"alice@acme.example".parse().unwrap(), password);
         assert_eq!(got, want, "{password:?} strong={strong}");
     }
@@ -115,6 +117,15 @@ mod tests {
         check(true, "!!!!!!kkkkk9", &[]);
         check(false, "kqzvwxj", &[TooShort(8)]);
         check(false, "kqzvwxjy", &[]);
+    }
+
+    #[test]
+    fn sec_r1_a_password_that_is_all_somebody_shows_is_longer() {
+        let rules = PasswordRules { strong: false, length_min: 8, history: 5 };
+        let check =
+            |kind| check_new_password(&rules.of_kind(kind), &"a@acme.example".parse().unwrap(), "kqzvwxjykqzvwx");
+        assert_eq!(check(UserKind::Regular), []);
+        assert_eq!(check(UserKind::Dashboard), [TooShort(15)]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Security settings: the installation's defaults, and what a tenant sets differently.
 
-use std::num::{NonZeroU8, NonZeroU16};
+use std::num::NonZeroU8;
 
 use serde::{Deserialize, Serialize};
 
+use super::UserKind;
 use crate::base::Ttl;
 
 /// What holds for a tenant's users, resolved.
@@ -29,12 +30,24 @@ pub type SecurityDefaults = SecuritySettings;
 pub struct PasswordRules {
     /// At least twelve characters, one special, two of upper case, lower case, digit (D11).
     pub strong: bool,
-    /// The shortest password when `strong` is off, in characters after NFC.
+    /// The shortest password, in characters after NFC; `strong` may ask for more.
     pub length_min: u8,
     /// How many earlier passwords, the current one included, may not come back (R45).
     pub history: u8,
-    /// Days until a password is due for change; `None` for never (R49).
-    pub days_max: Option<NonZeroU16>,
+}
+
+/// The shortest password of those who show nothing else, in characters (SEC-R1, DEV-6).
+const SINGLE_FACTOR_LENGTH_MIN: u8 = 15;
+
+impl PasswordRules {
+    /// The rules for a kind of user: a password that is all they show must be longer.
+    #[must_use]
+    pub fn of_kind(self, kind: UserKind) -> Self {
+        if kind.needs_second_factor() {
+            return self;
+        }
+        Self { length_min: self.length_min.max(SINGLE_FACTOR_LENGTH_MIN), ..self }
+    }
 }
 
 /// How many sessions of each class a user may hold.
@@ -116,9 +129,6 @@ pub struct SecurityOverrides {
     /// See [`PasswordRules::strong`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_strong: Option<bool>,
-    /// See [`PasswordRules::days_max`].
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password_days_max: Option<NonZeroU16>,
     /// See [`SecuritySettings::totp_period`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totp_period_seconds: Option<TotpPeriod>,
@@ -133,7 +143,6 @@ impl SecuritySettings {
     pub fn with(mut self, overrides: &SecurityOverrides) -> Self {
         self.attempts_max = overrides.attempts_max.unwrap_or(self.attempts_max);
         self.password.strong = overrides.password_strong.unwrap_or(self.password.strong);
-        self.password.days_max = overrides.password_days_max.or(self.password.days_max);
         self.totp_period = overrides.totp_period_seconds.unwrap_or(self.totp_period);
         if let Some(idle_max) = overrides.idle_max_seconds {
             self.lifetimes.idle_max = self.lifetimes.idle_max.min(idle_max);
@@ -146,7 +155,7 @@ impl Default for SecuritySettings {
     fn default() -> Self {
         Self {
             attempts_max: const { NonZeroU8::new(7).unwrap() },
-            password: PasswordRules { strong: false, length_min: 8, history: 5, days_max: None },
+            password: PasswordRules { strong: false, length_min: 8, history: 5 },
             totp_period: TotpPeriod::Thirty,
             slots: Slots::default(),
             lifetimes: Lifetimes::default(),

@@ -349,7 +349,9 @@ impl Edge {
             }
             passage.stream = Some(self.streams.open(grant.session()));
         }
-        self.sessions.touch(grant.session(), passage.now);
+        if !grant.zone().is_background(exchange.req_header().raw_path()) {
+            self.sessions.touch(grant.session(), passage.now);
+        }
         passage.grant = Some(grant);
         Ok(false)
     }

@@ -27,7 +27,7 @@ use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
 use crate::portal::verifier::VerifierProblem;
-use crate::store::{Store, StoreFault};
+use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
 
 /// Why the gateway does not start.
@@ -68,6 +68,7 @@ pub struct Gateway {
     portal: Arc<Portal>,
     certificates: Arc<Certificates>,
     background: Runtime,
+    hold: Hold,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -93,6 +94,7 @@ impl Gateway {
             std::net::TcpListener::bind(address)
                 .map_err(|error| ServeFault::Listen(address.to_string(), error))?;
         }
+        let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
             let store = Store::open(&settings.store_path, &settings.master_key).await?;
             let sessions = Sessions::load(store.clone(), &settings.zones, Arc::clone(&clock)).await?;
@@ -100,7 +102,7 @@ impl Gateway {
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
             Ok::<_, ServeFault>(Arc::new(portal))
         })?;
-        Ok(Self { settings, portal, certificates, background })
+        Ok(Self { settings, portal, certificates, background, hold })
     }
 
     /// What the pages work with; the demo reads its signing keys' address from it.
@@ -120,7 +122,7 @@ impl Gateway {
         ready: impl FnOnce() + Send + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeFault> {
-        let Self { settings, portal, certificates, background } = self;
+        let Self { settings, portal, certificates, background, hold } = self;
         let streams = Arc::new(Streams::default());
         let under_way = Arc::new(AtomicUsize::new(0));
         let edge = Edge {
@@ -139,6 +141,7 @@ impl Gateway {
         let server = server(&settings, edge, &certificates)?;
         let admin = settings.listeners.admin.clone();
         background.block_on(listen_admin(admin, &portal))?;
+        run_clock(&portal.clock)?;
         spawn_background(&background, &portal, &streams);
         background.spawn(announce(settings.listeners.https.clone(), ready));
         let drain = Duration::from_secs(u64::from(settings.limits.drain_max.seconds()));
@@ -151,6 +154,7 @@ impl Gateway {
             portal.store.close().await;
         });
         background.shutdown_timeout(Duration::from_secs(1));
+        drop(hold);
         Ok(())
     }
 }
@@ -185,9 +189,16 @@ fn server(settings: &Settings, edge: Edge, certificates: &Arc<Certificates>) -> 
     Ok(server)
 }
 
+/// The clock has a thread and a runtime of its own. On the one it watches, it would stand still together with
+/// everything whose lateness it is there to show.
+fn run_clock(clock: &Arc<Clock>) -> std::io::Result<()> {
+    let clock = Arc::clone(clock);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    std::thread::Builder::new().name("clock".into()).spawn(move || runtime.block_on(clock.run()))?;
+    Ok(())
+}
+
 fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<Streams>) {
-    let clock = Arc::clone(&portal.clock);
-    background.spawn(async move { clock.run().await });
     background.spawn(Arc::clone(&portal.sessions).run());
     background.spawn(Arc::clone(&portal.keys).run(Arc::clone(&portal.clock)));
     let (streams, clock) = (Arc::clone(streams), Arc::clone(&portal.clock));

@@ -15,6 +15,7 @@
 
 mod directory;
 mod events;
+mod hold;
 mod keys;
 mod ledger;
 mod rows;
@@ -22,6 +23,7 @@ mod sessions;
 
 pub use directory::{Account, NewUser, StoredPassword, TotpEnrolment};
 pub use events::EventRow;
+pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
@@ -143,8 +145,8 @@ impl Store {
         Ok(())
     }
 
-    /// Raises every user's epoch and ends every session: after a restore, what was ended since the backup must
-    /// not live again (F13).
+    /// Raises every user's epoch, ends every session and forgets the signing keys: after a restore, what was ended
+    /// or withdrawn since the backup must not live again (F13). The next start makes a new key.
     pub async fn end_everything(&self, now: UnixTime) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
         sqlx::query("UPDATE account SET epoch = epoch + 1, flow_epoch = flow_epoch + 1").execute(&mut *tx).await?;
@@ -159,6 +161,7 @@ impl Store {
         .bind(rows::seconds(now))
         .execute(&mut *tx)
         .await?;
+        sqlx::query("DELETE FROM signing_key").execute(&mut *tx).await?;
         events::append(&mut tx, &SecurityEvent::new(EventKind::StoreRestored, Actor::Operator, now)).await?;
         Ok(tx.commit().await?)
     }

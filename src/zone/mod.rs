@@ -41,6 +41,19 @@ pub struct Zone {
     pub audience: Arc<str>,
     /// The longest request body that is passed on, in bytes.
     pub body_bytes_max: u64,
+    /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
+    pub background_paths: Vec<String>,
+}
+
+impl Zone {
+    /// Whether a request for `path`, which may have a query, says nothing of a person being there: it is one of the
+    /// background paths or below one.
+    pub fn is_background(&self, path: &[u8]) -> bool {
+        self.background_paths.iter().any(|known| {
+            let known = known.trim_end_matches('/').as_bytes();
+            path.strip_prefix(known).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'?')))
+        })
+    }
 }
 
 /// The application's address and how to speak to it.
@@ -146,4 +159,22 @@ pub enum IdentityField {
     Method,
     /// The session's id.
     SessionId,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::session::samples;
+    use crate::zone::Zone;
+
+    #[test]
+    fn d17_what_a_page_polls_is_no_activity_and_its_neighbours_are() {
+        let background_paths = vec!["/api/poll".to_owned(), "/events/".to_owned()];
+        let zone = Zone { background_paths, ..samples::zone("a.example") };
+        for path in ["/api/poll", "/api/poll?since=7", "/api/poll/7", "/events", "/events/x"] {
+            assert!(zone.is_background(path.as_bytes()), "{path}");
+        }
+        for path in ["/", "/api", "/api/polling", "/x/api/poll", "/?/api/poll", "/events2"] {
+            assert!(!zone.is_background(path.as_bytes()), "{path}");
+        }
+    }
 }

@@ -54,7 +54,6 @@ pub(crate) const COMPANIES: [Company; 2] = [
         overrides: SecurityOverrides {
             attempts_max: None,
             password_strong: None,
-            password_days_max: None,
             totp_period_seconds: None,
             idle_max_seconds: None,
         },
@@ -67,7 +66,6 @@ pub(crate) const COMPANIES: [Company; 2] = [
         overrides: SecurityOverrides {
             attempts_max: None,
             password_strong: None,
-            password_days_max: None,
             totp_period_seconds: Some(TotpPeriod::Sixty),
             idle_max_seconds: None,
         },

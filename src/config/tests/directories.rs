@@ -42,7 +42,7 @@ tenants:
     zone: b.example
     domains: [acme.example, 10.0.0.1]
     sso: all
-    security: { attempts_max: 0, idle_max: 8, totp_period: 1m, password_days_max: 0 }
+    security: { attempts_max: 0, idle_max: 8, totp_period: 1m }
     users:
       - username: alice
       - username: eve@elsewhere.example
@@ -68,7 +68,6 @@ tenants:
             "d.yaml:5: tenants[0].sso is not in this version: only off",
             "d.yaml:6: tenants[0].security.idle_max \"8\" is not a length of time from 1m to 720h, written like 90s, 15m or 8h",
             "d.yaml:6: tenants[0].security.attempts_max \"0\" is not a whole number from 1 to 100",
-            "d.yaml:6: tenants[0].security.password_days_max \"0\" is not a whole number from 1 to 3650",
             "d.yaml:6: tenants[0].security.totp_period is neither 30s nor 60s",
             "d.yaml:8: tenants[0].users[0].username \"alice\" is not of the form username@domain.com",
             "d.yaml:10: tenants[0].users[1].email \"eve\" is no e-mail address, like alice@acme.example",

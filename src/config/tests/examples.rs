@@ -147,7 +147,7 @@ fn the_directory_example_fits_the_reference() {
     assert_eq!(tenants.iter().map(|tenant| tenant.users.len()).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(tenants[1].name, "bolt", "the name is the slug unless it is given");
     let shown = &tenants[0];
-    assert!(shown.overrides.attempts_max.is_some() && shown.overrides.password_days_max.is_some());
+    assert!(shown.overrides.attempts_max.is_some());
     assert_eq!(shown.overrides.idle_max_seconds.map(crate::base::Ttl::seconds), Some(4 * 3600));
 }
 
