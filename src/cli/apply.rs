@@ -30,6 +30,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
     let text = String::from_utf8(bytes).map_err(|_| CommandProblem::Input(format!("{name} is not text")))?;
     arguments.configuration.with_store(async |site| {
         let wanted = load_directory(&text, &name, &site.settings.zones)?;
+        let conflicts = conflicts(&site, &wanted).await?;
+        if !conflicts.is_empty() {
+            let lines = conflicts.join("\n");
+            return Err(CommandProblem::Input(format!(
+                "{name} cannot be applied, and nothing was changed:\n{lines}"
+            )));
+        }
         let mut changes = 0;
         for tenant in &wanted {
             changes += apply_tenant(&site, tenant, arguments.dry_run).await?;
@@ -40,6 +47,47 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
             (count, false) => format!("{count} changes made"),
         })
     })
+}
+
+/// What in the file cannot be, seen from what the store holds: found before the first write, so that a run is not left
+/// half done, and told at once, also with `--dry-run`.
+async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, CommandProblem> {
+    let mut found = Vec::new();
+    for tenant in wanted {
+        for domain in &tenant.domains {
+            let owner = site.store.tenant_by_domain(domain.as_str()).await?;
+            if let Some(owner) = owner.filter(|owner| owner.slug != tenant.slug) {
+                found.push(format!(
+                    "domain {domain} of {} is a domain of {}: take it away from there first, in a run of its own",
+                    tenant.slug, owner.slug
+                ));
+            }
+        }
+        for user in &tenant.users {
+            let account = site.store.account(&user.username).await?;
+            if let Some(account) = account.filter(|account| account.tenant.slug != tenant.slug) {
+                found.push(format!(
+                    "{} is a user of {}, and users do not change tenants",
+                    user.username, account.tenant.slug
+                ));
+            }
+        }
+        let Some(old) = site.store.tenant_by_slug(&tenant.slug).await? else { continue };
+        if old.domains.iter().all(|domain| tenant.domains.contains(domain)) {
+            continue;
+        }
+        for account in site.store.accounts(Some(old.id)).await? {
+            let name = &account.user.username;
+            if !tenant.domains.iter().any(|domain| domain.as_str() == name.domain()) {
+                found.push(format!(
+                    "{} loses the domain {}, which {name} has: keep the domain",
+                    tenant.slug,
+                    name.domain()
+                ));
+            }
+        }
+    }
+    Ok(found)
 }
 
 async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<usize, CommandProblem> {

@@ -94,6 +94,7 @@ impl CommandProblem {
             Self::Configuration(_)
             | Self::ConfigurationFile(_)
             | Self::Input(_)
+            | Self::Store(StoreFault::Taken(_) | StoreFault::Missing(_) | StoreFault::DomainInUse(..))
             | Self::Demo(DemoProblem::Configuration(_)) => ExitCode::from(2),
             Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) => ExitCode::FAILURE,
         }

@@ -4,7 +4,7 @@ use super::operator::{Configuration, Site, columns};
 use super::{CommandProblem, say};
 use crate::base::{SessionId, Username};
 use crate::session::{EndReason, Liveness};
-use crate::store::LoadedSession;
+use crate::store::{Account, LoadedSession};
 use crate::telemetry::{EventKind, SecurityEvent};
 
 /// `zonegate session …`
@@ -60,6 +60,9 @@ async fn live(site: &Site) -> Result<Vec<LoadedSession>, CommandProblem> {
 
 async fn list(site: &Site, user: Option<&Username>) -> Result<(), CommandProblem> {
     let head = ["ID", "USER", "ZONE", "CLASS", "METHOD", "STARTED", "LAST ACTIVE", "DEVICE"].map(String::from);
+    if let Some(user) = user {
+        known(site, user).await?;
+    }
     let sessions = live(site).await?;
     let wanted =
         sessions.iter().filter(|session| user.is_none_or(|user| session.principal.username == user.as_str()));
@@ -98,10 +101,14 @@ async fn end_one(site: &Site, id: SessionId) -> Result<(), CommandProblem> {
     say(format_args!("The session of {} is ended.", session.principal.username))
 }
 
+/// An empty list would say that nobody is logged in, and not that the name was mistyped.
+async fn known(site: &Site, user: &Username) -> Result<Account, CommandProblem> {
+    let account = site.store.account(user).await?;
+    account.ok_or_else(|| CommandProblem::Input(format!("there is no user {user}: see `zonegate user list`")))
+}
+
 async fn end_all(site: &Site, user: &Username) -> Result<(), CommandProblem> {
-    let Some(account) = site.store.account(user).await? else {
-        return Err(CommandProblem::Input(format!("there is no user {user}: see `zonegate user list`")));
-    };
+    let account = known(site, user).await?;
     let event = SecurityEvent {
         user: Some(account.user.id),
         tenant: Some(account.tenant.id),

@@ -64,6 +64,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
 
 async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
     known_zone(site, &new.zone)?;
+    if site.store.tenant_by_slug(&new.slug).await?.is_some() {
+        let text = format!("there is a tenant {0} already: see `zonegate tenant show {0}`", new.slug);
+        return Err(CommandProblem::Input(text));
+    }
+    for domain in &new.domains {
+        if let Some(owner) = site.store.tenant_by_domain(domain.as_str()).await? {
+            let text = format!(
+                "{domain} is a domain of {} already: see `zonegate tenant show {}`",
+                owner.slug, owner.slug
+            );
+            return Err(CommandProblem::Input(text));
+        }
+    }
     let tenant = Tenant {
         id: TenantId::from_bytes(random().map_err(|fault| CommandProblem::Input(fault.to_string()))?),
         slug: new.slug.clone(),

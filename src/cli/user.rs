@@ -10,7 +10,7 @@ use crate::base::{LocalPath, Username};
 use crate::credential::{
     PASSWORD_BYTES_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise, verify_password,
 };
-use crate::directory::{SecurityLevel, UserKind, methods};
+use crate::directory::{SecurityLevel, UserKind, is_email, methods};
 use crate::machine::random;
 use crate::store::{Account, NewUser};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -63,7 +63,7 @@ struct Add {
     #[arg(long, default_value = "")]
     name: String,
     /// The primary e-mail address
-    #[arg(long)]
+    #[arg(long, value_parser = email)]
     email: Option<String>,
     /// regular, contractor, co_managed, dashboard or api_only
     #[arg(long, default_value = "regular", value_parser = kind)]
@@ -82,6 +82,10 @@ struct Add {
 fn kind(name: &str) -> Result<UserKind, String> {
     let names = || UserKind::ALL.map(UserKind::name).join(", ");
     UserKind::from_name(name).ok_or_else(|| format!("is none of {}", names()))
+}
+
+fn email(text: &str) -> Result<String, String> {
+    if is_email(text) { Ok(text.into()) } else { Err("is no e-mail address, like alice@acme.example".into()) }
 }
 
 fn level(name: &str) -> Result<SecurityLevel, String> {
@@ -118,6 +122,10 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
         active: true,
         start_page: new.start_page.clone(),
     };
+    if site.store.account(&new.username).await?.is_some() {
+        let text = format!("there is a user {0} already: see `zonegate user show {0}`", new.username);
+        return Err(CommandProblem::Input(text));
+    }
     let id = site.store.create_user(tenant.id, &user, &site.event(EventKind::UserCreated)).await?;
     say(format_args!("Created {} ({id}) in {}.", new.username, tenant.slug))?;
     if new.kind != UserKind::ApiOnly {

@@ -187,6 +187,13 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(|error| taken(error, || format!("tenant {}", tenant.slug)))?;
+        let domains: Vec<String> = sqlx::query_scalar("SELECT domain FROM tenant_domain WHERE tenant = $1")
+            .bind(tenant.id.as_bytes().to_vec())
+            .fetch_all(&mut *tx)
+            .await?;
+        for lost in domains.into_iter().filter(|old| !tenant.domains.iter().any(|kept| kept.as_str() == old)) {
+            nobody_has(&mut tx, tenant.id, &lost).await?;
+        }
         sqlx::query("DELETE FROM tenant_domain WHERE tenant = $1")
             .bind(tenant.id.as_bytes().to_vec())
             .execute(&mut *tx)
@@ -457,6 +464,25 @@ async fn set_domains(tx: &mut Tx, tenant: &Tenant) -> Result<(), StoreFault> {
             .map_err(|error| taken(error, || format!("domain {domain}")))?;
     }
     Ok(())
+}
+
+/// A domain that users have cannot leave their tenant.
+async fn nobody_has(tx: &mut Tx, tenant: TenantId, domain: &str) -> Result<(), StoreFault> {
+    // No character of a domain means anything to LIKE.
+    let user: Option<String> = sqlx::query_scalar(
+        "SELECT username FROM account WHERE tenant = $1 AND username LIKE '%@' || $2 ORDER BY username LIMIT 1",
+    )
+    .bind(tenant.as_bytes().to_vec())
+    .bind(domain)
+    .fetch_optional(&mut **tx)
+    .await?;
+    match user {
+        None => Ok(()),
+        Some(user) => {
+            let domain = domain.parse().map_err(|_| StoreFault::Corrupt("tenant_domain"))?;
+            Err(StoreFault::DomainInUse(domain, user))
+        }
+    }
 }
 
 async fn domain_belongs(tx: &mut Tx, tenant: TenantId, username: &Username) -> Result<(), StoreFault> {

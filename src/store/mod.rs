@@ -35,7 +35,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Sqlite, Transaction};
 
-use crate::base::{MasterKey, SealKey, SealProblem, UnixTime};
+use crate::base::{Domain, MasterKey, SealKey, SealProblem, UnixTime};
 use crate::machine::{EntropyFault, random};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
@@ -58,6 +58,9 @@ pub enum StoreFault {
     /// The file was written by a newer program.
     #[error("the store was written by a newer zonegate: start that version, or restore a backup made before it")]
     NewerSchema,
+    /// The file is something else.
+    #[error("{0} is not a store of zonegate: name another file below `store`, or restore a backup")]
+    NotAStore(PathBuf),
     /// The file belongs to another master key.
     #[error("the store was made with another master key: give that key, or name another store")]
     WrongMasterKey,
@@ -70,6 +73,10 @@ pub enum StoreFault {
     /// Two records claim the same name.
     #[error("{0} is taken already")]
     Taken(String),
+    /// A domain that a tenant is to lose is still in its users' names. Were it lost, the next tenant to take it would
+    /// share a wall with them.
+    #[error("domain {0} cannot be taken away while {1} has it: rename or move its users first, or keep it")]
+    DomainInUse(Domain, String),
     /// A record that should be there is not.
     #[error("{0} does not exist")]
     Missing(String),
@@ -114,7 +121,8 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY_MAX);
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(BUSY_MAX);
-        let write = pool(1).connect_with(options.clone()).await?;
+        let write = pool(1).connect_with(options.clone()).await.map_err(|error| unreadable(path, error))?;
+        ours_or_empty(path, &write).await?;
         MIGRATIONS.run(&write).await.map_err(migration_fault)?;
         let read = pool(READERS).connect_with(options.read_only(true)).await?;
         let store = Self {
@@ -141,15 +149,29 @@ impl Store {
         }
         create_private(path)?;
         // SQLite fills an empty file, and leaves its mode alone.
-        sqlx::query("VACUUM INTO $1").bind(name).execute(&self.write).await?;
+        let copied = sqlx::query("VACUUM INTO $1").bind(name).execute(&self.write).await;
+        if let Err(error) = copied {
+            // A copy that is not whole must not be mistaken for one.
+            let _ = std::fs::remove_file(path);
+            return Err(error.into());
+        }
         Ok(())
     }
 
-    /// Raises every user's epoch, ends every session and forgets the signing keys: after a restore, what was ended
-    /// or withdrawn since the backup must not live again (F13). The next start makes a new key.
+    /// Raises every user's epochs, ends every session and forgets the signing keys: after a restore, what was ended or
+    /// withdrawn since the backup must not live again (F13). The next start makes a new key.
+    ///
+    /// The epochs become the time, because one more than the backup's would be an epoch that was in force between
+    /// the backup and now, and flows and cookies of that time would count again. A code that was used since then is
+    /// not accepted a second time either: the next one, a minute later at most, is.
     pub async fn end_everything(&self, now: UnixTime) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE account SET epoch = epoch + 1, flow_epoch = flow_epoch + 1").execute(&mut *tx).await?;
+        for statement in [
+            "UPDATE account SET epoch = max(epoch + 1, $1), flow_epoch = max(flow_epoch + 1, $1)",
+            "UPDATE totp SET last_step = max(last_step, $1 / period + 1)",
+        ] {
+            sqlx::query(statement).bind(rows::seconds(now)).execute(&mut *tx).await?;
+        }
         sqlx::query("UPDATE session SET ended_at = $1, end_reason = 'revoked' WHERE ended_at IS NULL")
             .bind(rows::seconds(now))
             .execute(&mut *tx)
@@ -205,8 +227,13 @@ impl Store {
 /// Puts the backup at `backup` in the place of the store at `path`, which nobody may have open.
 ///
 /// The backup is opened and checked first, under the given key, and all its sessions are ended before it takes the
-/// store's name; the store that was there stays beside it, with `.before-restore` behind its name.
-pub async fn restore(path: &Path, backup: &Path, master: &MasterKey, now: UnixTime) -> Result<(), StoreFault> {
+/// store's name. The store that was there stays beside it, and its new name is the answer.
+pub async fn restore(
+    path: &Path,
+    backup: &Path,
+    master: &MasterKey,
+    now: UnixTime,
+) -> Result<Option<PathBuf>, StoreFault> {
     let io = |error: std::io::Error| StoreFault::Unavailable(error.to_string());
     let beside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
@@ -220,38 +247,95 @@ pub async fn restore(path: &Path, backup: &Path, master: &MasterKey, now: UnixTi
         in_use_by_nobody(path).await?;
     }
     let staged = beside(".restoring");
-    if staged.exists() {
-        std::fs::remove_file(&staged).map_err(io)?;
+    let remove_staged = || {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(beside(&format!(".restoring{suffix}")));
+        }
+    };
+    remove_staged();
+    if let Err(fault) = stage(&staged, backup, master, now).await {
+        remove_staged();
+        // The operator knows the file by its own name.
+        let renamed = matches!(fault, StoreFault::NotAStore(_)).then(|| StoreFault::NotAStore(backup.to_owned()));
+        return Err(renamed.unwrap_or(fault));
     }
-    create_private(&staged)?;
-    std::fs::copy(backup, &staged).map_err(io)?;
-    std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
-    let store = Store::open(&staged, master).await?;
-    store.end_everything(now).await?;
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&store.write).await?;
-    store.close().await;
-    if path.exists() {
-        std::fs::rename(path, beside(".before-restore")).map_err(io)?;
-    }
-    for leftover in ["-wal", "-shm"].map(beside) {
-        if leftover.exists() {
-            std::fs::remove_file(leftover).map_err(io)?;
+    // One that an earlier restore has kept is not overwritten: it may be the last that was right.
+    let kept = (1..u32::MAX).map(|number| format!(".before-restore-{number}")).find(|name| !beside(name).exists());
+    let kept = kept.filter(|_| path.exists());
+    if let Some(name) = &kept {
+        // With its log: what SQLite could not read it could not fold into the file either.
+        for suffix in ["-wal", "-shm", ""] {
+            match std::fs::rename(beside(suffix), beside(&format!("{name}{suffix}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+                Ok(()) | Err(_) => {}
+            }
         }
     }
     std::fs::rename(&staged, path).map_err(io)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)
+    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    Ok(kept.map(|name| beside(&name)))
 }
 
-/// Succeeds only while no other connection is open: SQLite's exclusive locking mode refuses otherwise.
+/// Copies the backup to `staged`, checks it, and ends everything in it.
+async fn stage(staged: &Path, backup: &Path, master: &MasterKey, now: UnixTime) -> Result<(), StoreFault> {
+    let io = |error: std::io::Error| StoreFault::Unavailable(error.to_string());
+    create_private(staged)?;
+    std::fs::copy(backup, staged).map_err(io)?;
+    std::fs::set_permissions(staged, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
+    if std::fs::metadata(staged).map_err(io)?.len() == 0 {
+        // SQLite takes an empty file for an empty database.
+        return Err(StoreFault::NotAStore(staged.to_owned()));
+    }
+    let store = Store::open(staged, master).await?;
+    let ended = store.end_everything(now).await;
+    let complete = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&store.write).await;
+    store.close().await;
+    ended?;
+    complete?;
+    Ok(())
+}
+
+/// Succeeds only while no other connection is open: SQLite's exclusive locking mode refuses otherwise. A file that is
+/// damaged beyond reading is open to nobody, and the very reason to restore.
 async fn in_use_by_nobody(path: &Path) -> Result<(), StoreFault> {
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
     let options = options.locking_mode(sqlx::sqlite::SqliteLockingMode::Exclusive);
-    let held = || StoreFault::InUse(path.to_owned());
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(|_| held())?;
-    let alone = sqlx::query("BEGIN EXCLUSIVE").execute(&pool).await.is_ok();
-    pool.close().await;
-    if alone { Ok(()) } else { Err(held()) }
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_MAX).connect_with(options).await;
+    let alone = match pool {
+        Ok(pool) => {
+            let alone = sqlx::query("BEGIN EXCLUSIVE").execute(&pool).await.map(|_| ());
+            pool.close().await;
+            alone
+        }
+        Err(error) => Err(error),
+    };
+    match alone {
+        Ok(()) => Ok(()),
+        Err(error) if is_no_database(&error) => Ok(()),
+        Err(_) => Err(StoreFault::InUse(path.to_owned())),
+    }
+}
+
+/// SQLite's codes for a file whose content is not a database, or a broken one (SQLITE_NOTADB, SQLITE_CORRUPT).
+fn is_no_database(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 26 | 11))
+}
+
+fn unreadable(path: &Path, error: sqlx::Error) -> StoreFault {
+    if is_no_database(&error) { StoreFault::NotAStore(path.to_owned()) } else { error.into() }
+}
+
+/// Refuses another program's database: migrating it would put our tables among its own.
+async fn ours_or_empty(path: &Path, write: &SqlitePool) -> Result<(), StoreFault> {
+    let query = "SELECT count(*), count(CASE WHEN name = '_sqlx_migrations' THEN 1 END) FROM sqlite_master \
+                 WHERE type = 'table'";
+    let counted: Result<(i64, i64), _> = sqlx::query_as(query).fetch_one(write).await;
+    match counted.map_err(|error| unreadable(path, error))? {
+        (0, _) | (_, 1..) => Ok(()),
+        _ => Err(StoreFault::NotAStore(path.to_owned())),
+    }
 }
 
 fn migration_fault(error: sqlx::migrate::MigrateError) -> StoreFault {

@@ -1,1 +1,327 @@
-//! The store, held to its promises.
+//! The store's promises, against a real file.
+
+use std::num::NonZeroU8;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UserId, Username};
+use crate::credential::{PasswordHash, TotpSecret};
+use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind};
+use crate::session::{EndReason, SessionRecord, samples};
+
+mod files;
+
+const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
+const ACME: TenantId = TenantId::from_bytes([4; 16]);
+const SECRET: [u8; 20] = *b"canary-totp-secret-1";
+const PRIVATE_KEY: &[u8] = b"canary-private-key";
+
+fn master() -> MasterKey {
+    MasterKey::from_bytes([7; 32])
+}
+
+fn event(kind: EventKind) -> SecurityEvent {
+    SecurityEvent::new(kind, Actor::Operator, NOW)
+}
+
+fn limit(most: u8) -> NonZeroU8 {
+    NonZeroU8::new(most).unwrap()
+}
+
+/// A store with one tenant and its user Alice.
+struct World {
+    store: Store,
+    path: PathBuf,
+    alice: UserId,
+    folder: TempDir,
+}
+
+fn tenant(id: TenantId, slug: &str, domains: &[&str]) -> Tenant {
+    Tenant {
+        id,
+        slug: slug.into(),
+        name: slug.to_uppercase(),
+        zone: "a.example".parse().unwrap(),
+        domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
+        suite: false,
+        sso: SsoScope::Off,
+        overrides: SecurityOverrides::default(),
+    }
+}
+
+fn user(name: &str) -> NewUser {
+    NewUser {
+        username: name.parse().unwrap(),
+        email: None,
+        display_name: "Alice Ash".into(),
+        kind: UserKind::Regular,
+        level: SecurityLevel::User,
+        groups: vec!["staff".into()],
+        active: true,
+        start_page: None,
+    }
+}
+
+impl World {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let store = Store::open(&path, &master()).await.unwrap();
+        let acme = tenant(ACME, "acme", &["acme.example", "acme-labs.example"]);
+        store.create_tenant(&acme, &event(EventKind::TenantChanged)).await.unwrap();
+        let alice = user("alice@acme.example");
+        let alice = store.create_user(ACME, &alice, &event(EventKind::UserCreated)).await.unwrap();
+        Self { store, path, alice, folder }
+    }
+
+    async fn account(&self, name: &str) -> Option<Account> {
+        self.store.account(&name.parse::<Username>().unwrap()).await.unwrap()
+    }
+
+    async fn epoch(&self) -> u64 {
+        self.account("alice@acme.example").await.unwrap().user.epoch
+    }
+
+    async fn enrol(&self, store: &Store, step: u64) -> bool {
+        let secret = TotpSecret::from_bytes(SECRET);
+        let event = event(EventKind::SecondFactorEnrolled);
+        store.enrol_totp(self.alice, self.epoch().await, &secret, TotpPeriod::Thirty, step, &event).await.unwrap()
+    }
+
+    fn record(&self, epoch: u64, number: u8) -> SessionRecord {
+        SessionRecord {
+            id: SessionId::from_bytes([number; 16]),
+            token: TokenDigest::of(&[number]),
+            flow: FlowId::from_bytes([number; 16]),
+            user: self.alice,
+            tenant: ACME,
+            epoch,
+            ..samples::record("a.example")
+        }
+    }
+
+    async fn begin(&self, epoch: u64, number: u8) -> Begin {
+        self.store
+            .begin_session(&self.record(epoch, number), epoch, &[], &event(EventKind::LoginSucceeded))
+            .await
+            .unwrap()
+    }
+
+    /// One statement, as somebody with the file in hand would run it.
+    async fn by_hand(&self, statement: &'static str) -> Result<(), String> {
+        sqlx::query(statement).execute(&self.store.write).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+// ── what may happen once, or so many times ──
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l1_a_hundred_guesses_at_once_from_two_processes_never_cost_more_than_the_budget() {
+    let world = World::new().await;
+    let stores = [world.store.clone(), Store::open(&world.path, &master()).await.unwrap()];
+    for key in [BudgetKey::User(world.alice), BudgetKey::Shadow([9; 16])] {
+        let guesses = (0..100).map(|at| {
+            let store = stores[at % 2].clone();
+            tokio::spawn(async move { store.debit(key, limit(7), NOW).await })
+        });
+        let mut used = Vec::new();
+        for guess in guesses.collect::<Vec<_>>() {
+            if let Debit::Taken { used: count } = guess.await.unwrap().unwrap() {
+                used.push(count);
+            }
+        }
+        used.sort_unstable();
+        assert_eq!(used, [1, 2, 3, 4, 5, 6, 7]);
+    }
+    let alice = world.account("alice@acme.example").await.unwrap();
+    assert_eq!((alice.attempts_used, alice.locked_at), (7, Some(NOW)), "R52");
+}
+
+#[tokio::test]
+async fn r58_a_refund_gives_back_one_attempt_and_never_more_than_were_taken() {
+    let world = World::new().await;
+    let key = BudgetKey::User(world.alice);
+    world.store.refund(key).await.unwrap();
+    for used in 1..=2 {
+        assert_eq!(world.store.debit(key, limit(2), NOW).await.unwrap(), Debit::Taken { used });
+    }
+    assert_eq!(world.store.debit(key, limit(2), NOW).await.unwrap(), Debit::Locked);
+    world.store.refund(key).await.unwrap();
+    assert_eq!(world.account("alice@acme.example").await.unwrap().locked_at, None);
+    assert_eq!(world.store.debit(key, limit(2), NOW).await.unwrap(), Debit::Taken { used: 2 });
+    assert!(world.store.unlock(world.alice, &event(EventKind::AccountUnlocked)).await.unwrap(), "R56");
+    assert!(!world.store.unlock(world.alice, &event(EventKind::AccountUnlocked)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_codes_step_is_accepted_once_and_none_before_it() {
+    let world = World::new().await;
+    assert!(!world.store.accept_totp(world.alice, 10).await.unwrap(), "no authenticator yet");
+    assert!(world.enrol(&world.store, 100).await);
+    assert!(!world.enrol(&world.store, 101).await, "there is one already");
+    let other = Store::open(&world.path, &master()).await.unwrap();
+    let tries = (0..20).map(|at| {
+        let store = if at % 2 == 0 { world.store.clone() } else { other.clone() };
+        let alice = world.alice;
+        tokio::spawn(async move { store.accept_totp(alice, 101).await.unwrap() })
+    });
+    let mut accepted = 0;
+    for attempt in tries.collect::<Vec<_>>() {
+        accepted += usize::from(attempt.await.unwrap());
+    }
+    assert_eq!(accepted, 1);
+    assert!(!world.store.accept_totp(world.alice, 100).await.unwrap());
+    assert!(world.store.accept_totp(world.alice, 102).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_flow_ends_in_one_session_and_a_spent_thing_is_spent_for_all() {
+    let world = World::new().await;
+    let epoch = world.epoch().await;
+    assert_eq!(world.begin(epoch, 1).await, Begin::Begun);
+    let again = SessionRecord {
+        id: SessionId::from_bytes([2; 16]),
+        token: TokenDigest::of(b"2"),
+        ..world.record(epoch, 1)
+    };
+    assert_eq!(
+        world.store.begin_session(&again, again.epoch, &[], &event(EventKind::LoginSucceeded)).await.unwrap(),
+        Begin::FlowSpent
+    );
+    let flow = FlowId::from_bytes([5; 16]);
+    let other = Store::open(&world.path, &master()).await.unwrap();
+    assert!(world.store.spend(flow, NOW).await.unwrap());
+    assert!(!other.spend(flow, NOW).await.unwrap());
+}
+
+#[tokio::test]
+async fn no_session_begins_under_an_epoch_that_is_over_or_for_a_user_who_may_not() {
+    let world = World::new().await;
+    let old = world.epoch().await;
+    assert_eq!(world.begin(old, 1).await, Begin::Begun);
+    let hash = PasswordHash::from_phc("$argon2id$canary".into());
+    world.store.set_password(world.alice, &hash, 5, &event(EventKind::PasswordSet)).await.unwrap();
+    assert!(world.store.live_sessions().await.unwrap().is_empty(), "a new password ends every session");
+    assert_eq!(world.begin(old, 2).await, Begin::EpochStale);
+    assert_eq!(world.begin(world.epoch().await, 3).await, Begin::Begun);
+    world.store.set_active(world.alice, false, &event(EventKind::UserDisabled)).await.unwrap();
+    assert_eq!(world.begin(world.epoch().await, 4).await, Begin::EpochStale, "D33");
+    let told: Vec<_> = world.store.revocations_since(0).await.unwrap();
+    assert_eq!(told.iter().map(|revocation| revocation.epoch).collect::<Vec<_>>(), [old + 1, old + 2]);
+}
+
+#[tokio::test]
+async fn a_late_write_revives_nothing_and_the_first_reason_stays() {
+    let world = World::new().await;
+    world.begin(world.epoch().await, 1).await;
+    let session = SessionId::from_bytes([1; 16]);
+    let end = async |reason| world.store.end_sessions(world.alice, &[session], reason, NOW, &[]).await.unwrap();
+    world.store.end_sessions(UserId::from_bytes([9; 16]), &[session], EndReason::Revoked, NOW, &[]).await.unwrap();
+    assert_eq!(world.store.live_sessions().await.unwrap().len(), 1, "another user's session cannot be ended");
+    end(EndReason::LoggedOut).await;
+    end(EndReason::Revoked).await;
+    world.store.write_last_seen(&[(session, NOW.plus(Ttl::seconds_const(60)))]).await.unwrap();
+    assert!(world.store.live_sessions().await.unwrap().is_empty());
+    let ended = world.store.ended_sessions(UnixTime::from_seconds(0), 10).await.unwrap();
+    assert_eq!(ended.iter().map(|ended| ended.reason).collect::<Vec<_>>(), [EndReason::LoggedOut]);
+    assert!(ended[0].session.record.last_seen < NOW);
+}
+
+// ── walls ──
+
+#[tokio::test]
+async fn d32_usernames_are_one_in_every_case_and_a_domain_belongs_to_one_tenant() {
+    let world = World::new().await;
+    let create =
+        async |name: &str| world.store.create_user(ACME, &user(name), &event(EventKind::UserCreated)).await;
+    assert!(matches!(create("ALICE@ACME.example").await, Err(StoreFault::Taken(_))));
+    assert!(matches!(create("bob@bolt.example").await, Err(StoreFault::Missing(_))), "not a domain of the tenant");
+    assert!(world.account("Alice@Acme.Example").await.is_some());
+
+    let bolt = tenant(TenantId::from_bytes([5; 16]), "bolt", &["bolt.example", "acme.example"]);
+    let made = world.store.create_tenant(&bolt, &event(EventKind::TenantChanged)).await;
+    assert!(matches!(made, Err(StoreFault::Taken(what)) if what == "domain acme.example"));
+    assert_eq!(world.store.tenants().await.unwrap().len(), 1, "and nothing of it is left");
+    let acme = world.store.tenant_by_domain("acme.example").await.unwrap().unwrap();
+    assert_eq!(acme.id, ACME);
+}
+
+#[tokio::test]
+async fn d32_a_domain_cannot_be_taken_from_under_its_users() {
+    let world = World::new().await;
+    let update = async |domains: &[&str]| {
+        world.store.update_tenant(&tenant(ACME, "acme", domains), &event(EventKind::TenantChanged)).await
+    };
+    let lost = update(&["acme-labs.example"]).await;
+    assert!(matches!(&lost, Err(StoreFault::DomainInUse(..))), "{lost:?}");
+    assert!(lost.unwrap_err().to_string().contains("alice@acme.example"));
+    assert_eq!(world.store.tenant_by_domain("acme.example").await.unwrap().unwrap().id, ACME);
+    update(&["acme.example"]).await.unwrap();
+    assert!(
+        world.store.tenant_by_domain("acme-labs.example").await.unwrap().is_none(),
+        "one that nobody has can go"
+    );
+}
+
+#[tokio::test]
+async fn c3_a_tenant_that_moves_to_another_zone_takes_no_session_along() {
+    let world = World::new().await;
+    world.begin(world.epoch().await, 1).await;
+    let moved = Tenant { zone: "b.example".parse().unwrap(), ..tenant(ACME, "acme", &["acme.example"]) };
+    world.store.update_tenant(&moved, &event(EventKind::TenantChanged)).await.unwrap();
+    assert!(world.store.live_sessions().await.unwrap().is_empty());
+}
+
+// ── the security log ──
+
+#[tokio::test]
+async fn r75_the_security_log_is_appended_to_and_never_changed_not_even_by_hand() {
+    let world = World::new().await;
+    for statement in [
+        "UPDATE security_event SET actor = 'nobody'",
+        "DELETE FROM security_event",
+        "DELETE FROM security_event WHERE seq = 1",
+        "UPDATE security_event SET seq = seq + 100",
+        // Deletes without asking the trigger of deletion.
+        "INSERT OR REPLACE INTO security_event (seq, at, kind, actor) VALUES (1, 0, 'x', 'x')",
+    ] {
+        let told = world.by_hand(statement).await.unwrap_err();
+        assert!(told.contains("the security log is append-only"), "{statement}: {told}");
+    }
+    world.store.prune(NOW.plus(Ttl::seconds_const(1)), NOW.plus(Ttl::seconds_const(1))).await.unwrap();
+    let kinds: Vec<_> = world.store.events(None, 10).await.unwrap().into_iter().map(|row| row.kind).collect();
+    assert_eq!(kinds, ["user_created", "tenant_changed"]);
+}
+
+#[tokio::test]
+async fn a3_an_effect_and_its_record_stand_or_fall_together() {
+    let world = World::new().await;
+    world
+        .by_hand("CREATE TRIGGER full BEFORE INSERT ON security_event BEGIN SELECT RAISE(ABORT, 'full'); END")
+        .await
+        .unwrap();
+    let disabled = world.store.set_active(world.alice, false, &event(EventKind::UserDisabled)).await;
+    assert!(disabled.is_err());
+    assert!(world.account("alice@acme.example").await.unwrap().user.active);
+}
+
+// ── rows that are not ours ──
+
+#[tokio::test]
+async fn a_row_that_does_not_read_back_is_a_fault_that_names_its_table() {
+    let world = World::new().await;
+    assert!(world.enrol(&world.store, 1).await);
+    let told = async |statement| {
+        world.by_hand(statement).await.unwrap();
+        world.store.account_by_id(world.alice).await.unwrap_err().to_string()
+    };
+    let damaged = |what: &str| format!("the store is damaged: {what} does not read back");
+    assert_eq!(told("UPDATE totp SET period = 31").await, damaged("totp"));
+    assert_eq!(told("UPDATE totp SET secret = x'00'").await, damaged("a sealed secret"));
+    world.by_hand("DELETE FROM totp").await.unwrap();
+    assert_eq!(told("UPDATE account SET kind = 'robot'").await, damaged("account"));
+    assert_eq!(told("UPDATE account SET kind = 'regular', epoch = -1").await, damaged("account"));
+    assert_eq!(told("UPDATE account SET epoch = 0; UPDATE tenant SET sso = '{'").await, damaged("tenant"));
+}

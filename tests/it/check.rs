@@ -8,10 +8,10 @@ use std::process::Command;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 /// A folder with a configuration, a master key and certificates.
-struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    fn new(configuration: &str) -> Self {
+    pub(crate) fn new(configuration: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         fs::create_dir(folder.path().join("certs")).unwrap();
         folder.write("zonegate.yaml", configuration, 0o644);
@@ -19,11 +19,11 @@ impl Folder {
         folder
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
-    fn write(&self, name: &str, text: &str, mode: u32) {
+    pub(crate) fn write(&self, name: &str, text: &str, mode: u32) {
         let path = self.path().join(name);
         fs::write(&path, text).unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -40,13 +40,17 @@ impl Folder {
     }
 
     /// What a command says, in the folder: exit code, standard output, lines of standard error.
-    fn run(&self, command: &str) -> (i32, String, Vec<String>) {
+    pub(crate) fn run(&self, command: &str) -> (i32, String, Vec<String>) {
         let mut zonegate = Command::new(env!("CARGO_BIN_EXE_zonegate"));
         let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ZONEGATE_"));
         ours.for_each(|(name, _)| {
             zonegate.env_remove(name);
         });
-        zonegate.current_dir(self.path()).args(command.split_whitespace()).args(["--config", "zonegate.yaml"]);
+        zonegate
+            .stdin(std::process::Stdio::null())
+            .current_dir(self.path())
+            .args(command.split_whitespace())
+            .args(["--config", "zonegate.yaml"]);
         let output = zonegate.output().unwrap();
         let lines = String::from_utf8(output.stderr).unwrap().lines().map(str::to_owned).collect();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap(), lines)
@@ -55,7 +59,7 @@ impl Folder {
 
 const WIDE: (i32, i32) = (2020, 4000);
 
-const GOOD: &str = "\
+pub(crate) const GOOD: &str = "\
 listen: { https: ['127.0.0.1:0'] }
 master_key: file:master.key
 store: { path: zonegate.db }

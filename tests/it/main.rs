@@ -14,6 +14,9 @@ mod allocations;
 mod check;
 #[cfg(feature = "edge")]
 #[cfg(test)]
+mod commands;
+#[cfg(feature = "edge")]
+#[cfg(test)]
 mod samples;
 #[cfg(feature = "edge")]
 #[cfg(test)]

@@ -1,0 +1,164 @@
+//! An operator who types things wrong is told the reason and what would be right, and nothing is changed.
+
+use crate::check::{Folder, GOOD};
+
+/// Runs a command that must be refused with these lines.
+fn refused(folder: &Folder, command: &str, want: &[&str]) {
+    let (code, told, problems) = folder.run(command);
+    assert_eq!(
+        (code, told.as_str(), problems),
+        (2, "", want.iter().map(|line| (*line).to_owned()).collect()),
+        "{command}"
+    );
+}
+
+/// Runs a command that must do what it is told, and returns what it says.
+fn done(folder: &Folder, command: &str) -> String {
+    let (code, told, problems) = folder.run(command);
+    assert_eq!((code, problems), (0, vec![]), "{command}");
+    told
+}
+
+fn installation() -> Folder {
+    let folder = Folder::new(GOOD);
+    done(&folder, "tenant add acme --name Acme --zone a.example --domain acme.example --domain acme-labs.example");
+    done(&folder, "user add alice@acme.example --email alice@elsewhere.example");
+    folder
+}
+
+#[test]
+fn names_that_are_taken_or_unknown_are_refused_with_what_there_is() {
+    let folder = installation();
+    let check = |command: &str, want: &str| refused(&folder, command, &[want]);
+    check(
+        "tenant add bolt --name Bolt --zone c.example --domain bolt.example",
+        "zonegate: c.example is no zone of this installation: they are a.example",
+    );
+    check(
+        "tenant add acme --name Acme --zone a.example --domain other.example",
+        "zonegate: there is a tenant acme already: see `zonegate tenant show acme`",
+    );
+    check(
+        "tenant add bolt --name Bolt --zone a.example --domain acme.example",
+        "zonegate: acme.example is a domain of acme already: see `zonegate tenant show acme`",
+    );
+    check("tenant show nobody", "zonegate: there is no tenant nobody: see `zonegate tenant list`");
+    check(
+        "user add ALICE@acme.example",
+        "zonegate: there is a user alice@acme.example already: see `zonegate user show alice@acme.example`",
+    );
+    check(
+        "user add bob@bolt.example",
+        "zonegate: no tenant has the domain bolt.example: see `zonegate tenant list`, or create one with `zonegate tenant \
+         add`",
+    );
+    for command in
+        ["user show", "user unlock", "user disable", "user reset-2fa", "session list --user", "session end --user"]
+    {
+        check(
+            &format!("{command} bob@acme.example"),
+            "zonegate: there is no user bob@acme.example: see `zonegate user list`",
+        );
+    }
+    check("user list --tenant nobody", "zonegate: there is no tenant nobody: see `zonegate tenant list`");
+    check("user set-password alice@acme.example", "zonegate: standard input holds no password");
+    check("restore nothing.db", "zonegate: nothing.db does not exist");
+    check(
+        "restore zonegate.yaml",
+        "zonegate: zonegate.yaml is no copy that `zonegate backup` wrote; nothing was changed",
+    );
+    check(
+        "backup zonegate.db",
+        "zonegate: zonegate.db is there already, and a backup never overwrites: name a new file",
+    );
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused_with_what_would() {
+    let folder = installation();
+    for (command, want) in [
+        ("tenant add Acme --name A --zone a.example --domain x.example", "must be 1 to 40 lower-case letters"),
+        ("tenant add x --name A --zone https://a.example --domain x.example", "must be a bare name"),
+        ("user add bob", "is not of the form username@domain.com"),
+        (
+            "user add bob@acme.example --kind robot",
+            "is none of regular, contractor, co_managed, dashboard, api_only",
+        ),
+        ("user add bob@acme.example --level root", "is neither user nor admin"),
+        ("user add bob@acme.example --email bob", "is no e-mail address, like alice@acme.example"),
+        ("user add bob@acme.example --start-page https://x.example", "is not a path on this host"),
+        ("session end 7", "is not an id (32 lower-case hexadecimal digits)"),
+        ("user lsit", "a similar subcommand exists: 'list'"),
+    ] {
+        let (code, told, problems) = folder.run(command);
+        assert_eq!((code, told.as_str()), (2, ""), "{command}");
+        assert!(problems.iter().any(|line| line.contains(want)), "{command}: {problems:?}");
+    }
+    assert_eq!(done(&folder, "user list").lines().count(), 2, "a head and Alice");
+}
+
+#[test]
+fn a_directory_that_cannot_be_applied_is_refused_whole_before_the_first_write() {
+    let folder = installation();
+    folder.write(
+        "directory.yaml",
+        "\
+tenants:
+  - slug: bolt
+    zone: a.example
+    domains: [bolt.example, acme-labs.example]
+    users: [{ username: bob@bolt.example }]
+  - slug: acme
+    zone: a.example
+    domains: [other.example]
+",
+        0o644,
+    );
+    let want = [
+        "zonegate: directory.yaml cannot be applied, and nothing was changed:",
+        "domain acme-labs.example of bolt is a domain of acme: take it away from there first, in a run of its own",
+        "acme loses the domain acme.example, which alice@acme.example has: keep the domain",
+    ];
+    refused(&folder, "apply -f directory.yaml --dry-run", &want);
+    refused(&folder, "apply -f directory.yaml", &want);
+    assert!(!done(&folder, "tenant list").contains("bolt"));
+
+    // A file that is wrong in itself is told with its lines.
+    folder.write("directory.yaml", "tenants:\n  - slug: acme\n    zone: b.example\n", 0o644);
+    refused(
+        &folder,
+        "apply -f directory.yaml",
+        &[
+            "zonegate: directory.yaml:2: tenants[0].domains is missing: the domains that usernames end in, the primary one \
+             first",
+            "directory.yaml:3: tenants[0].zone b.example is no zone of the configuration; the zones are a.example",
+        ],
+    );
+}
+
+#[test]
+fn applying_twice_changes_nothing_the_second_time() {
+    let folder = Folder::new(GOOD);
+    let example = include_str!("../../config/examples/directory.yaml").replace("desk.example.com", "a.example");
+    folder.write("directory.yaml", &example, 0o644);
+    assert!(
+        done(&folder, "apply -f directory.yaml --dry-run")
+            .ends_with("5 changes; nothing was written (--dry-run)\n")
+    );
+    assert!(done(&folder, "apply -f directory.yaml").ends_with("5 changes made\n"));
+    assert_eq!(done(&folder, "apply -f directory.yaml"), "nothing to change\n");
+}
+
+#[test]
+fn f13_a_restore_says_where_what_was_there_is_kept() {
+    let folder = installation();
+    done(&folder, "backup copy.db");
+    done(&folder, "user add late@acme.example");
+    assert_eq!(
+        done(&folder, "restore copy.db"),
+        "zonegate.db is as it was when the copy was made.\n\
+         What was there before is kept in zonegate.db.before-restore-1.\n\
+         Everybody has to log in again.\n"
+    );
+    assert!(!done(&folder, "user list").contains("late@"));
+}
