@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
 //! Every command says what it did in one or a few plain lines on standard output; what went wrong is one sentence on
-//! standard error that says what to do. It ends with 0 when it did what was asked, 2 when the arguments or the
+//! standard error that says what to do, or one line for each problem of a configuration, `FILE:LINE: KEY …`. It ends with 0 when it did what was asked, 2 when the arguments or the
 //! configuration are wrong, and 1 when it could not be done.
 
 mod apply;
@@ -128,6 +128,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has read enough.
         Err(CommandProblem::Io(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // Each line begins with its file and line, where editors and people look for them.
+        Err(CommandProblem::Configuration(problems)) => {
+            let _ = writeln!(io::stderr(), "{problems}");
+            ExitCode::from(2)
+        }
         Err(problem) => {
             let _ = writeln!(io::stderr(), "zonegate: {problem}");
             problem.exit_code()

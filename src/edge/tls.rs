@@ -237,3 +237,23 @@ fn read(pair: &PemPair, now: UnixTime) -> Result<Arc<CertifiedKey>, CertificateP
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {
     if let GeneralName::DNSName(name) = name { Some(name.to_ascii_lowercase()) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_covers_one_label_and_no_more() {
+        for (name, host, want) in [
+            ("a.example", "a.example", true),
+            ("*.example", "a.example", true),
+            ("*.example", "a.b.example", false),
+            ("*.example", "example", false),
+            ("*.a.example", "a.example", false),
+            ("a.example", "b.a.example", false),
+            ("*", "example", false),
+        ] {
+            assert_eq!(covers(name, host), want, "{name} and {host}");
+        }
+    }
+}

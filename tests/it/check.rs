@@ -109,7 +109,7 @@ zones:
     let (code, told, problems) = folder.run("check");
     assert_eq!((code, told.as_str()), (2, ""));
     let want = [
-        "zonegate: zonegate.yaml:3: certificates.directory certs/open.key may be read by other users (mode 644): run \
+        "zonegate.yaml:3: certificates.directory certs/open.key may be read by other users (mode 644): run \
          `chmod 600 certs/open.key`",
         "zonegate.yaml:3: certificates.directory certs/early.crt is valid only from Jan  1 00:00:00 3999 +00:00 on: \
          look at this computer's clock",
@@ -149,10 +149,8 @@ fn an_encrypted_key_is_told_with_how_to_open_it() {
     assert_eq!(code, 2);
     assert_eq!(
         problems,
-        [
-            "zonegate: zonegate.yaml:1: certificates.files[0] certs/x.key is encrypted, and nobody is there to type its \
-          pass phrase: `openssl pkey -in OLD -out NEW`"
-        ]
+        ["zonegate.yaml:1: certificates.files[0] certs/x.key is encrypted, and nobody is there to type its \
+          pass phrase: `openssl pkey -in OLD -out NEW`"]
     );
 }
 

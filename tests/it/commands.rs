@@ -129,7 +129,7 @@ tenants:
         &folder,
         "apply -f directory.yaml",
         &[
-            "zonegate: directory.yaml:2: tenants[0].domains is missing: the domains that usernames end in, the primary one \
+            "directory.yaml:2: tenants[0].domains is missing: the domains that usernames end in, the primary one \
              first",
             "directory.yaml:3: tenants[0].zone b.example is no zone of the configuration; the zones are a.example",
         ],
