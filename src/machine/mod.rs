@@ -3,10 +3,6 @@
 //! Why a module of its own? So that a search for the name shows every place where the outside comes in, and so
 //! that a test can put the clock where it wants it without the rules knowing.
 
-mod log;
-
-pub use log::{LogProblem, init_logging};
-
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

@@ -158,7 +158,7 @@ fn f13_a_restore_says_where_what_was_there_is_kept() {
         done(&folder, "restore copy.db"),
         "zonegate.db is as it was when the copy was made.\n\
          What was there before is kept in zonegate.db.before-restore-1.\n\
-         Everybody has to log in again.\n"
+         Everybody has to log in again, and assertions are signed with a new key.\n"
     );
     assert!(!done(&folder, "user list").contains("late@"));
 }
