@@ -21,7 +21,7 @@ use super::access_log::{AccessLog, Record};
 use super::hygiene::{self, Refused};
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Peers, Provenance};
-use super::{facts, rescue};
+use super::{facts, rescue, tls};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
@@ -131,7 +131,8 @@ impl ProxyHttp for Edge {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         let host = match hygiene::host(exchange.req_header()) {
-            Ok(host) => facts::find_host(&self.settings.zones, host),
+            Ok(host) if tls::belongs(exchange.digest(), host) => facts::find_host(&self.settings.zones, host),
+            Ok(_) => HostMatch::Unknown,
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         // The plain listener only redirects.

@@ -1,9 +1,15 @@
-//! Certificates by server name. A name nobody answers for gets no handshake (X2).
+//! Certificates by server name. A name nobody answers for gets no handshake (X2), and a connection carries requests
+//! only for hosts that its certificate covers (X1, X4).
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::listeners::TlsAccept;
+use pingora::protocols::Digest;
+use pingora::protocols::tls::TlsRef;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +24,26 @@ use crate::zone::ZoneTable;
 /// The certificates in use, swapped whole.
 #[derive(Debug)]
 pub struct Certificates {
-    by_name: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    by_name: ArcSwap<HashMap<String, Arc<Served>>>,
+}
+
+/// A certificate with its key, and the names that it covers, in lower case.
+#[derive(Debug)]
+struct Served {
+    certified: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+impl Served {
+    /// Whether it vouches for `host`, which may be written in any case and with a trailing dot.
+    fn covers(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(covered) => parent.is_some_and(|parent| parent.eq_ignore_ascii_case(covered)),
+            None => host.eq_ignore_ascii_case(name),
+        })
+    }
 }
 
 /// What is wrong with a certificate, for the operator.
@@ -49,8 +74,9 @@ impl Certificates {
         let mut problems = Vec::new();
         for pair in pairs {
             match read(pair, now) {
-                Ok((names, certified)) => {
-                    by_name.extend(names.into_iter().map(|name| (name, Arc::clone(&certified))));
+                Ok(served) => {
+                    let served = Arc::new(served);
+                    by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -71,7 +97,7 @@ impl Certificates {
     }
 }
 
-fn find<'a>(by_name: &'a HashMap<String, Arc<CertifiedKey>>, name: &str) -> Option<&'a Arc<CertifiedKey>> {
+fn find<'a>(by_name: &'a HashMap<String, Arc<Served>>, name: &str) -> Option<&'a Arc<Served>> {
     by_name.get(name).or_else(|| {
         let (_, parent) = name.split_once('.')?;
         by_name.get(&format!("*.{parent}"))
@@ -81,11 +107,32 @@ fn find<'a>(by_name: &'a HashMap<String, Arc<CertifiedKey>>, name: &str) -> Opti
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has put the name into lower case. No name, or one nobody answers for: the handshake fails.
-        find(&self.by_name.load(), hello.server_name()?).cloned()
+        find(&self.by_name.load(), hello.server_name()?).map(|served| Arc::clone(&served.certified))
     }
 }
 
-fn read(pair: &PemPair, now: UnixTime) -> Result<(Vec<String>, Arc<CertifiedKey>), CertificateProblem> {
+/// Keeps with each connection which certificate it was opened with.
+pub(super) struct Opened(pub(super) Arc<Certificates>);
+
+#[async_trait]
+impl TlsAccept for Opened {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
+        let served = find(&self.0.by_name.load(), tls.server_name()?).cloned()?;
+        Some(served)
+    }
+}
+
+/// Whether a request for `host` belongs on this connection.
+///
+/// Browsers send requests for one host on a connection that they opened for another where they think that one
+/// certificate covers both. A client that says one name to TLS and another to HTTP gets past whatever looks at the
+/// first, so the certificate decides (RFC 9110 section 7.4). The plain listener has none, and only redirects.
+pub(super) fn belongs(connection: Option<&Digest>, host: &str) -> bool {
+    let Some(tls) = connection.and_then(|digest| digest.ssl_digest.as_ref()) else { return true };
+    tls.extension.get::<Served>().is_some_and(|served| served.covers(host))
+}
+
+fn read(pair: &PemPair, now: UnixTime) -> Result<Served, CertificateProblem> {
     let problem = |file: &std::path::Path, text: &str| CertificateProblem {
         file: file.display().to_string(),
         text: text.to_owned(),
@@ -122,7 +169,7 @@ fn read(pair: &PemPair, now: UnixTime) -> Result<(Vec<String>, Arc<CertifiedKey>
             problem(&pair.key_file, &format!("cannot be used: {error}"))
         }
     })?;
-    Ok((names, Arc::new(certified)))
+    Ok(Served { certified: Arc::new(certified), names })
 }
 
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {
