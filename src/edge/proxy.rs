@@ -234,9 +234,14 @@ impl ProxyHttp for Edge {
         &self,
         exchange: &mut Exchange,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         passage: &mut Passage,
     ) -> Result<()> {
+        // An empty last piece, as HTTP/2 has them, is written by pingora 0.9.1 as a last chunk, and then the end as
+        // another: five bytes that the application takes for the next request on a shared connection.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if passage.body_bytes > limit && !exchange.was_upgraded() {
@@ -294,7 +299,11 @@ impl ProxyHttp for Edge {
         let status = rescue::status(error);
         if let Some(status) = status {
             passage.reason = Some("upstream_fault");
-            if exchange.response_written().is_none() {
+            // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
+            let interim = |head: &ResponseHeader| {
+                head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+            };
+            if exchange.response_written().is_none_or(interim) {
                 exchange.as_downstream_mut().set_keepalive(None);
                 let visit = self.visit(passage, self.realm(passage), None, None);
                 let answer = self.portal.refuse(&visit, &exchange.req_header().headers, status);
