@@ -321,7 +321,7 @@ async fn m7_interim_answers_are_passed_on_and_not_for_ever() {
             None => break 0,
         }
     };
-    assert!(matches!(status, 0 | 502 | 504), "{status}");
+    assert_eq!(status, 502);
     assert!(interim <= 100, "{interim} interim answers were passed on");
     assert!(talking.await.unwrap() < 1_000_000, "the gateway listens for ever");
     bench.assert_clean("endless interim answers").await;

@@ -26,6 +26,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod frames;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod harness;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

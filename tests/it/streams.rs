@@ -289,6 +289,48 @@ async fn s7_an_answer_that_flows_on_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn s7_events_on_http_2_come_one_by_one_and_end_with_their_session() {
+    let (mut upstream, gateway) = start().await;
+    let token = gateway.log_in(A, WALL).await;
+    let other = gateway.log_in(A, WALL).await;
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let request = |token: &str| {
+        let request = Request::get(format!("https://{A}/events")).header("accept", "text/event-stream");
+        request.header("cookie", format!("__Host-zg_session={token}")).body(()).unwrap()
+    };
+    let mut streams = Vec::new();
+    for token in [&token, &other] {
+        let (answer, mut body) = client.begin(request(token)).await;
+        body.send_data(Default::default(), true).unwrap();
+        let (_, mut application) = upstream.taken().await;
+        assert_eq!(application.chunk().await, Ok(Vec::new()), "the request's body is empty");
+        application.send(EVENTS).await;
+        let mut answer = within(answer).await.unwrap().into_body();
+        application.send("data: 1\n\n").await;
+        assert_eq!(within(answer.data()).await.unwrap().unwrap(), "data: 1\n\n");
+        streams.push((application, answer));
+    }
+    let id = {
+        let mut wire = gateway.connect(A).await;
+        let reply = wire.ask(get("/.zonegate/session", &cookie(&token))).await;
+        let session: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        session["session"]["id"].as_str().unwrap().to_owned()
+    };
+    gateway.command(&["session", "end", &id]).await;
+    let ended = Instant::now();
+    let (mut others_application, mut others) = streams.pop().unwrap();
+    let (application, mut answer) = streams.pop().unwrap();
+    application.assert_ended("its session has ended").await;
+    while let Some(Ok(more)) = within(answer.data()).await {
+        assert_eq!(more, "", "nothing comes after the end");
+    }
+    assert!(ended.elapsed() < CUT_MAX, "{:?}", ended.elapsed());
+    // On the same connection, of another session.
+    others_application.send("data: 2\n\n").await;
+    assert_eq!(within(others.data()).await.unwrap().unwrap(), "data: 2\n\n");
+}
+
+#[tokio::test]
 async fn a_session_that_runs_out_takes_its_silent_stream_along() {
     let (mut upstream, gateway) = start().await;
     let token = gateway.log_in(A, WALL).await;
