@@ -37,7 +37,9 @@ impl FromStr for LocalPath {
         let path = text.split('?').next().unwrap_or_default();
         // An empty or dot segment could be folded into `//host` by whoever normalises later.
         let plain = !path.contains("//") && !path.split('/').any(|segment| segment == "." || segment == "..");
-        let ours = path == "/.zonegate" || path.starts_with("/.zonegate/");
+        // In any case and with parameters: the edge takes all of these for ours.
+        let first = path.split('/').nth(1).and_then(|segment| segment.split(';').next()).unwrap_or_default();
+        let ours = first.trim_end_matches('.').eq_ignore_ascii_case(".zonegate");
         if rooted && printable && plain && escapes_are_harmless(path) && !ours {
             Ok(Self(text.into()))
         } else {

@@ -5,11 +5,17 @@
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
-use pingora::http::RequestHeader;
+use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::config::Limits;
 use crate::gate::Place;
+
+/// Methods that are for intermediaries, or show what they have added (M10).
+const FORBIDDEN_METHODS: [&str; 3] = ["TRACE", "CONNECT", "TRACK"];
+
+/// Interim answers (100, 103) that are passed on for one request. An application needs two.
+const INTERIM_MAX: u8 = 16;
 
 /// A request that is refused before it is understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,7 +44,8 @@ pub(super) fn check_head(
 ) -> Result<(), Refused> {
     check_size(head, limits)?;
     check_framing(head, raw)?;
-    if head.method == Method::TRACE || head.method == Method::CONNECT {
+    // In any case: to HTTP `trace` is another method, and to some applications it is not.
+    if FORBIDDEN_METHODS.iter().any(|method| head.method.as_str().eq_ignore_ascii_case(method)) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }
     check_path(head.raw_path())
@@ -193,7 +200,9 @@ fn spells(segment: &[u8], name: &[u8]) -> bool {
 /// Whether a cookie of this name is ours in some spelling: never sent to the application, never taken from it.
 fn is_our_cookie(pair: &[u8]) -> bool {
     const OURS: &[u8] = b"__host-zg_";
-    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    // A cookie without a name, `=__Host-zg_session=x`, comes back from some browsers as if it had ours.
+    let start = pair.iter().position(|byte| !matches!(byte, b'=' | b' ' | b'\t')).unwrap_or(pair.len());
+    let name = pair.get(start..).unwrap_or_default().split(|byte| *byte == b'=').next().unwrap_or_default();
     name.windows(OURS.len()).any(|window| window.eq_ignore_ascii_case(OURS))
 }
 
@@ -217,6 +226,36 @@ pub(super) fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     }
     // Pieces of valid values, joined by valid bytes.
     (!joined.is_empty()).then(|| HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()).flatten()
+}
+
+/// Checks what the parser of answers lets through, and the client would be left alone with (M7).
+///
+/// `heads`: how many have come for this request, with this one. What is wrong is for the log.
+pub(super) fn check_answer(answer: &ResponseHeader, wants_websocket: bool, heads: u8) -> Result<(), &'static str> {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS && !wants_websocket {
+        return Err("a switch of protocols that nobody asked for");
+    }
+    if answer.status.is_informational() && heads > INTERIM_MAX {
+        return Err("interim answers without end");
+    }
+    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        (Some(_), _) => Err("a transfer coding that is not chunked"),
+    }
+}
+
+/// The one length of an answer that gives it several times. That they agree has been checked; what reads the answer
+/// behind us may not forgive it (RFC 9110 section 8.6).
+pub(super) fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let first = lengths.next()?;
+    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
+        return None;
+    }
+    let one = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
+    HeaderValue::from_bytes(one.trim_ascii()).ok()
 }
 
 /// Whether the application tries to set a cookie of ours (H9).
@@ -369,6 +408,34 @@ mod tests {
     }
 
     #[test]
+    fn m7_an_answer_has_one_length_and_switches_only_what_was_asked_for() {
+        let check = |status: u16, fields: &[(&'static str, &str)], websocket: bool, heads: u8| {
+            let mut head = ResponseHeader::build(status, None).unwrap();
+            for (name, value) in fields {
+                head.append_header(*name, *value).unwrap();
+            }
+            check_answer(&head, websocket, heads).is_ok()
+        };
+        assert!(check(200, &[("content-length", "2")], false, 1));
+        assert!(check(200, &[("transfer-encoding", "Chunked")], false, 1));
+        for coding in ["gzip", "gzip, chunked", "identity", ""] {
+            assert!(!check(200, &[("transfer-encoding", coding)], false, 1), "{coding}");
+        }
+        assert!(!check(200, &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], false, 1));
+        assert!(check(101, &[], true, 1) && !check(101, &[], false, 1));
+        assert!(check(103, &[], false, INTERIM_MAX) && !check(103, &[], false, INTERIM_MAX + 1));
+        assert!(check(200, &[], false, INTERIM_MAX + 1));
+        let lengths = |values: &[&str]| {
+            let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
+            one_length(&head(&fields).headers)
+        };
+        assert_eq!(lengths(&["2"]), None);
+        assert_eq!(lengths(&[]), None);
+        assert_eq!(lengths(&["2", "2"]).unwrap(), "2");
+        assert_eq!(lengths(&["2, 2"]).unwrap(), "2");
+    }
+
+    #[test]
     fn sec_r39_our_cookies_never_reach_the_application_and_the_rest_is_one_field() {
         let check = |fields: &[&str], want: Option<&str>| {
             let fields: Vec<_> = fields.iter().map(|value| ("cookie", *value)).collect();
@@ -381,6 +448,7 @@ mod tests {
         check(&["a=b", "__Host-zg_browser=x", "c=d"], Some("a=b; c=d"));
         check(&["__HOST-ZG_SESSION=x; a=b"], Some("a=b"));
         check(&["\"; __Host-zg_session=x; \"=y; a=b"], Some("\"; \"=y; a=b"));
+        check(&["=__Host-zg_session=x; ==__Host-zg_browser=y; =a=b"], Some("=a=b"));
         check(&[], None);
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, SET_COOKIE};
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
@@ -21,7 +21,7 @@ use super::access_log::{AccessLog, Record};
 use super::hygiene::{self, Refused};
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Peers, Provenance};
-use super::{facts, rescue};
+use super::{facts, rescue, tls};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
@@ -83,6 +83,8 @@ pub(super) struct Passage {
     decision: &'static str,
     reason: Option<&'static str>,
     body_bytes: u64,
+    /// How many heads of answers have come, interim ones and the last.
+    answer_heads: u8,
     _under_way: UnderWay,
 }
 
@@ -113,6 +115,7 @@ impl ProxyHttp for Edge {
             decision: "refused",
             reason: None,
             body_bytes: 0,
+            answer_heads: 0,
             _under_way: UnderWay(Arc::clone(&self.under_way)),
         }
     }
@@ -122,8 +125,16 @@ impl ProxyHttp for Edge {
 
     async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
         passage.address = exchange.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
-        exchange.as_downstream_mut().set_keepalive(Some(u64::from(self.settings.limits.keepalive_max.seconds())));
-        exchange.as_downstream_mut().set_write_timeout(Some(Duration::from_secs(60)));
+        let downstream = exchange.as_downstream_mut();
+        // Not where the client, or HTTP/1.0, wants the connection to end: it would wait for that.
+        if downstream.get_keepalive().is_some() {
+            downstream.set_keepalive(Some(u64::from(self.settings.limits.keepalive_max.seconds())));
+        }
+        if downstream.req_header().version == Version::HTTP_10 {
+            // An interim answer would be taken for the answer (RFC 9110 section 15.2).
+            downstream.set_ignore_info_resp(true);
+        }
+        downstream.set_write_timeout(Some(Duration::from_secs(60)));
         let head = exchange.req_header();
         if let Err(refused) =
             hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &self.settings.limits)
@@ -131,7 +142,8 @@ impl ProxyHttp for Edge {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         let host = match hygiene::host(exchange.req_header()) {
-            Ok(host) => facts::find_host(&self.settings.zones, host),
+            Ok(host) if tls::belongs(exchange.digest(), host) => facts::find_host(&self.settings.zones, host),
+            Ok(_) => HostMatch::Unknown,
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         // The plain listener only redirects.
@@ -227,9 +239,14 @@ impl ProxyHttp for Edge {
         &self,
         exchange: &mut Exchange,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         passage: &mut Passage,
     ) -> Result<()> {
+        // An empty last piece, as HTTP/2 has them, is written by pingora 0.9.1 as a last chunk, and then the end as
+        // another: five bytes that the application takes for the next request on a shared connection.
+        if end && body.as_ref().is_some_and(Bytes::is_empty) {
+            *body = None;
+        }
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if passage.body_bytes > limit && !exchange.was_upgraded() {
@@ -238,7 +255,23 @@ impl ProxyHttp for Edge {
         Ok(())
     }
 
-    async fn response_filter(&self, _: &mut Exchange, answer: &mut ResponseHeader, _: &mut Passage) -> Result<()> {
+    async fn response_filter(
+        &self,
+        exchange: &mut Exchange,
+        answer: &mut ResponseHeader,
+        passage: &mut Passage,
+    ) -> Result<()> {
+        passage.answer_heads = passage.answer_heads.saturating_add(1);
+        let wanted = facts::is_websocket(&exchange.req_header().headers);
+        hygiene::check_answer(answer, wanted, passage.answer_heads)
+            .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
+        if exchange.req_header().version == Version::HTTP_10 {
+            // Chunks would be taken for the body (RFC 9112 section 6.1): it ends with the connection.
+            answer.remove_header(&TRANSFER_ENCODING);
+        }
+        if let Some(length) = hygiene::one_length(&answer.headers) {
+            answer.insert_header(CONTENT_LENGTH, length)?;
+        }
         if hygiene::sets_our_cookie(&answer.headers) {
             let kept = hygiene::foreign_set_cookies(&answer.headers);
             answer.remove_header(&SET_COOKIE);
@@ -271,7 +304,11 @@ impl ProxyHttp for Edge {
         let status = rescue::status(error);
         if let Some(status) = status {
             passage.reason = Some("upstream_fault");
-            if exchange.response_written().is_none() {
+            // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
+            let interim = |head: &ResponseHeader| {
+                head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
+            };
+            if exchange.response_written().is_none_or(interim) {
                 exchange.as_downstream_mut().set_keepalive(None);
                 let visit = self.visit(passage, self.realm(passage), None, None);
                 let answer = self.portal.refuse(&visit, &exchange.req_header().headers, status);
@@ -503,7 +540,7 @@ impl Edge {
 
 /// A WebSocket that another site's page opens would ride on the session (SEC-R86). Programs send no origin.
 fn same_origin(head: &RequestHeader, zone: &Zone) -> bool {
-    head.headers.get(http::header::ORIGIN).is_none_or(|origin| origin.as_bytes() == zone.origin.as_bytes())
+    head.headers.get_all(http::header::ORIGIN).iter().all(|origin| origin.as_bytes() == zone.origin.as_bytes())
 }
 
 /// Reads a body of at most `most` bytes; `None` when there is more.

@@ -21,7 +21,7 @@ use tokio::runtime::Runtime;
 use super::access_log::AccessLog;
 use super::proxy::{Edge, RequestIds};
 use super::streams::Streams;
-use super::tls::{CertificateProblem, Certificates, install_provider};
+use super::tls::{CertificateProblem, Certificates, Opened, install_provider};
 use super::upstream::Peers;
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
@@ -177,7 +177,8 @@ fn server(settings: &Settings, edge: Edge, certificates: &Arc<Certificates>) -> 
     options.h2_idle_timeout = Some(Duration::from_secs(u64::from(settings.limits.keepalive_max.seconds())));
     let mut service = ProxyServiceBuilder::new(&server.configuration, edge).server_options(options).build();
     for address in &settings.listeners.https {
-        let mut tls = TlsSettings::intermediate("", "").map_err(|error| ServeFault::Tls(error.to_string()))?;
+        let opened = Box::new(Opened(Arc::clone(certificates)));
+        let mut tls = TlsSettings::with_callbacks(opened).map_err(|error| ServeFault::Tls(error.to_string()))?;
         tls.set_cert_resolver(Arc::clone(certificates) as Arc<_>);
         tls.enable_h2();
         service.add_listener(ListenerConfig::tcp(address.to_string()).tls(tls));

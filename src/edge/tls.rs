@@ -1,9 +1,15 @@
-//! Certificates by server name. A name nobody answers for gets no handshake (X2).
+//! Certificates by server name. A name nobody answers for gets no handshake (X2), and a connection carries requests
+//! only for hosts that its certificate covers (X1, X4).
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use pingora::listeners::TlsAccept;
+use pingora::protocols::Digest;
+use pingora::protocols::tls::TlsRef;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -18,7 +24,22 @@ use crate::zone::ZoneTable;
 /// The certificates in use, swapped whole.
 #[derive(Debug)]
 pub struct Certificates {
-    by_name: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    by_name: ArcSwap<HashMap<String, Arc<Served>>>,
+}
+
+/// A certificate with its key, and the names that it covers, in lower case.
+#[derive(Debug)]
+struct Served {
+    certified: Arc<CertifiedKey>,
+    names: Vec<String>,
+}
+
+impl Served {
+    /// Whether it vouches for `host`, which may be written in any case and with a trailing dot.
+    fn covers(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.names.iter().any(|name| covers(name, host))
+    }
 }
 
 /// What is wrong with a certificate, for the operator.
@@ -63,17 +84,16 @@ impl Certificates {
         problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
         // Whoever mistyped a host is not told as well that its certificate covers nothing.
         if leftovers == Leftovers::Reported && inspection.hosts_are_all {
-            let leftover = |names: &[String]| {
-                !inspection.hosts.iter().any(|(host, _)| names.iter().any(|name| covers(name, host.as_str())))
-            };
-            problems.extend(reading.usable.into_iter().filter(|(_, names)| leftover(names)).map(
-                |(pair, names)| CertificateProblem {
+            let leftover =
+                |served: &Served| !inspection.hosts.iter().any(|(host, _)| served.covers(host.as_str()));
+            problems.extend(reading.usable.into_iter().filter(|(_, served)| leftover(served)).map(
+                |(pair, served)| CertificateProblem {
                     place: pair.place.clone(),
                     text: format!(
                         "{} covers {}, and no host of this configuration is among them: add the zone, or take the \
                          certificate away",
                         pair.chain_file.display(),
-                        names.join(", ")
+                        served.names.join(", ")
                     ),
                 },
             ));
@@ -93,8 +113,8 @@ pub enum Leftovers {
 
 /// What became of all certificates.
 struct Reading<'a> {
-    by_name: HashMap<String, Arc<CertifiedKey>>,
-    usable: Vec<(&'a PemPair, Vec<String>)>,
+    by_name: HashMap<String, Arc<Served>>,
+    usable: Vec<(&'a PemPair, Arc<Served>)>,
     /// Their hosts are not told to lack a certificate: mending the one that is there is what would be right.
     names_of_unusable: HashSet<String>,
     problems: Vec<CertificateProblem>,
@@ -112,8 +132,9 @@ impl<'a> Reading<'a> {
         for pair in pairs {
             match (read(pair, now), names(pair)) {
                 (Ok(certified), Ok(names)) => {
-                    reading.by_name.extend(names.iter().map(|name| (name.clone(), Arc::clone(&certified))));
-                    reading.usable.push((pair, names));
+                    let served = Arc::new(Served { certified, names });
+                    reading.by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
+                    reading.usable.push((pair, served));
                 }
                 (Err(problem), Ok(names)) => {
                     reading.problems.push(problem);
@@ -127,7 +148,7 @@ impl<'a> Reading<'a> {
 }
 
 fn uncovered(
-    by_name: &HashMap<String, Arc<CertifiedKey>>,
+    by_name: &HashMap<String, Arc<Served>>,
     excused: &HashSet<String>,
     hosts: &[(Hostname, Place)],
 ) -> Vec<CertificateProblem> {
@@ -146,11 +167,13 @@ fn uncovered(
 
 /// Whether a name of a certificate, perhaps `*.example.com`, covers a host (RFC 9525 section 6.3: one label).
 fn covers(name: &str, host: &str) -> bool {
-    let parent = host.split_once('.').map(|(_, parent)| parent);
-    name == host || name.strip_prefix("*.").is_some_and(|wild| parent == Some(wild))
+    match name.strip_prefix("*.") {
+        Some(wild) => host.split_once('.').is_some_and(|(_, parent)| parent.eq_ignore_ascii_case(wild)),
+        None => host.eq_ignore_ascii_case(name),
+    }
 }
 
-fn find<'a>(by_name: &'a HashMap<String, Arc<CertifiedKey>>, name: &str) -> Option<&'a Arc<CertifiedKey>> {
+fn find<'a>(by_name: &'a HashMap<String, Arc<Served>>, name: &str) -> Option<&'a Arc<Served>> {
     by_name.get(name).or_else(|| {
         let (_, parent) = name.split_once('.')?;
         by_name.get(&format!("*.{parent}"))
@@ -160,8 +183,29 @@ fn find<'a>(by_name: &'a HashMap<String, Arc<CertifiedKey>>, name: &str) -> Opti
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has put the name into lower case. No name, or one nobody answers for: the handshake fails.
-        find(&self.by_name.load(), hello.server_name()?).cloned()
+        find(&self.by_name.load(), hello.server_name()?).map(|served| Arc::clone(&served.certified))
     }
+}
+
+/// Keeps with each connection which certificate it was opened with.
+pub(super) struct Opened(pub(super) Arc<Certificates>);
+
+#[async_trait]
+impl TlsAccept for Opened {
+    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
+        let served = find(&self.0.by_name.load(), tls.server_name()?).cloned()?;
+        Some(served)
+    }
+}
+
+/// Whether a request for `host` belongs on this connection.
+///
+/// Browsers send requests for one host on a connection that they opened for another where they think that one
+/// certificate covers both. A client that says one name to TLS and another to HTTP gets past whatever looks at the
+/// first, so the certificate decides (RFC 9110 section 7.4). The plain listener has none, and only redirects.
+pub(super) fn belongs(connection: Option<&Digest>, host: &str) -> bool {
+    let Some(tls) = connection.and_then(|digest| digest.ssl_digest.as_ref()) else { return true };
+    tls.extension.get::<Served>().is_some_and(|served| served.covers(host))
 }
 
 fn problem(pair: &PemPair, file: &std::path::Path, text: impl std::fmt::Display) -> CertificateProblem {

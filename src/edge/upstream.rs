@@ -30,6 +30,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
+/// How long a stream's connection may take to be made; every template says so itself.
+const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// The fields that the gateway adds, at most: room for them is made at once.
 const OWN_FIELDS: usize = 12;
 
@@ -72,7 +74,8 @@ impl Peers {
     /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
     pub(super) fn hold_for_stream(&self, peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
         peer.group_key = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        peer.options.custom_l4 = Some(streams::connector(stream));
+        let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
+        peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
         peer.options.alpn = ALPN::H1;
         // Silence is what streams are made of.
         peer.options.read_timeout = None;

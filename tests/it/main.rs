@@ -29,10 +29,31 @@ mod tidy;
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod faults;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod frames;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod harness;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod hosts;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod hygiene;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod limits;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod parsing;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod streams;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod wire;

@@ -2,10 +2,18 @@
 //! towards it, and an authenticator app.
 
 mod demo;
+mod gateway;
+mod h2;
+mod upstream;
 mod visitor;
+mod wire;
 
 pub(crate) use demo::{Demo, SampleUser};
+pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
+pub(crate) use h2::H2;
+pub(crate) use upstream::{OK, Play, Received, Upstream};
 pub(crate) use visitor::{Login, Visitor};
+pub(crate) use wire::{Reply, Wire, within};
 
 /// What an authenticator app shows for `secret` (base32) in this step: RFC 6238 with SHA-1 and six digits.
 /// Written out here, so that the library under test is not its own judge.

@@ -1,0 +1,303 @@
+//! One running gateway with certificates, zones and people of the tests' own: `zonegate serve` as a child process.
+//!
+//! The directory is made once by the commands that operators use, and copied for each gateway.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::upstream::Upstream;
+use super::wire::{Wire, within};
+
+/// A zone with the alias `alias.test`, which its certificate covers as well.
+pub(crate) const A: &str = "a.test";
+/// A zone of another tenant, with a certificate of its own.
+pub(crate) const B: &str = "b.test";
+/// The universal log-in host.
+pub(crate) const LOGIN: &str = "login.test";
+/// Two zones under one certificate.
+pub(crate) const SHARED: [&str; 2] = ["one.shared.test", "two.shared.test"];
+/// Somebody in [`A`] who needs no second factor.
+pub(crate) const WALL: &str = "wall@acme.example";
+/// The same in [`B`].
+pub(crate) const HALL: &str = "hall@bolt.example";
+
+const PASSWORD: &str = "Granite-Window-74";
+
+const CERTIFICATES: [(&str, &[&str]); 4] =
+    [("a", &[A, "alias.test"]), ("b", &[B]), ("login", &[LOGIN]), ("shared", &["*.shared.test"])];
+
+const DIRECTORY: &str = "tenants:
+  - slug: acme
+    zone: a.test
+    domains: [acme.example]
+    users:
+      - { username: wall@acme.example, name: Wall Screen, email: wall@acme.example, kind: dashboard, groups: [screens] }
+  - slug: bolt
+    zone: b.test
+    domains: [bolt.example]
+    users:
+      - { username: hall@bolt.example, name: Hall Screen, email: hall@bolt.example, kind: dashboard, groups: [screens, doors] }
+";
+
+/// What a test wants differently.
+#[derive(Clone, Copy)]
+pub(crate) struct Wishes {
+    /// The section `limits`.
+    pub(crate) limits: &'static str,
+    /// What every zone's `upstream` says beside its address.
+    pub(crate) upstream: &'static str,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self { limits: "head: 8KiB, head_fields: 40, form: 8KiB", upstream: "read_max: 20s" }
+    }
+}
+
+/// A running gateway, killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    folder: tempfile::TempDir,
+    https: SocketAddr,
+    http: SocketAddr,
+    admin: SocketAddr,
+    roots: Arc<RootCertStore>,
+}
+
+/// The files that every gateway of this process starts with.
+struct Seed(Vec<(String, Vec<u8>)>);
+
+static SEED: OnceCell<Seed> = OnceCell::const_new();
+
+fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
+    let [https, http, admin] = ports;
+    let Wishes { limits, upstream: more } = wishes;
+    let zone = |host: &str, more_of_zone: &str| {
+        format!(
+            "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"http://{upstream}\", connect_max: 1s, {more} }}\n"
+        )
+    };
+    let zones = [
+        zone(A, "    aliases: [alias.test]\n"),
+        zone(B, "    headers: oauth2-proxy\n"),
+        zone(SHARED[0], ""),
+        zone(SHARED[1], ""),
+    ];
+    format!(
+        "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}' }}
+master_key: file:master.key
+store: {{ path: zonegate.db }}
+universal_host: {LOGIN}
+certificates: {{ directory: certs }}
+hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
+security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
+limits: {{ {limits} }}
+log: {{ level: info, access: true }}
+zones:
+{}",
+        zones.concat()
+    )
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+async fn command(folder: &Path, arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+    command.args(arguments).arg("--config").arg(folder.join("zonegate.yaml"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
+    let output = child.wait_with_output().await.unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {}\n{said}", output.status);
+    said
+}
+
+async fn seed() -> Seed {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::create_dir(path.join("certs")).unwrap();
+    for (name, hosts) in CERTIFICATES {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(hosts).unwrap();
+        write(path, &format!("certs/{name}.pem"), made.cert.pem().as_bytes());
+        write(path, &format!("certs/{name}.key"), made.signing_key.serialize_pem().as_bytes());
+    }
+    write(path, "master.key", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    write(path, "directory.yaml", DIRECTORY.as_bytes());
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+    write(path, "zonegate.yaml", configuration([1, 2, 3], nowhere, Wishes::default()).as_bytes());
+    let file = path.join("directory.yaml");
+    command(path, &["apply", "--file", file.to_str().unwrap()], "").await;
+    for user in [WALL, HALL] {
+        command(path, &["user", "set-password", user], &format!("{PASSWORD}\n")).await;
+    }
+    let mut files = Vec::new();
+    for sub in ["", "certs/"] {
+        for entry in fs::read_dir(path.join(sub)).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                let name = format!("{sub}{}", entry.file_name().to_str().unwrap());
+                files.push((name, fs::read(entry.path()).unwrap()));
+            }
+        }
+    }
+    Seed(files)
+}
+
+/// Ports that were free a moment ago.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+impl Gateway {
+    /// Starts in front of `upstream`.
+    pub(crate) async fn start(upstream: &Upstream) -> Self {
+        Self::start_with(upstream.address(), Wishes::default()).await
+    }
+
+    /// Starts in front of whatever is at `upstream`, with the test's wishes.
+    pub(crate) async fn start_with(upstream: SocketAddr, wishes: Wishes) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let Seed(files) = SEED.get_or_init(seed).await;
+        // Another test may take a port between the question and the start.
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            fs::create_dir(folder.path().join("certs")).unwrap();
+            files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));
+            let ports = free_ports();
+            let text = configuration(ports, upstream, wishes);
+            write(folder.path(), "zonegate.yaml", text.as_bytes());
+            if let Some(gateway) = Self::try_start(folder, ports).await {
+                return gateway;
+            }
+        }
+        panic!("no start in five tries");
+    }
+
+    async fn try_start(folder: tempfile::TempDir, ports: [u16; 3]) -> Option<Self> {
+        let log = File::create(folder.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+        command.arg("serve").arg("--config").arg(folder.path().join("zonegate.yaml"));
+        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        let [https, http, admin] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let mut roots = RootCertStore::empty();
+        for (name, _) in CERTIFICATES {
+            let pem = folder.path().join(format!("certs/{name}.pem"));
+            roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
+        }
+        let mut gateway = Self { child, folder, https, http, admin, roots: Arc::new(roots) };
+        let ready = async {
+            let mut interval = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                interval.tick().await;
+                if gateway.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                if gateway.try_tls(Some(LOGIN), &[]).await.is_ok() && TcpStream::connect(http).await.is_ok() {
+                    return true;
+                }
+            }
+        };
+        let ready = tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the gateway listens");
+        let log = gateway.log();
+        assert!(ready || log.contains("cannot be listened on"), "{log}");
+        ready.then_some(gateway)
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Still there, and nothing panicked.
+    pub(crate) fn assert_well(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_none(), "the gateway has ended: {}", self.log());
+        assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
+    /// A TLS connection; an error is a handshake that was refused.
+    pub(crate) async fn try_tls(
+        &self,
+        name: Option<&str>,
+        protocols: &[&[u8]],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let roots = Arc::clone(&self.roots);
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.enable_sni = name.is_some();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        let socket = TcpStream::connect(self.https).await?;
+        socket.set_nodelay(true)?;
+        let name = ServerName::try_from(name.unwrap_or(A).to_owned()).unwrap();
+        within(TlsConnector::from(Arc::new(config)).connect(name, socket)).await
+    }
+
+    /// A connection for HTTP/1.1.
+    pub(crate) async fn connect(&self, name: &str) -> Wire {
+        Wire::new(self.try_tls(Some(name), &[b"http/1.1"]).await.unwrap())
+    }
+
+    /// A connection for HTTP/2, as TLS left it.
+    pub(crate) async fn connect_h2(&self, name: &str) -> TlsStream<TcpStream> {
+        self.try_tls(Some(name), &[b"h2"]).await.unwrap()
+    }
+
+    /// A connection to the plain listener.
+    pub(crate) async fn connect_plain(&self) -> Wire {
+        Wire::new(TcpStream::connect(self.http).await.unwrap())
+    }
+
+    /// The authority of `host` as browsers write it.
+    pub(crate) fn authority(&self, host: &str) -> String {
+        format!("{host}:{}", self.https.port())
+    }
+
+    /// Logs in as a native client does and gives the session's token.
+    pub(crate) async fn log_in(&self, zone: &str, username: &str) -> String {
+        let body =
+            serde_json::json!({ "client": "mobile", "username": username, "password": PASSWORD }).to_string();
+        let mut wire = self.connect(zone).await;
+        let length = body.len();
+        wire.send(format!(
+            "POST /.zonegate/api/login HTTP/1.1\r\nHost: {zone}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        ))
+        .await;
+        let reply = wire.reply().await;
+        let cookie = reply.field("set-cookie").unwrap_or_else(|| panic!("no session: {reply:?}"));
+        let value = cookie.split(';').next().unwrap().strip_prefix("__Host-zg_session=").unwrap();
+        value.to_owned()
+    }
+
+    /// Runs another command on this gateway's data.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> String {
+        command(self.folder.path(), arguments, "").await
+    }
+
+    /// Moves its clock forward.
+    pub(crate) async fn advance(&self, seconds: u64) {
+        let url = format!("http://{}/test/clock", self.admin);
+        let body = serde_json::json!({ "ahead_seconds": seconds });
+        let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+}

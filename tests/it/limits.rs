@@ -1,0 +1,151 @@
+//! What is refused for its size or its slowness: 431, 413, 408, and connections that nobody uses.
+
+use std::time::{Duration, Instant};
+
+use http::Request;
+
+use crate::harness::{A, Gateway, H2, Upstream, WALL, Wire, Wishes, within};
+
+const SMALL: Wishes = Wishes {
+    limits: "head: 8KiB, head_fields: 40, form: 8KiB, form_time: 1s, keepalive: 2s",
+    upstream: "read_max: 20s",
+};
+/// The zone's `body_max`.
+const BODY_MAX: usize = 64 * 1024;
+
+async fn start() -> (Upstream, Gateway, String) {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), SMALL).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    (upstream, gateway, cookie)
+}
+
+fn post(path: &str, fields: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nHost: {A}\r\n{fields}\r\n")
+}
+
+#[tokio::test]
+async fn d3_a_head_over_the_limit_is_431_and_the_connection_ends() {
+    let (upstream, gateway, cookie) = start().await;
+    let many: String = (0..60).map(|at| format!("X-{at}: y\r\n")).collect();
+    for more in [format!("X: {}\r\n", "y".repeat(9000)), many, format!("Cookie: a={}\r\n", "y".repeat(9000))] {
+        for path in ["/x", "/.zonegate/login"] {
+            let mut wire = gateway.connect(A).await;
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {A}\r\n{cookie}{more}\r\n");
+            assert_eq!(wire.ask(request).await.status, 431, "{path}");
+            wire.assert_ended("who sends such heads sends them again").await;
+        }
+    }
+    let long = format!("GET /x?{} HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n", "y".repeat(9000));
+    assert_eq!(gateway.connect(A).await.ask(long).await.status, 431);
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let request = Request::get(format!("https://{A}/x")).header("x", "y".repeat(9000)).body(()).unwrap();
+    let reply = client.ask(request, b"").await.unwrap();
+    assert_eq!(reply.status, 431);
+    assert!(String::from_utf8_lossy(&reply.body).contains("\"status\":431"), "{reply:?}");
+    upstream.assert_silent("too large");
+}
+
+#[tokio::test]
+async fn a_body_over_the_zones_limit_is_413() {
+    let (upstream, gateway, cookie) = start().await;
+    let whole = "y".repeat(BODY_MAX);
+    let mut wire = gateway.connect(A).await;
+    let reply = wire.ask(post("/x", &format!("{cookie}Content-Length: {BODY_MAX}\r\n")) + &whole).await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(upstream.only().body.len(), BODY_MAX);
+    // Told before: nothing goes upstream, and the body is not waited for.
+    for length in [BODY_MAX + 1, usize::MAX / 2] {
+        let mut wire = gateway.connect(A).await;
+        let reply = wire.ask(post("/x", &format!("{cookie}Content-Length: {length}\r\n"))).await;
+        assert_eq!(reply.status, 413, "{length}");
+        wire.assert_ended("its body is still to come").await;
+    }
+    // Not told: it is counted.
+    let mut wire = gateway.connect(A).await;
+    wire.send(post("/x", &format!("{cookie}Transfer-Encoding: chunked\r\n"))).await;
+    for _ in 0..9 {
+        let _ = wire.try_send(format!("2000\r\n{}\r\n", "y".repeat(0x2000))).await;
+    }
+    let _ = wire.try_send("0\r\n\r\n").await;
+    assert_eq!(wire.reply().await.status, 413);
+    wire.assert_ended("its body was not read").await;
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let cookie = cookie.trim_end().strip_prefix("Cookie: ").unwrap();
+    let request = || Request::post(format!("https://{A}/x")).header("cookie", cookie).body(()).unwrap();
+    match client.ask(request(), "y".repeat(BODY_MAX + 1).as_bytes()).await {
+        Ok(reply) => assert_eq!(reply.status, 413),
+        Err(reset) => assert!(reset.is_reset(), "{reset}"),
+    }
+    assert_eq!(client.ask(request(), b"small").await.unwrap().status, 200, "the connection carries others");
+    let received: Vec<_> = upstream.received().into_iter().map(|received| received.body).collect();
+    assert_eq!(received, [b"small"], "a body that was refused is never whole");
+}
+
+#[tokio::test]
+async fn a_form_over_the_limit_is_413_and_a_slow_one_408() {
+    let (upstream, gateway, cookie) = start().await;
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let origin = format!("Origin: https://{}\r\n", gateway.authority(A));
+    for path in ["/.zonegate/login", "/.zonegate/logout", "/.zonegate/api/login", "/.zonegate/none"] {
+        for (length, body) in [
+            ("Content-Length: 9000\r\n".to_owned(), "y".repeat(9000)),
+            ("Transfer-Encoding: chunked\r\n".into(), format!("2328\r\n{}\r\n0\r\n\r\n", "y".repeat(9000))),
+            ("Content-Length: 100000000\r\n".into(), "y".repeat(9000)),
+        ] {
+            let mut wire = gateway.connect(A).await;
+            wire.send(post(path, &format!("{cookie}{origin}{form}{length}"))).await;
+            let _ = wire.try_send(body).await;
+            assert_eq!(wire.reply().await.status, 413, "{path} {length}");
+            wire.assert_ended("its body was not read").await;
+        }
+        let mut wire = gateway.connect(A).await;
+        let began = Instant::now();
+        wire.send(post(path, &format!("{cookie}{origin}{form}Content-Length: 100\r\n")) + "flow=").await;
+        assert_eq!(wire.reply().await.status, 408, "{path}");
+        assert!(began.elapsed() < Duration::from_secs(10), "{path}: {:?}", began.elapsed());
+        wire.assert_ended("its body is still to come").await;
+    }
+    // HTTP/2 has no time limit of its own for a body.
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let request = Request::post(format!("https://{A}/.zonegate/login")).body(()).unwrap();
+    let (answer, mut body) = client.begin(request).await;
+    body.send_data("flow=".into(), false).unwrap();
+    assert_eq!(within(answer).await.unwrap().status(), 408);
+    upstream.assert_silent("forms are for us");
+}
+
+async fn ends(mut wire: Wire, at_least: Duration, why: &str) {
+    let began = Instant::now();
+    let rest = wire.rest().await;
+    assert!(rest.is_empty(), "{why}: {rest:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "{why}: {:?}", began.elapsed());
+    assert!(began.elapsed() >= at_least, "{why}: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends() {
+    let (_upstream, gateway, cookie) = start().await;
+    let request = format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n");
+    let mut wire = gateway.connect(A).await;
+    assert_eq!(wire.ask(&request).await.status, 200);
+    assert_eq!(wire.ask(&request).await.status, 200, "it was kept");
+    ends(wire, Duration::from_secs(1), "nothing more is asked").await;
+    let mut wire = gateway.connect(A).await;
+    assert_eq!(wire.ask(format!("GET /.zonegate/session HTTP/1.1\r\nHost: {A}\r\n\r\n")).await.status, 401);
+    ends(wire, Duration::from_secs(1), "nothing more is asked of us").await;
+    // Whoever wants it to end need not wait.
+    let mut wire = gateway.connect(A).await;
+    assert_eq!(
+        wire.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}Connection: close\r\n\r\n")).await.status,
+        200
+    );
+    wire.assert_ended("that was asked for").await;
+    let mut client = gateway.connect_h2(A).await;
+    let began = Instant::now();
+    let mut bytes = Vec::new();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    tokio::io::AsyncWriteExt::write_all(&mut client, preface).await.unwrap();
+    let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut client, &mut bytes)).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}

@@ -1,0 +1,531 @@
+//! G2 over real sockets: one request in is exactly one request out, or none. What could be read in two ways is
+//! refused, and where the framing is in doubt the connection ends (M1–M3, M8–M11).
+
+use crate::harness::{A, Gateway, OK, Upstream, WALL, Wire};
+
+/// What must come of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Want {
+    /// This status; the connection carries another request.
+    Refused(u16),
+    /// This status, and the connection ends.
+    Ended(u16),
+    /// Any 4xx or nothing at all, and the connection ends: the parser gave up before anybody was asked.
+    Dropped,
+    /// Forwarded, as this request line.
+    Forwarded(&'static str),
+}
+use Want::{Dropped, Ended, Forwarded, Refused};
+
+/// A gateway, an application, a session in [`A`], and what went wrong so far.
+struct Bench {
+    upstream: Upstream,
+    gateway: Gateway,
+    token: String,
+    wrong: Vec<String>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let upstream = Upstream::start().await;
+        let gateway = Gateway::start(&upstream).await;
+        let token = gateway.log_in(A, WALL).await;
+        Self { upstream, gateway, token, wrong: Vec::new() }
+    }
+
+    /// The request with the session's cookie line for `@`.
+    fn with_session(&self, request: &str) -> Vec<u8> {
+        // One byte a character, so that a test can write bytes that are not UTF-8.
+        let cookie = format!("Cookie: __Host-zg_session={}", self.token);
+        request.replace('@', &cookie).chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
+    }
+
+    async fn check(&mut self, request: &str, want: Want) {
+        let got = self.outcome(request, want).await;
+        if let Err(got) = got {
+            let request = request.escape_debug().to_string();
+            self.wrong.push(format!("{}: want {want:?}, got {got}", &request[..request.len().min(300)]));
+        }
+    }
+
+    async fn outcome(&mut self, request: &str, want: Want) -> Result<(), String> {
+        let mut wire = self.gateway.connect(A).await;
+        let _ = wire.try_send(self.with_session(request)).await;
+        if want == Dropped {
+            wire.finish().await;
+        }
+        let reply = wire.try_reply(request.starts_with("HEAD ")).await;
+        let status = reply.as_ref().map_or(0, |reply| reply.status);
+        let received = self.upstream.received();
+        let lines: Vec<_> = received.iter().map(|request| request.line.as_str()).collect();
+        let seen = || format!("{status}, the application received {received:#?}");
+        match want {
+            Refused(code) if status == code && lines.is_empty() => {
+                self.goes_on(&mut wire).await.map_err(|why| format!("{status}, then {why}"))?;
+            }
+            Ended(code) if status == code && lines.is_empty() => {
+                let rest = wire.rest().await;
+                if !rest.is_empty() {
+                    return Err(format!("{status}, then {rest:?}"));
+                }
+            }
+            Dropped if (status == 0 || (400..500).contains(&status)) && lines.is_empty() => {
+                let rest = wire.rest().await;
+                if !rest.is_empty() {
+                    return Err(format!("{status}, then {rest:?}"));
+                }
+            }
+            Forwarded(line) if status == 200 && lines == [line] => {
+                self.goes_on(&mut wire).await.map_err(|why| format!("{status}, then {why}"))?;
+            }
+            Refused(_) | Ended(_) | Dropped | Forwarded(_) => return Err(seen()),
+        }
+        // Nothing lingers: the next request of somebody else is the only one that arrives.
+        let mut other = self.gateway.connect(A).await;
+        self.goes_on(&mut other).await.map_err(|why| format!("{status}, then on another connection {why}"))
+    }
+
+    async fn goes_on(&self, wire: &mut Wire) -> Result<(), String> {
+        let _ = wire.try_send(self.with_session("GET /next HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n")).await;
+        let reply = wire.try_reply(false).await.ok_or("the connection ended")?;
+        let received = self.upstream.received();
+        let lines: Vec<_> = received.iter().map(|request| request.line.as_str()).collect();
+        if reply.status == 200 && reply.body == "ok" && lines == ["GET /next HTTP/1.1"] {
+            Ok(())
+        } else {
+            Err(format!("{} {:?} and the application received {lines:?}", reply.status, reply.body))
+        }
+    }
+
+    #[track_caller]
+    fn finish(mut self) {
+        self.gateway.assert_well();
+        assert!(self.wrong.is_empty(), "{}", self.wrong.join("\n"));
+    }
+}
+
+#[tokio::test]
+async fn m1_m2_a_head_that_two_parsers_read_differently_is_refused() {
+    let mut bench = Bench::new().await;
+    for (request, want) in [
+        // The request line.
+        ("GET /x\r\n\r\n", Dropped),
+        ("GET /x HTTP/0.9\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.2\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x HTTP/2.0\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1x\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x http/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET\t/x\tHTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("G@ET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        (" GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x\0 HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(400)),
+        ("GET /x\r/y HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Dropped),
+        // The fields.
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\r\n folded\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n @\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\n Host: a.test\r\n@\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A : b\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A\t: b\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\0c\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX\0A: b\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\rc\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\x0bc\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\x7f\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nno colon\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n: empty name\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX(A): b\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-\u{e9}: b\r\n\r\n", Dropped),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: b\r\r\n\r\n", Dropped),
+        // What everybody reads alike.
+        ("\r\nGET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("GET /x HTTP/1.1")),
+        ("GET /x HTTP/1.1\r\nhOsT:a.test\r\n@\r\nX-A:\tb\t \r\nX-Empty:\r\n\r\n", Forwarded("GET /x HTTP/1.1")),
+        ("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-A: \u{e9}\u{ff}\r\n\r\n", Forwarded("GET /x HTTP/1.1")),
+    ] {
+        bench.check(request, want).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m3_a_body_whose_length_is_in_doubt_ends_the_connection() {
+    let mut bench = Bench::new().await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n";
+    for coding in [
+        "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nContent-Length: 6",
+        "Transfer-Encoding: gzip, chunked",
+        "Transfer-Encoding: chunked, chunked",
+        "Transfer-Encoding: chunked, identity",
+        "Transfer-Encoding: identity",
+        "Transfer-Encoding: xchunked",
+        "Transfer-Encoding: chunked;q=1",
+        "Transfer-Encoding: \"chunked\"",
+        "Transfer-Encoding: chunked,",
+        "Transfer-Encoding: ,chunked",
+        "Transfer-Encoding:",
+        "Transfer-Encoding: chunk",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
+        "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: x",
+        "Transfer-Encoding\t: chunked",
+        "Transfer-Encoding : chunked",
+        "Transfer-Encoding: chunked\r\n folded",
+        "Transfer-Encoding:\r\n chunked",
+        "Transfer-Encoding: \x0bchunked",
+        "Transfer-Encoding: chunked\0",
+        "Transfer-Encoding: chun\rked",
+        "Content-Length: 5\r\nContent-Length: 6",
+        "Content-Length: 5, 6",
+        "Content-Length: +5",
+        "Content-Length: -5",
+        "Content-Length: 5 5",
+        "Content-Length: 0x5",
+        "Content-Length: 5.0",
+        "Content-Length: ",
+        "Content-Length: 99999999999999999999",
+        "Content-Length: 18446744073709551616",
+        "Content-Length : 5",
+        "Content-Length: \u{b2}",
+        "Content-Length: 5\r\nContent-Length: 5",
+        "Content-Length: 5, 5",
+    ] {
+        let request = format!("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{coding}\r\n\r\n0\r\n\r\n{smuggled}");
+        bench.check(&request, Ended(400)).await;
+    }
+    // A name that only looks like it is no coding: the length counts.
+    for odd in ["Transfer_Encoding: chunked", "X-Transfer-Encoding: chunked", "Transfer-Encoding\u{20}: x"] {
+        let request =
+            format!("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{odd}\r\nContent-Length: 5\r\n\r\n0\r\n\r\n");
+        let want =
+            if odd.contains(' ') && odd.contains(" :") { Ended(400) } else { Forwarded("POST /x HTTP/1.1") };
+        bench.check(&request, want).await;
+    }
+    for version in ["1.0", "0.9"] {
+        let request = format!(
+            "POST /x HTTP/{version}\r\nHost: a.test\r\n@\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}"
+        );
+        bench.check(&request, Dropped).await;
+    }
+    // The one coding that everybody knows.
+    for coding in ["Transfer-Encoding: chunked", "transfer-encoding:CHUNKED"] {
+        let request = format!("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{coding}\r\n\r\n2\r\nhi\r\n0\r\n\r\n");
+        bench.check(&request, Forwarded("POST /x HTTP/1.1")).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m3_chunks_that_are_none_end_the_connection_and_the_request_upstream_stays_unfinished() {
+    let mut bench = Bench::new().await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n";
+    for (chunks, ends_in_the_middle) in [
+        ("x\r\nhi\r\n0\r\n\r\n", false),
+        ("-2\r\nhi\r\n0\r\n\r\n", false),
+        ("+2\r\nhi\r\n0\r\n\r\n", false),
+        ("0x2\r\nhi\r\n0\r\n\r\n", false),
+        ("2 2\r\nhi\r\n0\r\n\r\n", false),
+        ("2\r\nhiX\r\n0\r\n\r\n", false),
+        ("2\r\nhi0\r\n\r\n", false),
+        ("2\nhi\n0\n\n", false),
+        ("2\rhi\r0\r\r", false),
+        ("ffffffffffffffff1\r\nhi\r\n0\r\n\r\n", false),
+        ("fffffffffffffffe\r\nhi\r\n0\r\n\r\n", true),
+        ("2\r\nhi\r\n", false),
+        ("9999\r\nhi\r\n", true),
+    ] {
+        let mut wire = bench.gateway.connect(A).await;
+        let head = "POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let _ = wire.try_send(bench.with_session(&format!("{head}{chunks}{smuggled}"))).await;
+        if ends_in_the_middle {
+            wire.finish().await;
+        }
+        let status = wire.try_reply(false).await.map_or(0, |reply| reply.status);
+        let rest = wire.rest().await;
+        let received = bench.upstream.received();
+        let refused = (400..500).contains(&status) || (status == 0 && ends_in_the_middle);
+        if !refused || !received.is_empty() || !rest.is_empty() {
+            let got: Vec<_> = received.iter().map(|got| (&got.line, String::from_utf8_lossy(&got.body))).collect();
+            bench.wrong.push(format!("{chunks:?}: {status} {rest:?}, the application received {got:?}"));
+        }
+        let mut other = bench.gateway.connect(A).await;
+        if let Err(why) = bench.goes_on(&mut other).await {
+            bench.wrong.push(format!("{chunks:?}: then {why}"));
+        }
+    }
+    // What pingora's parser takes: extensions, and an empty size for the last chunk. One request, and nothing behind it.
+    for (chunks, body) in [("2;a=\"\0\"\r\nhi\r\n0;b\r\nX: y\r\n\r\n", "hi"), ("\r\n2\r\nhi\r\n0\r\n\r\n", "")] {
+        let mut wire = bench.gateway.connect(A).await;
+        let head = "POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nTransfer-Encoding: chunked\r\n\r\n";
+        wire.send(bench.with_session(&format!("{head}{chunks}{smuggled}"))).await;
+        assert_eq!(wire.reply().await.status, 200, "{chunks:?}");
+        wire.assert_ended("bytes behind the body are no request").await;
+        let received = bench.upstream.only();
+        assert_eq!((received.line.as_str(), received.body.as_slice()), ("POST /x HTTP/1.1", body.as_bytes()));
+        assert_eq!(received.all("x").len(), 0, "a trailer is not a field");
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m8_a_host_is_one_zone_or_none() {
+    let mut bench = Bench::new().await;
+    for (fields, want) in [
+        ("@", Refused(400)),
+        ("Host:\r\n@", Refused(400)),
+        ("Host: a.test\r\nHost: a.test\r\n@", Dropped),
+        ("Host: a.test\r\nHost: b.test\r\n@", Dropped),
+        ("Host: a.test, b.test\r\n@", Refused(400)),
+        ("Host: a.test b.test\r\n@", Refused(400)),
+        ("Host: user@a.test\r\n@", Refused(400)),
+        ("Host: a.test/\r\n@", Refused(400)),
+        ("Host: a.test?x\r\n@", Refused(400)),
+        ("Host: a.test#x\r\n@", Refused(400)),
+        ("Host: a.test\\x\r\n@", Refused(400)),
+        ("Host: http://a.test\r\n@", Refused(400)),
+        ("Host: a.test:x\r\n@", Refused(400)),
+        ("Host: a.test:443x\r\n@", Refused(400)),
+        ("Host: a.test:443:443\r\n@", Refused(421)),
+        ("Host: a.test:-1\r\n@", Refused(400)),
+        ("Host: %61.test\r\n@", Refused(400)),
+        ("Host: [::1]\r\n@", Refused(421)),
+        ("Host: [::1]:443\r\n@", Refused(421)),
+        ("Host: 127.0.0.1\r\n@", Refused(421)),
+        ("Host: nobody.test\r\n@", Refused(421)),
+        ("Host: x.a.test\r\n@", Refused(421)),
+        ("Host: a.test.evil.example\r\n@", Refused(421)),
+        ("Host: a.test..\r\n@", Refused(421)),
+        ("Host: .a.test\r\n@", Refused(421)),
+        ("Host: *\r\n@", Refused(400)),
+        ("Host: \u{e9}.test\r\n@", Refused(400)),
+        ("Host: xn--a.test\r\n@", Refused(421)),
+        ("Host: a.test\r\n@", Forwarded("GET /x HTTP/1.1")),
+        ("Host: A.TEST\r\n@", Forwarded("GET /x HTTP/1.1")),
+        ("Host: a.test.\r\n@", Forwarded("GET /x HTTP/1.1")),
+        ("Host: a.test:443\r\n@", Forwarded("GET /x HTTP/1.1")),
+        ("Host: A.Test.:8443\r\n@", Forwarded("GET /x HTTP/1.1")),
+    ] {
+        let fields = fields.replace("user@", "user\u{1}").replace('\u{1}', "%40");
+        bench.check(&format!("GET /x HTTP/1.1\r\n{fields}\r\n\r\n"), want).await;
+    }
+    // An address in the request line beside the field: both say the same zone, or nobody answers.
+    for (target, host, want) in [
+        ("https://a.test/x", "a.test", Refused(400)),
+        ("https://b.test/x", "a.test", Dropped),
+        ("http://a.test/x", "b.test", Dropped),
+        ("//a.test/x", "a.test", Refused(400)),
+        ("a.test:443", "a.test", Refused(400)),
+        ("*", "a.test", Refused(400)),
+    ] {
+        bench.check(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n@\r\n\r\n"), want).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m9_a_path_means_one_place_and_ours_are_never_forwarded() {
+    let mut bench = Bench::new().await;
+    for path in [
+        "//x",
+        "/x//y",
+        "/./x",
+        "/x/.",
+        "/x/..",
+        "/x/../y",
+        "/%2e/x",
+        "/x/%2E%2e/y",
+        "/x%2fy",
+        "/x%5cy",
+        "/x\\y",
+        "/..;/x",
+        "/x/..;a=b/y",
+        "/x%00",
+        "/x%0d%0aSet-Cookie:%20a=b",
+        "/%c0%ae%c0%ae/x",
+        "/%ff",
+        "/%",
+        "/%4",
+        "/%zz",
+        "/%252e",
+        "/%u002e/x",
+        "/x/;/../y",
+        "/x/../.zonegate/session",
+        "/%2e%2e/.zonegate/session",
+        "//.zonegate/session",
+        "/.zonegate//session",
+        "/.zonegate%2fsession",
+        "/.zonegate\\session",
+        "/x/..;/.zonegate/session",
+        "/./.zonegate/session",
+        "/.zonegate/../x",
+        "/.zonegate/%2e%2e/x",
+    ] {
+        bench.check(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n"), Refused(400)).await;
+    }
+    for path in [
+        "/.zonegate",
+        "/.zonegate/",
+        "/.zonegate/none",
+        "/.ZONEGATE/none",
+        "/%2ezonegate/none",
+        "/.%7Aonegate/none",
+        "/.zonegate;x=y/none",
+        "/.zonegate;/none",
+        "/.zonegate./none",
+        "/.zonegate%20/none",
+        "/.well-known/zonegate/none",
+        "/.Well-Known/ZoneGate/none",
+        "/.well%2dknown/zonegate/none",
+    ] {
+        for method in ["GET", "POST", "PUT", "OPTIONS"] {
+            let want = if path.contains("%2e") { Refused(400) } else { Refused(404) };
+            let request =
+                format!("{method} {path}?x=/y HTTP/1.1\r\nHost: a.test\r\n@\r\nContent-Length: 0\r\n\r\n");
+            bench.check(&request, want).await;
+        }
+    }
+    // A fragment is nobody's: it is gone before anything is decided.
+    bench.check("GET /x#y HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("GET /x HTTP/1.1")).await;
+    bench.check("GET /.zonegate/none#/../x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(404)).await;
+    for path in [
+        "/x?a=/../b&c=%2e%2f//&return_to=/.zonegate/",
+        "/x;v=1/y",
+        "/caf%C3%A9",
+        "/a%20b",
+        "/.hidden",
+        "/.zonegated/x",
+    ] {
+        let line: &'static str = format!("GET {path} HTTP/1.1").leak();
+        bench.check(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n"), Forwarded(line)).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m10_methods_that_are_for_proxies_are_not_forwarded_and_unknown_ones_are_the_applications() {
+    let mut bench = Bench::new().await;
+    for (request, want) in [
+        ("TRACE /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(405)),
+        ("TRACE /x HTTP/1.1\r\nHost: a.test\r\n@\r\nContent-Length: 2\r\n\r\nhi", Ended(405)),
+        ("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n@\r\n\r\n", Ended(405)),
+        ("CONNECT /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Ended(405)),
+        ("OPTIONS * HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(400)),
+        ("OPTIONS /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("OPTIONS /x HTTP/1.1")),
+        ("PROPFIND /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("PROPFIND /x HTTP/1.1")),
+        ("get /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("get /x HTTP/1.1")),
+        ("trace /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(405)),
+        ("Connect /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(405)),
+        ("HEAD /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("HEAD /x HTTP/1.1")),
+    ] {
+        bench.check(request, want).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn http_1_0_is_answered_and_closed() {
+    let bench = Bench::new().await;
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    bench.upstream.say("/chunked", chunked);
+    for path in ["/x", "/chunked"] {
+        let mut wire = bench.gateway.connect(A).await;
+        let reply =
+            wire.ask(bench.with_session(&format!("GET {path} HTTP/1.0\r\nHost: a.test\r\n@\r\n\r\n"))).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{reply:?}");
+        assert_eq!(reply.field("transfer-encoding"), None, "{reply:?}");
+        assert_eq!(bench.upstream.only().line, format!("GET {path} HTTP/1.1"));
+        wire.assert_ended("nobody asked to keep it").await;
+    }
+    let mut wire = bench.gateway.connect(A).await;
+    let reply = wire.ask(bench.with_session("GET /x HTTP/1.0\r\n@\r\n\r\n")).await;
+    assert_eq!(reply.status, 400, "no host, no zone");
+    bench.upstream.assert_silent("no host");
+    bench.finish();
+}
+
+#[tokio::test]
+async fn m11_no_tunnel_without_101() {
+    let bench = Bench::new().await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    // Everything but a WebSocket is an ordinary request, without the wish.
+    for upgrade in ["h2c", "TLS/1.0", "h2c, websocket", "foo", "websocket2", "websocket, h2c", "HTTP/2.0", ""] {
+        let mut wire = bench.gateway.connect(A).await;
+        let request = format!(
+            "GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        );
+        let reply = wire.ask(bench.with_session(&request)).await;
+        assert!(matches!(reply.status, 200 | 400), "{upgrade}: {reply:?}");
+        for received in bench.upstream.received() {
+            let hop = ["upgrade", "http2-settings", "connection"].map(|name| received.all(name).len());
+            assert_eq!(hop, [0, 0, 0], "{upgrade}: {received:#?}");
+        }
+        // What follows is a request of its own, and asks for its own session.
+        let _ = wire.try_send(smuggled).await;
+        if let Some(reply) = wire.try_reply(false).await {
+            assert_eq!(reply.status, 401, "{upgrade}: {reply:?}");
+        }
+        bench.upstream.assert_silent(upgrade);
+    }
+    // A WebSocket that the application refuses, with bytes before and after the refusal.
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for (answer, more) in [
+        (String::from_utf8(OK.to_vec()).unwrap(), ""),
+        ("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".into(), ""),
+        ("HTTP/1.1 426 No\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n".into(), ""),
+        (String::from_utf8(OK.to_vec()).unwrap(), "Content-Length: 4\r\n"),
+        (String::from_utf8(OK.to_vec()).unwrap(), "Transfer-Encoding: chunked\r\n"),
+    ] {
+        bench.upstream.say("/ws", &answer);
+        let request = format!("GET /ws HTTP/1.1\r\nHost: a.test\r\n@\r\n{upgrade}{more}\r\n");
+        for at_once in [true, false] {
+            let mut wire = bench.gateway.connect(A).await;
+            let first = if at_once { format!("{request}{smuggled}") } else { request.clone() };
+            let _ = wire.try_send(bench.with_session(&first)).await;
+            if more.is_empty() || at_once {
+                let reply = wire.reply().await;
+                assert_ne!(reply.status, 101, "{reply:?}");
+            }
+            let _ = wire.try_send(smuggled).await;
+            wire.finish().await;
+            while let Some(reply) = wire.try_reply(false).await {
+                assert!((400..500).contains(&reply.status) || reply.status == 502, "{more} {reply:?}");
+            }
+            let all = bench.upstream.received();
+            assert!(all.iter().all(|received| received.line == "GET /ws HTTP/1.1"), "{all:#?}");
+            assert!(all.len() < 2, "{all:#?}");
+        }
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_never_answered_for_each_other() {
+    let bench = Bench::new().await;
+    bench.upstream.say("/one", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");
+    bench.upstream.say("/two", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\ntwo");
+    let request = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n");
+    let mut wire = bench.gateway.connect(A).await;
+    wire.send(bench.with_session(&format!("{}{}", request("/one"), request("/two")))).await;
+    let mut bodies = vec![wire.reply().await.body];
+    wire.finish().await;
+    while let Some(reply) = wire.try_reply(false).await {
+        bodies.push(reply.body);
+    }
+    assert!(bodies == ["one"] || bodies == ["one", "two"], "{bodies:?}");
+    let mut lines: Vec<_> = bench.upstream.received().into_iter().map(|received| received.line).collect();
+    lines.dedup();
+    assert_eq!(lines.len(), bodies.len(), "{lines:?}");
+    // A request for another zone behind one that is refused is still only what it is.
+    let mut wire = bench.gateway.connect(A).await;
+    let bad = "POST //x HTTP/1.1\r\nHost: a.test\r\n@\r\nContent-Length: 40\r\n\r\n";
+    wire.send(bench.with_session(&format!("{bad}{}", "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"))).await;
+    assert_eq!(wire.reply().await.status, 400);
+    wire.finish().await;
+    while let Some(reply) = wire.try_reply(false).await {
+        assert!(reply.status >= 400, "{reply:?}");
+    }
+    bench.upstream.assert_silent("a refused body holds no request");
+    bench.finish();
+}
