@@ -257,7 +257,7 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
-        let wanted = facts::is_websocket(&exchange.req_header().headers);
+        let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
         hygiene::check_answer(answer, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
         if exchange.req_header().version == Version::HTTP_10 {
