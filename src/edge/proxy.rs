@@ -262,7 +262,7 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
-        let wanted = facts::is_websocket(&exchange.req_header().headers);
+        let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
         hygiene::check_answer(answer, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
         if exchange.req_header().version == Version::HTTP_10 {
@@ -380,8 +380,9 @@ impl Edge {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if facts::is_stream(&head.headers) {
-            if facts::is_websocket(&head.headers) && !same_origin(head, grant.zone()) {
-                let refused = Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false };
+            if facts::is_websocket(&head.headers)
+                && let Err(refused) = check_handshake(head, grant.zone())
+            {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;
             }
             passage.stream = Some(self.streams.open(grant.session()));
@@ -538,9 +539,21 @@ impl Edge {
     }
 }
 
-/// A WebSocket that another site's page opens would ride on the session (SEC-R86). Programs send no origin.
-fn same_origin(head: &RequestHeader, zone: &Zone) -> bool {
-    head.headers.get_all(http::header::ORIGIN).iter().all(|origin| origin.as_bytes() == zone.origin.as_bytes())
+/// A WebSocket that another site's page opens would ride on the session (SEC-R86); programs send no origin. And a
+/// handshake is a GET without a body (RFC 6455 section 4.1): nobody agrees on where one would end (M11).
+fn check_handshake(head: &RequestHeader, zone: &Zone) -> std::result::Result<(), Refused> {
+    let fields = &head.headers;
+    let has_body = fields.contains_key(TRANSFER_ENCODING)
+        || fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    if head.method != Method::GET || has_body {
+        return Err(Refused { status: StatusCode::BAD_REQUEST, reason: "websocket_handshake", close: true });
+    }
+    let mut origins = fields.get_all(http::header::ORIGIN).iter();
+    if origins.all(|origin| origin.as_bytes() == zone.origin.as_bytes()) {
+        Ok(())
+    } else {
+        Err(Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false })
+    }
 }
 
 /// Reads a body of at most `most` bytes; `None` when there is more.

@@ -53,7 +53,13 @@ mod parsing;
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod store_lost;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod streams;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod upstream_tls;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod wire;

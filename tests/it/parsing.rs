@@ -501,6 +501,25 @@ async fn m11_no_tunnel_without_101() {
 }
 
 #[tokio::test]
+async fn m11_a_handshake_has_no_body_and_is_a_get() {
+    let mut bench = Bench::new().await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    bench.upstream.say("/ws", switch);
+    for (method, more) in [
+        ("GET", "Content-Length: 4\r\n\r\nGET "),
+        ("GET", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        ("POST", "Content-Length: 0\r\n\r\n"),
+        ("POST", "Content-Length: 2\r\n\r\nhi"),
+        ("OPTIONS", "\r\n"),
+    ] {
+        let request = format!("{method} /ws HTTP/1.1\r\nHost: a.test\r\n@\r\n{upgrade}{more}");
+        bench.check(&request, Ended(400)).await;
+    }
+    bench.finish();
+}
+
+#[tokio::test]
 async fn pipelined_requests_are_never_answered_for_each_other() {
     let bench = Bench::new().await;
     bench.upstream.say("/one", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");

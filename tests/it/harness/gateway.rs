@@ -61,11 +61,13 @@ pub(crate) struct Wishes {
     pub(crate) limits: &'static str,
     /// What every zone's `upstream` says beside its address.
     pub(crate) upstream: &'static str,
+    /// `http` or `https`: how the application is spoken to.
+    pub(crate) scheme: &'static str,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { limits: "head: 8KiB, head_fields: 40, form: 8KiB", upstream: "read_max: 20s" }
+        Self { limits: "head: 8KiB, head_fields: 40, form: 8KiB", upstream: "read_max: 20s", scheme: "http" }
     }
 }
 
@@ -86,10 +88,10 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more } = wishes;
+    let Wishes { limits, upstream: more, scheme } = wishes;
     let zone = |host: &str, more_of_zone: &str| {
         format!(
-            "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"http://{upstream}\", connect_max: 1s, {more} }}\n"
+            "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
         )
     };
     let zones = [
@@ -228,6 +230,11 @@ impl Gateway {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Where one of its files is.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
     }
 
     /// Still there, and nothing panicked.
