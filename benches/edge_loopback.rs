@@ -7,7 +7,13 @@
 //! because on a shared machine only what ran at the same moment can be compared. A pair of two bare proxies is
 //! the control: it should print 1.
 //!
-//! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`
+//! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`; `--program FILE` measures
+//! another build of zonegate.
+//!
+//! With `-- --instructions 2000` it counts instead: each proxy in its turn answers that many requests under
+//! `valgrind --tool=callgrind`, and what its worker thread executed in user space is divided by them. Slow and
+//! blind to the kernel, but the same to a tenth of a percent each time. With `--keep DIRECTORY`, which must be
+//! empty, the counts stay there for `callgrind_annotate`.
 
 #![expect(
     clippy::expect_used,
@@ -20,7 +26,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,6 +38,7 @@ mod support;
 
 use support::bare;
 use support::gateway;
+use support::instructions;
 use support::load::{self, Target};
 use support::upstream;
 
@@ -39,18 +46,22 @@ const PROXY_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [role, directory] = arguments.as_slice()
         && role == "role=bare"
     {
         return bare::run(Path::new(directory));
+    }
+    // `cargo test --benches` only wants to know that it builds.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
     }
     let plan = Plan::parse(&arguments);
     if std::env::var_os("ZONEGATE_BENCH_PINNED").is_none() {
         return pinned(&arguments);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(compare(&plan));
+    runtime.block_on(run(&plan));
 }
 
 /// Runs this program again, held to the load generator's core.
@@ -70,18 +81,24 @@ struct Plan {
     rounds: usize,
     seconds: u64,
     connections: usize,
+    /// Requests to count instructions over; none: measure time.
+    instructions: usize,
+    program: PathBuf,
+    /// A new directory, in which everything stays.
+    keep: Option<PathBuf>,
 }
 
 impl Plan {
     fn parse(arguments: &[String]) -> Self {
-        let number = |name: &str, default| {
-            let at = arguments.iter().position(|a| a == name);
-            at.and_then(|at| arguments.get(at + 1)).map_or(default, |n| n.parse().expect("a whole number"))
-        };
+        let value = |name: &str| arguments.get(arguments.iter().position(|a| a == name)? + 1);
+        let number = |name: &str, default| value(name).map_or(default, |n| n.parse().expect("a whole number"));
         Self {
             rounds: number("--rounds", 9),
             seconds: number("--seconds", 2) as u64,
             connections: number("--connections", 32),
+            instructions: number("--instructions", 0),
+            program: value("--program").map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
+            keep: value("--keep").map(PathBuf::from),
         }
     }
 }
@@ -90,80 +107,111 @@ impl Plan {
 struct Proxy {
     name: &'static str,
     child: Child,
-    _stdin: Option<ChildStdin>,
     target: Target,
+    /// Where it runs, and what it leaves there.
+    directory: PathBuf,
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Nothing can be done for a child that cannot be killed; it ends with its standard input.
+        // Nothing can be done about a child that cannot be killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-async fn compare(plan: &Plan) {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let upstream = upstream::start().await;
-    let certificate = support::certificate(directory.path());
-    println!(
-        "upstream {upstream}, {} rounds of {} s, {} connections each",
-        plan.rounds, plan.seconds, plan.connections
-    );
+async fn run(plan: &Plan) {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let directory = plan.keep.as_deref().unwrap_or(temporary.path());
+    let place = Place {
+        directory,
+        upstream: upstream::start().await,
+        certificate: support::certificate(directory),
+        program: plan.program.clone(),
+    };
+    if plan.instructions > 0 { count(plan, &place).await } else { compare(plan, &place).await }
+}
 
-    let bare = start_bare("bare", directory.path(), upstream, &certificate);
-    let again = start_bare("bare again", directory.path(), upstream, &certificate);
+/// What all proxies of a run share.
+struct Place<'a> {
+    directory: &'a Path,
+    upstream: SocketAddr,
+    certificate: support::Certificate,
+    /// zonegate, or another build of it.
+    program: PathBuf,
+}
+
+/// The ways zonegate is run, with and without the access log; metrics are always on.
+const GATEWAYS: [(&str, bool); 2] = [("zonegate, no access log", false), ("zonegate, access log", true)];
+
+async fn compare(plan: &Plan, place: &Place<'_>) {
+    println!("{} rounds of {} s, {} connections to each proxy", plan.rounds, plan.seconds, plan.connections);
+    let on_core = |program: &Path| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", PROXY_CORE]).arg(program);
+        command
+    };
+    let bare = start_bare("bare", place, on_core).await;
+    let again = start_bare("bare again", place, on_core).await;
     report(plan, &again, &bare).await;
     drop(again);
-    for access_log in [false, true] {
-        let gateway = start_gateway(directory.path(), upstream, &certificate, access_log).await;
+    for (name, access_log) in GATEWAYS {
+        let gateway = start_gateway(name, access_log, place, on_core).await;
         report(plan, &gateway, &bare).await;
     }
 }
 
-fn start_bare(
-    name: &'static str,
-    directory: &Path,
-    upstream: SocketAddr,
-    certificate: &support::Certificate,
-) -> Proxy {
-    let role = directory.join(name.replace(' ', "-"));
+async fn count(plan: &Plan, place: &Place<'_>) {
+    println!("{} requests over {} connections", plan.instructions, instructions::CONNECTIONS);
+    let bare =
+        instructions::count(plan.instructions, start_bare("bare", place, instructions::valgrind).await).await;
+    println!("{:34} {bare:7.0} instructions a request", "bare");
+    for (name, access_log) in GATEWAYS {
+        let gateway = start_gateway(name, access_log, place, instructions::valgrind).await;
+        let each = instructions::count(plan.instructions, gateway).await;
+        println!("{name:34} {each:7.0} instructions a request, {:+.0}", each - bare);
+    }
+}
+
+async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Proxy {
+    let role = place.directory.join(name.replace(' ', "-"));
     std::fs::create_dir_all(&role).expect("a directory");
-    bare::configure(&role, upstream, certificate);
-    let mut child = Command::new("taskset")
-        .args(["-c", PROXY_CORE])
-        .arg(std::env::current_exe().expect("this program's path"))
+    bare::configure(&role, place.upstream, &place.certificate);
+    let mut child = command(&std::env::current_exe().expect("this program's path"))
         .arg("role=bare")
         .arg(&role)
-        .stdin(Stdio::piped())
+        .current_dir(&role)
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("taskset starts the bare proxy");
+        .expect("the bare proxy starts");
     let address = first_line(&mut child).parse().expect("the bare proxy prints its address");
-    let stdin = child.stdin.take();
-    Proxy { name, child, _stdin: stdin, target: Target::new(address, support::HOST, certificate, None) }
+    let target = Target::new(address, support::HOST, &place.certificate, None);
+    let proxy = Proxy { name, child, target, directory: role };
+    load::wait_until_it_answers(&proxy.target).await;
+    proxy
 }
 
 async fn start_gateway(
-    directory: &Path,
-    upstream: SocketAddr,
-    certificate: &support::Certificate,
+    name: &'static str,
     access_log: bool,
+    place: &Place<'_>,
+    command: impl FnOnce(&Path) -> Command,
 ) -> Proxy {
-    let name = if access_log { "zonegate, access log and metrics" } else { "zonegate, no access log" };
-    let set_up = gateway::prepare(directory, upstream, certificate, access_log).await;
-    let child = Command::new("taskset")
-        .args(["-c", PROXY_CORE])
-        .arg(env!("CARGO_BIN_EXE_zonegate"))
+    let set_up = gateway::prepare(place.directory, place.upstream, &place.certificate, access_log).await;
+    let directory = set_up.config.parent().expect("a file stands in a directory").to_owned();
+    let log = std::fs::File::create(directory.join("log")).expect("a log file");
+    let child = command(&place.program)
         .args(["serve", "--config"])
         .arg(&set_up.config)
+        .current_dir(&directory)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::from(std::fs::File::create(directory.join("gateway.log")).expect("a log file")))
+        .stderr(log)
         .spawn()
-        .expect("taskset starts zonegate");
-    let target = Target::new(set_up.address, support::HOST, certificate, Some(set_up.cookie));
-    let proxy = Proxy { name, child, _stdin: None, target };
+        .expect("zonegate starts");
+    let target = Target::new(set_up.address, support::HOST, &place.certificate, Some(set_up.cookie));
+    let proxy = Proxy { name, child, target, directory };
     load::wait_until_it_answers(&proxy.target).await;
     proxy
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use zonegate::base::{FlowId, SessionId, SessionToken, TenantId, Ttl, UnixTime, UserId};
+use zonegate::config::Limits;
 use zonegate::directory::{Lifetimes, UserKind};
 use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
 use zonegate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone, ZoneTable};
@@ -47,6 +48,18 @@ pub(crate) fn zone(host: &str) -> Zone {
 pub(crate) fn zones(count: u32) -> ZoneTable {
     let zones = (1..=count).map(|number| zone(&format!("ww{number}.desk.example"))).collect();
     ZoneTable::new(zones, Some("login.example".parse().unwrap())).unwrap()
+}
+
+/// The limits that hold when nothing is configured.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        head_bytes_max: 32 * 1024,
+        head_fields_max: 100,
+        form_bytes_max: 16 * 1024,
+        form_time_max: Ttl::seconds_const(10),
+        keepalive_max: Ttl::seconds_const(60),
+        drain_max: Ttl::seconds_const(20),
+    }
 }
 
 /// The token of session `serial`.

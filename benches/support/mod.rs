@@ -2,6 +2,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod gateway;
+pub(crate) mod instructions;
 pub(crate) mod load;
 pub(crate) mod upstream;
 

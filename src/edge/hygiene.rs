@@ -19,11 +19,13 @@ const INTERIM_MAX: u8 = 16;
 
 /// A request that is refused before it is understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Refused {
-    pub(super) status: StatusCode,
-    pub(super) reason: &'static str,
+pub struct Refused {
+    /// What the client is told.
+    pub status: StatusCode,
+    /// What the log is told.
+    pub reason: &'static str,
     /// Whether the connection may carry another request. Not when its framing is in doubt.
-    pub(super) close: bool,
+    pub close: bool,
 }
 
 impl Refused {
@@ -37,7 +39,9 @@ impl Refused {
 }
 
 /// Checks everything about a head that does not depend on who answers.
-pub(super) fn check_head(
+///
+/// `raw` is the head as it came, asked for only when a transfer coding makes it necessary.
+pub fn check_head(
     head: &RequestHeader,
     raw: impl FnOnce() -> bytes::Bytes,
     limits: &Limits,
@@ -208,21 +212,15 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 
 /// The client's cookies without ours, over all fields, as one field (RFC 9113 section 8.2.3; SEC-R39).
 pub(super) fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut fields = headers.get_all(COOKIE).iter();
-    let (first, second) = (fields.next()?, fields.next());
-    let ours = |field: &HeaderValue| field.as_bytes().split(|byte| *byte == b';').any(is_our_cookie);
-    if second.is_none() && !ours(first) {
-        return Some(first.clone());
-    }
-    let mut joined = Vec::with_capacity(first.len());
-    for field in [Some(first), second].into_iter().flatten().chain(fields) {
-        let pairs = field.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        for pair in pairs.filter(|pair| !pair.is_empty() && !is_our_cookie(pair)) {
-            if !joined.is_empty() {
-                joined.extend_from_slice(b"; ");
-            }
-            joined.extend_from_slice(pair);
+    let fields = headers.get_all(COOKIE);
+    let mut joined = Vec::with_capacity(fields.iter().map(HeaderValue::len).sum());
+    let pairs =
+        fields.iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    for pair in pairs.filter(|pair| !pair.is_empty() && !is_our_cookie(pair)) {
+        if !joined.is_empty() {
+            joined.extend_from_slice(b"; ");
         }
+        joined.extend_from_slice(pair);
     }
     // Pieces of valid values, joined by valid bytes.
     (!joined.is_empty()).then(|| HeaderValue::from_maybe_shared(bytes::Bytes::from(joined)).ok()).flatten()

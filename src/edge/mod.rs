@@ -7,13 +7,13 @@
 
 mod access_log;
 mod facts;
-mod hygiene;
+pub mod hygiene;
 mod proxy;
 mod rescue;
 mod serve;
 mod streams;
 mod tls;
-mod upstream;
+pub mod upstream;
 
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, Leftovers};

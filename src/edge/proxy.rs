@@ -231,7 +231,8 @@ impl ProxyHttp for Edge {
         })?;
         // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
         let address = passage.address.ok_or_else(no_grant)?;
-        *copy = upstream::head(copy, grant, Provenance { address, request: passage.request, assertion })?;
+        let taken = std::mem::replace(copy, upstream::nothing());
+        *copy = upstream::head(taken, grant, Provenance { address, request: passage.request, assertion })?;
         Ok(())
     }
 

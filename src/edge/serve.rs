@@ -125,6 +125,7 @@ impl Gateway {
         let Self { settings, portal, certificates, background, hold } = self;
         let streams = Arc::new(Streams::default());
         let under_way = Arc::new(AtomicUsize::new(0));
+        let (log, log_writer) = AccessLog::start(settings.log.access)?;
         let edge = Edge {
             router: crate::portal::router(Arc::clone(&portal)),
             sessions: Arc::clone(&portal.sessions),
@@ -132,7 +133,7 @@ impl Gateway {
             clock: Arc::clone(&portal.clock),
             peers: Peers::of(&settings.zones),
             streams: Arc::clone(&streams),
-            log: AccessLog::start(settings.log.access)?,
+            log,
             under_way: Arc::clone(&under_way),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
             settings: Arc::clone(&settings),
@@ -153,6 +154,7 @@ impl Gateway {
             }
             portal.store.close().await;
         });
+        log_writer.finish();
         background.shutdown_timeout(Duration::from_secs(1));
         drop(hold);
         Ok(())

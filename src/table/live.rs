@@ -22,7 +22,7 @@ const SHARDS: usize = 1024;
 
 /// The sessions in memory.
 #[derive(Debug)]
-pub(super) struct LiveTable {
+pub struct LiveTable {
     by_key: DashMap<SessionKey, Arc<Session>, KeyIsHash>,
     users: DashMap<UserId, Entry>,
 }
@@ -62,7 +62,7 @@ pub(super) struct Reservation {
 
 impl LiveTable {
     /// The session of that token, ended or not.
-    pub(super) fn find(&self, token: &TokenDigest) -> Option<Arc<Session>> {
+    pub fn find(&self, token: &TokenDigest) -> Option<Arc<Session>> {
         let found = self.by_key.get(&token.key())?;
         found.record.token.matches(token).then(|| Arc::clone(&found))
     }
@@ -97,7 +97,7 @@ impl LiveTable {
     }
 
     /// Puts a session from the store in its place, live or as the memory of one that has ended.
-    pub(super) fn restore(&self, session: Arc<Session>, now: UnixTime) {
+    pub fn restore(&self, session: Arc<Session>, now: UnixTime) {
         if session.liveness(now) == Liveness::Live {
             self.users.entry(session.record.user).or_default().sessions.push(Arc::clone(&session));
         }

@@ -6,4 +6,5 @@ mod sessions;
 mod signer;
 
 pub use keys::{JWKS_CACHE_CONTROL, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
+pub use live::LiveTable;
 pub use sessions::{Begun, NewSession, SessionFault, Sessions};

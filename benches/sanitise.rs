@@ -1,0 +1,90 @@
+//! What does it cost to refuse nothing in a browser's head, and to build the application's head from it?
+
+#![allow(missing_docs, reason = "criterion's macros make public items")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a bench that cannot be set up has nothing to say")]
+
+mod samples;
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::{HeaderValue, Version};
+use pingora::http::RequestHeader;
+use zonegate::assertion::identity_headers;
+use zonegate::base::RequestId;
+use zonegate::edge::{hygiene, upstream};
+use zonegate::gate::{Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
+use zonegate::session::Session;
+
+const HOST: &str = "ww7.desk.example";
+
+/// What a browser sends: ten fields, four cookies, one of them ours.
+fn browser() -> RequestHeader {
+    let cookies =
+        format!("theme=dark; __Host-zg_session={}; lang=en-GB; visit=3f2a9c", samples::token(1).reveal());
+    let mut head = RequestHeader::build("GET", b"/tickets/42?view=full", None).unwrap();
+    head.set_version(Version::HTTP_11);
+    for (name, value) in [
+        ("Host", HOST),
+        ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        ("Accept-Language", "en-GB,en;q=0.7,de;q=0.3"),
+        ("Accept-Encoding", "gzip, deflate, br, zstd"),
+        ("Referer", "https://ww7.desk.example/tickets"),
+        ("Sec-Fetch-Dest", "document"),
+        ("Sec-Fetch-Mode", "navigate"),
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Cookie", &cookies),
+    ] {
+        head.append_header(name, value).unwrap();
+    }
+    head
+}
+
+fn grant() -> Grant {
+    let zones = samples::zones(17);
+    let zone = zones.zone(&HOST.parse().unwrap()).unwrap();
+    let (record, principal) = (samples::record(HOST, 1), samples::principal());
+    let identity = identity_headers(&zone.headers, &record, &principal).unwrap();
+    let session = Arc::new(Session::new(record, principal, identity, Arc::new(AtomicU64::new(0))));
+    let facts = Facts {
+        host: zones.find(HOST),
+        place: Place::Application,
+        client: Client::Program,
+        presented: Presented::Session(&session),
+        store: StoreHealth::Current,
+    };
+    let Decision::Forward(grant) = decide(&facts, samples::START) else { panic!("the session is live") };
+    grant
+}
+
+fn sanitise(c: &mut Criterion) {
+    let head = browser();
+    let limits = samples::limits();
+    c.bench_function("sanitise/check", |b| {
+        b.iter(|| hygiene::check_head(black_box(&head), || panic!("no coding"), &limits).unwrap());
+    });
+    let grant = grant();
+    // As long as a signed one.
+    let assertion = HeaderValue::from_maybe_shared(bytes::Bytes::from("a".repeat(900))).unwrap();
+    c.bench_function("sanitise/upstream_head", |b| {
+        b.iter_batched(
+            || head.clone(),
+            |copy| {
+                let provenance = upstream::Provenance {
+                    address: Ipv4Addr::new(192, 0, 2, 1).into(),
+                    request: RequestId::from_bytes([7; 16]),
+                    assertion: assertion.clone(),
+                };
+                upstream::head(copy, &grant, provenance).unwrap()
+            },
+            BatchSize::SmallInput,
+        );
+    });
+}
+
+criterion_group!(benches, sanitise);
+criterion_main!(benches);
