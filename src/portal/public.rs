@@ -76,30 +76,37 @@ async fn jwks(State(portal): State<Arc<Portal>>) -> Answer {
     answer
 }
 
-/// On a zone's host this address is the application's; people type the universal host's bare name (R14).
+/// People type the universal host's bare name (R14).
 async fn front_door(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Answer {
-    match visit.realm {
-        Realm::Zone(_) => portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Realm::Universal => see_other(LOGIN),
-    }
+    at_universal_host(&portal, &visit, &headers, || see_other(LOGIN))
 }
 
-/// On a zone's host this address is the application's; the universal host has nothing to be found.
+/// The universal host has nothing to be found.
 async fn robots(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
 ) -> Answer {
+    at_universal_host(&portal, &visit, &headers, || {
+        let mut answer = Response::new("User-agent: *\nDisallow: /\n".into());
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        answer
+    })
+}
+
+/// For addresses that are the application's on a zone's host.
+fn at_universal_host(
+    portal: &Portal,
+    visit: &Visit,
+    headers: &HeaderMap,
+    answer: impl FnOnce() -> Answer,
+) -> Answer {
     match visit.realm {
-        Realm::Zone(_) => portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Realm::Universal => {
-            let mut answer = Response::new("User-agent: *\nDisallow: /\n".into());
-            answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-            answer
-        }
+        Realm::Zone(_) => portal.refusal(visit, headers, StatusCode::NOT_FOUND),
+        Realm::Universal => answer(),
     }
 }
