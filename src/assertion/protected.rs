@@ -39,7 +39,6 @@ const PREFIXES: [&str; 6] =
 /// No allocation.
 pub fn is_protected(name: &str, custom: &HeaderPreset) -> bool {
     let name = name.trim_end_matches([' ', '.', '_', '-']);
-    // Almost all names begin otherwise: one look spares the comparisons.
     let own = match custom {
         HeaderPreset::Custom(fields) => fields.iter().any(|(field, _)| same(name, field.as_str())),
         HeaderPreset::Default | HeaderPreset::Oauth2Proxy | HeaderPreset::Remote => false,
@@ -47,6 +46,7 @@ pub fn is_protected(name: &str, custom: &HeaderPreset) -> bool {
     if own {
         return true;
     }
+    // Almost all names begin otherwise: one look spares the comparisons.
     match name.as_bytes().first().map(u8::to_ascii_lowercase) {
         Some(b'x' | b'f' | b'r' | b'c' | b't') => {
             PREFIXES.iter().any(|prefix| begins(name, prefix))

@@ -13,7 +13,7 @@ mod username;
 
 pub use host::{Hostname, HostnameProblem};
 pub use id::{FlowId, IdProblem, RequestId, SessionId, TenantId, UserId};
-pub use path::LocalPath;
+pub use path::{LocalPath, is_gateway_path};
 pub use seal::{MasterKey, SealKey, SealProblem};
 pub use secret::{BrowserToken, SessionKey, SessionToken, TokenDigest};
 pub use time::{Ttl, UnixTime};

@@ -37,15 +37,52 @@ impl FromStr for LocalPath {
         let path = text.split('?').next().unwrap_or_default();
         // An empty or dot segment could be folded into `//host` by whoever normalises later.
         let plain = !path.contains("//") && !path.split('/').any(|segment| segment == "." || segment == "..");
-        // In any case and with parameters: the edge takes all of these for ours.
-        let first = path.split('/').nth(1).and_then(|segment| segment.split(';').next()).unwrap_or_default();
-        let ours = first.trim_end_matches('.').eq_ignore_ascii_case(".zonegate");
+        let ours = is_gateway_path(path.as_bytes());
         if rooted && printable && plain && escapes_are_harmless(path) && !ours {
             Ok(Self(text.into()))
         } else {
             Err(LocalPathProblem)
         }
     }
+}
+
+/// Whether a path, which may have a query, is one of the gateway's own: below `/.zonegate` or `/.well-known/zonegate`, in
+/// whatever spelling somebody might take for that. Never forwarded, and never where a log-in leads back to.
+pub fn is_gateway_path(raw: &[u8]) -> bool {
+    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let mut segments = path.split(|byte| *byte == b'/').skip(1);
+    let first = segments.next().unwrap_or_default();
+    if spells(first, b".zonegate") {
+        return true;
+    }
+    let second = segments.next().unwrap_or_default();
+    spells(first, b".well-known") && spells(second, b"zonegate")
+}
+
+/// Whether a segment is `name` to somebody: in any case, with parameters, with escapes, with dots behind it.
+fn spells(segment: &[u8], name: &[u8]) -> bool {
+    let mut name = name.iter().copied();
+    let mut rest = segment.iter().copied();
+    loop {
+        let byte = match rest.next() {
+            Some(b'%') => match (rest.next().and_then(hex), rest.next().and_then(hex)) {
+                (Some(high), Some(low)) => Some(high << 4 | low),
+                (Some(_) | None, _) => return false,
+            },
+            other => other,
+        };
+        match (byte, name.next()) {
+            (None, None) => return true,
+            (Some(b';'), None) => return true,
+            (Some(b'.' | b' '), None) => return rest.all(|byte| matches!(byte, b'.' | b' ')),
+            (Some(a), Some(b)) if a.eq_ignore_ascii_case(&b) => {}
+            (Some(_) | None, _) => return false,
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// An escaped slash, backslash, dot or control character could become one of them further on.
@@ -95,6 +132,8 @@ mod tests {
             "/a#b",
             "/.zonegate/logout",
             "/.zonegate",
+            "/.zone%67ate/logout",
+            "/.well-known/zonegate/jwks.json",
             "/./x",
             "/a/../..//e",
             "/%2f%2fe",

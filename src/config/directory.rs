@@ -151,7 +151,6 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<
 fn overrides(section: Section<'_>) -> SecurityOverrides {
     let none = Ttl::seconds_const(1);
     let idle = section.duration("idle_max", none, 60..=30 * 86400);
-    // 0 would mean "never", which only the installation can say.
     let number = |name: &str, most| section.number_if_any(name, 1..=most);
     let period = section.scalar("totp_period");
     let overrides = SecurityOverrides {

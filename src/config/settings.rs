@@ -512,9 +512,9 @@ fn log(section: Section<'_>) -> LogSettings {
 
 fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Brand {
     let mut brand = Brand::default();
-    let text = |name: &str, default: String| section.scalar(name).map_or(default, |scalar| scalar.text.to_owned());
-    brand.product = text("product", brand.product);
-    brand.suite = text("suite", brand.suite);
+    if let Some(product) = section.scalar("product") {
+        brand.product = product.text.to_owned();
+    }
     brand.logo = section.scalar("logo").and_then(|scalar| logo(&section, &scalar, directory, outside));
     brand.accent = section.parsed("accent", brand.accent);
     brand.accent_dark = section.parsed("accent_dark", brand.accent_dark);

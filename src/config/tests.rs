@@ -498,9 +498,9 @@ fn a_brand_that_people_cannot_read_is_refused() {
         ],
     );
     check_added(
-        "brand: { texts: { en: { m2: No., taglin: Hi }, fr: { m2: Non } } }\n",
+        "brand: { texts: { en: { m2: No., code.titl: Hi }, fr: { m2: Non } } }\n",
         &[
-            "4: brand.texts.en.taglin is not the id of a text; did you mean \"tagline\"?",
+            "4: brand.texts.en.code.titl is not the id of a text; did you mean \"code.title\"?",
             "4: brand.texts.fr is not a key here; the keys are en, de",
         ],
     );

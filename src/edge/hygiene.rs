@@ -8,6 +8,7 @@ use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
+use crate::base::is_gateway_path;
 use crate::config::Limits;
 use crate::gate::Place;
 
@@ -24,7 +25,7 @@ pub struct Refused {
     pub status: StatusCode,
     /// What the log is told.
     pub reason: &'static str,
-    /// Whether the connection may carry another request. Not when its framing is in doubt.
+    /// Whether the connection ends with this answer: when its framing is in doubt.
     pub close: bool,
 }
 
@@ -167,38 +168,9 @@ pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
     if name.is_empty() || !plain || !port_is_number { Err(odd) } else { Ok(name) }
 }
 
-/// Whose path it is: ours in whatever spelling, or the application's. `raw` has passed [`check_path`].
+/// Whose path it is. `raw` has passed [`check_path`].
 pub(super) fn place(raw: &[u8]) -> Place {
-    let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
-    let mut segments = path.split(|byte| *byte == b'/').skip(1);
-    let first = segments.next().unwrap_or_default();
-    if spells(first, b".zonegate") {
-        return Place::Ours;
-    }
-    let second = segments.next().unwrap_or_default();
-    if spells(first, b".well-known") && spells(second, b"zonegate") { Place::Ours } else { Place::Application }
-}
-
-/// Whether a segment is `name` to somebody: in any case, with parameters, with escapes, with dots behind it.
-fn spells(segment: &[u8], name: &[u8]) -> bool {
-    let mut name = name.iter().copied();
-    let mut rest = segment.iter().copied();
-    loop {
-        let byte = match rest.next() {
-            Some(b'%') => match (rest.next().and_then(hex), rest.next().and_then(hex)) {
-                (Some(high), Some(low)) => Some(high << 4 | low),
-                (Some(_) | None, _) => return false,
-            },
-            other => other,
-        };
-        match (byte, name.next()) {
-            (None, None) => return true,
-            (Some(b';'), None) => return true,
-            (Some(b'.' | b' '), None) => return rest.all(|byte| matches!(byte, b'.' | b' ')),
-            (Some(a), Some(b)) if a.eq_ignore_ascii_case(&b) => {}
-            (Some(_) | None, _) => return false,
-        }
-    }
+    if is_gateway_path(raw) { Place::Ours } else { Place::Application }
 }
 
 /// Whether a cookie of this name is ours in some spelling: never sent to the application, never taken from it.
@@ -359,23 +331,13 @@ mod tests {
             ("A.Example:8443", "A.Example"),
             ("[::1]:443", "[::1]"),
             ("[::1]", "[::1]"),
+            // An empty port is the default one (RFC 3986 section 3.2.3).
+            ("a.example:", "a.example"),
         ] {
             assert_eq!(host(&head(&[("host", value)])), Ok(value).map(|_| want), "{value}");
         }
-        for value in [
-            "",
-            ":443",
-            "a.example:",
-            "a@b.example",
-            "a.example/x",
-            "a b",
-            "a.example:x",
-            "a,b",
-            "a.example:123456",
-        ] {
-            let got = head(&[("host", value)]);
-            let refused = host(&got).is_err() || value == "a.example:";
-            assert!(refused, "{value:?}");
+        for value in ["", ":443", "a@b.example", "a.example/x", "a b", "a.example:x", "a,b", "a.example:123456"] {
+            assert!(host(&head(&[("host", value)])).is_err(), "{value:?}");
         }
         assert!(host(&head(&[])).is_err());
         assert!(host(&head(&[("host", "a.example"), ("host", "a.example")])).is_err());

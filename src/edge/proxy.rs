@@ -302,9 +302,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
-        let status = rescue::status(error);
-        if let Some(status) = status {
-            passage.reason = Some("upstream_fault");
+        let outcome = rescue::outcome(error);
+        if let Some((status, reason)) = outcome {
+            passage.reason = Some(reason);
             // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
             let interim = |head: &ResponseHeader| {
                 head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS
@@ -318,7 +318,7 @@ impl ProxyHttp for Edge {
                 }
             }
         }
-        FailToProxy { error_code: status.map_or(0, |status| status.as_u16()), can_reuse_downstream: false }
+        FailToProxy { error_code: outcome.map_or(0, |(status, _)| status.as_u16()), can_reuse_downstream: false }
     }
 
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {

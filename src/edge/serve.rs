@@ -105,16 +105,6 @@ impl Gateway {
         Ok(Self { settings, portal, certificates, background, hold })
     }
 
-    /// What the pages work with; the demo reads its signing keys' address from it.
-    pub const fn portal(&self) -> &Arc<Portal> {
-        &self.portal
-    }
-
-    /// The runtime of everything that is not a request.
-    pub const fn background(&self) -> &Runtime {
-        &self.background
-    }
-
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
     /// every listener answers.
     pub fn run(

@@ -58,11 +58,6 @@ impl Assets {
         };
         Self { paths, files: [Some(stylesheet), Some(script), Some(icon), logo].into_iter().flatten().collect() }
     }
-
-    /// The file of that name.
-    pub fn find(&self, name: &str) -> Option<&Asset> {
-        self.files.iter().find(|asset| asset.name == name)
-    }
 }
 
 fn asset(stem: &str, ending: &str, content_type: &'static str, bytes: Vec<u8>) -> Asset {

@@ -9,8 +9,6 @@ use crate::zone::Language;
 pub struct Brand {
     /// The application's name, as the pages and authenticator apps show it.
     pub product: String,
-    /// The name of the vendor's suite log-in.
-    pub suite: String,
     /// The logo; `None` for a plain mark with the product's initial.
     pub logo: Option<Logo>,
     /// The colour of buttons and links on a light ground.
@@ -107,7 +105,6 @@ impl Default for Brand {
     fn default() -> Self {
         Self {
             product: "Acme Desk".into(),
-            suite: "AcmeOne".into(),
             logo: None,
             accent: Colour { red: 0x0f, green: 0x5c, blue: 0x6e },
             accent_dark: Colour { red: 0x6f, green: 0xd3, blue: 0xe3 },

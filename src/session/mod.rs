@@ -4,8 +4,6 @@ mod admission;
 mod live;
 #[cfg(test)]
 pub(crate) mod samples;
-#[cfg(test)]
-mod tests;
 
 pub use admission::{Admission, Held, admit};
 pub use live::{AssertionCache, CachedAssertion, Liveness, Session};
@@ -214,3 +212,6 @@ impl Lifetimes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ fn contains(haystack: &[u8], needle: &str) -> bool {
 #[tokio::test]
 async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
     let folder = tempfile::tempdir().unwrap();
-    let demo = Demo::start_with(folder.path(), &[("ZONEGATE_LOG", "trace"), ("RUST_LOG", "trace")]).await;
+    let demo = Demo::start_with(folder.path(), &[("ZONEGATE_LOG__LEVEL", "trace"), ("RUST_LOG", "trace")]).await;
     let user = demo.user(ALICE).clone();
 
     // A log-in with everything that can go wrong on the way.

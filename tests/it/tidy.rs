@@ -49,7 +49,7 @@ struct Source {
 impl Source {
     fn new(path: &str, text: &str) -> Self {
         let blanked = blank(text);
-        let end = blanked.find("#[cfg(test)]\nmod ").unwrap_or(blanked.len());
+        let end = inline_tests(&blanked).unwrap_or(blanked.len());
         Self { path: path.into(), code: blanked[..end].into(), text: text.into() }
     }
 
@@ -63,6 +63,13 @@ impl Source {
     fn is_test(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/") || self.path.starts_with("tests/")
     }
+}
+
+/// Where a file's own test module begins. A declaration, `mod tests;`, ends nothing.
+fn inline_tests(code: &str) -> Option<usize> {
+    const MARK: &str = "#[cfg(test)]\nmod ";
+    let opens = |at: &usize| code[at + MARK.len()..].split('\n').next().is_some_and(|line| line.ends_with('{'));
+    code.match_indices(MARK).map(|(at, _)| at).find(opens)
 }
 
 /// Blanks comments and the contents of string and character literals, keeping every line where it is.

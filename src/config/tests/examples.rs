@@ -84,12 +84,7 @@ fn the_reference_shows_the_defaults() {
                 settings.assertion,
                 &settings.native_clients,
                 (&settings.log, settings.threads),
-                (
-                    &settings.brand.product,
-                    &settings.brand.suite,
-                    settings.brand.accent,
-                    settings.brand.accent_dark
-                ),
+                (&settings.brand.product, settings.brand.accent, settings.brand.accent_dark),
             )
         )
     };
