@@ -10,8 +10,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogSettings;
 
+/// Whether security events are lines as well. They are kept in the store in any case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Security {
+    /// They are.
+    Shown,
+    /// They are not: somebody reads the terminal for something else.
+    Hidden,
+}
+
 /// Starts logging; the first call of the process wins.
-pub(super) fn start(settings: &LogSettings) {
+pub(super) fn start(settings: &LogSettings, security: Security) {
     let level = settings.level.parse().unwrap_or(LevelFilter::INFO);
     let libraries = level.min(LevelFilter::WARN);
     let targets = Targets::new()
@@ -20,7 +29,13 @@ pub(super) fn start(settings: &LogSettings) {
         .with_target("pingora_core::services::listening", LevelFilter::OFF)
         .with_target("zonegate", level)
         .with_target("access", LevelFilter::INFO)
-        .with_target("security", LevelFilter::INFO);
+        .with_target(
+            "security",
+            match security {
+                Security::Shown => LevelFilter::INFO,
+                Security::Hidden => LevelFilter::OFF,
+            },
+        );
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -84,7 +84,8 @@ impl Portal {
     async fn is_own_form(&self, person: &Person, headers: &HeaderMap, body: Body) -> bool {
         let Some(browser) = cookies::browser(headers) else { return false };
         // `Origin: null` is how a browser says that it will not say; a foreign origin is a no.
-        let foreign = headers.get_all("origin").iter().any(|origin| origin.as_bytes() != b"null");
+        let foreign = headers.get_all("origin").iter().any(|origin| origin.as_bytes() != b"null")
+            || headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() != b"same-origin");
         let form = Form::read(headers, body, self.settings.limits.form_bytes_max).await;
         !foreign
             && form.is_ok_and(|form| {

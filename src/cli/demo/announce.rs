@@ -22,9 +22,9 @@ pub(crate) struct Announcement {
     /// Where the data is kept; for the text only.
     #[serde(skip)]
     pub data: String,
-    /// The command that a person started, up to its arguments; for the text only.
+    /// The command that shows a code, up to the username; for the text only.
     #[serde(skip)]
-    pub command: String,
+    pub example: String,
     /// Whether the data was made at this start; for the text only.
     #[serde(skip)]
     pub fresh: bool,
@@ -37,6 +37,9 @@ pub(crate) struct ZoneAddress {
     pub host: String,
     /// The address to open, with the port.
     pub url: String,
+    /// Its name, and whose it is; for the text only.
+    #[serde(skip)]
+    pub story: String,
 }
 
 /// A sample user, with everything that is needed to log in.
@@ -70,7 +73,7 @@ impl Announcement {
         writeln!(out, "\n  zonegate demo is running. Ctrl-C ends all of it.\n")?;
         writeln!(out, "  Open one of these; the certificates are the demo's own, so the browser asks once.\n")?;
         for zone in &self.zones {
-            writeln!(out, "    {:<44} a zone of Acme Desk", zone.url)?;
+            writeln!(out, "    {:<44} {}", zone.url, zone.story)?;
         }
         writeln!(out, "    {:<44} for those who forgot their zone\n", self.universal)?;
         writeln!(out, "  Log in as\n")?;
@@ -82,12 +85,12 @@ impl Announcement {
         let enrolled = self.users.iter().find(|user| user.totp_secret.is_some());
         let example = enrolled.map_or("alice@acme.example", |user| &user.username);
         writeln!(out, "\n  The current code of an authenticator that is set up:\n")?;
-        writeln!(out, "    {} code {example}\n", self.command)?;
+        writeln!(out, "    {} {example}\n", self.example)?;
         writeln!(out, "  To look behind it\n")?;
         let age = if self.fresh { "made just now" } else { "as it was left" };
         let rows = [
             ("sample application, not guarded", self.upstream.clone()),
-            ("metrics and health", format!("{}metrics", self.admin)),
+            ("metrics; health: livez, readyz", format!("{}metrics", self.admin)),
             ("certificate authority", self.ca_file.clone()),
             ("data", format!("{} ({age})", self.data)),
         ];
@@ -107,6 +110,7 @@ mod tests {
             zones: vec![ZoneAddress {
                 host: "desk.acme.localhost".into(),
                 url: "https://desk.acme.localhost:8443/".into(),
+                story: "West".into(),
             }],
             universal: "https://login.localhost:8443/".into(),
             ca_file: "/d/ca.pem".into(),
@@ -121,7 +125,7 @@ mod tests {
                 story: "logs in",
             }],
             data: "/d".into(),
-            command: "zonegate demo".into(),
+            example: "zonegate demo code".into(),
             fresh: true,
         }
     }

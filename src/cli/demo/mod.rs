@@ -23,7 +23,7 @@ use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
 
 use super::files::Disk;
-use super::logging;
+use super::logging::{self, Security};
 use announce::{Announcement, SampleUser, ZoneAddress};
 use certs::CertificateProblem;
 use desk::{Desk, Verifier, ZoneKeys};
@@ -38,7 +38,6 @@ const UNIVERSAL: &str = "login.localhost";
 
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     action: Option<Action>,
@@ -119,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let prepared = prepare(arguments, now)?;
     let accounts = runtime.block_on(sample_data(&prepared, now))?;
     let address = prepared.upstream.local_addr()?;
-    let announcement = announcement(&prepared, address, &accounts);
+    let announcement = announcement(&prepared, address, &accounts, arguments.data.as_deref());
     let desk = desk::router(desk(&prepared)?);
     let Prepared { place, mut settings, upstream, .. } = prepared;
     if !arguments.json {
@@ -127,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
         settings.log.access = false;
         settings.log.level = "warn".into();
     }
-    logging::start(&settings.log);
+    logging::start(&settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
     let gateway = Gateway::open(settings)?;
     let json = arguments.json;
     let announce = move || {
@@ -155,6 +154,7 @@ fn say_json(announcement: &Announcement) -> std::io::Result<()> {
 
 /// A code from the demo's store, which may be running.
 async fn show_code(folder: &Path, username: &Username, now: UnixTime) -> Result<code::FreshCode, DemoProblem> {
+    place::must_be_a_demos(folder)?;
     let store = open(folder, &place::read_master_key(folder)?).await?;
     let code = code::code(&store, username, now).await;
     store.close().await;
@@ -226,7 +226,12 @@ fn configuration(https: u16, admin: u16, upstream: u16) -> String {
 }
 
 /// What is said once everything listens. Authenticators are as the store has them: people may have set one up.
-fn announcement(prepared: &Prepared, upstream: SocketAddr, accounts: &[Account]) -> Announcement {
+fn announcement(
+    prepared: &Prepared,
+    upstream: SocketAddr,
+    accounts: &[Account],
+    data: Option<&Path>,
+) -> Announcement {
     let settings = &prepared.settings;
     let address = |host: &Hostname| format!("https://{host}:{}/", settings.public_port);
     let users = people::PEOPLE.iter().filter_map(|person| {
@@ -249,22 +254,37 @@ fn announcement(prepared: &Prepared, upstream: SocketAddr, accounts: &[Account])
         None => String::new(),
     };
     Announcement {
-        zones: zones.map(|zone| ZoneAddress { host: zone.host.to_string(), url: address(&zone.host) }).collect(),
+        zones: zones
+            .map(|zone| ZoneAddress {
+                host: zone.host.to_string(),
+                url: address(&zone.host),
+                story: format!("{}: {}", zone.name, zone.description),
+            })
+            .collect(),
         universal: settings.zones.universal().map(address).unwrap_or_default(),
         ca_file: prepared.ca_file.display().to_string(),
         upstream: format!("http://{upstream}/"),
         admin,
         users: users.collect(),
         data: prepared.place.folder.display().to_string(),
-        command: command(),
+        example: example(data),
         fresh: prepared.place.fresh,
     }
 }
 
-/// How the person called us, for an example that they can paste.
-fn command() -> String {
+/// How the person called us and with which data, for an example that they can paste.
+fn example(data: Option<&Path>) -> String {
     let name = std::env::args().next().unwrap_or_default();
-    if name.contains("target/") { "cargo run --release -- demo".into() } else { "zonegate demo".into() }
+    // cargo starts us by our path below target/, and sets this; whoever starts that path themselves has it not set.
+    let demo = if std::env::var_os("CARGO").is_some() {
+        "cargo run --release -- demo".into()
+    } else {
+        format!("{name} demo")
+    };
+    match data {
+        Some(folder) => format!("{demo} --data {} code", folder.display()),
+        None => format!("{demo} code"),
+    }
 }
 
 /// The sample application, whose keys come from the gateway's own addresses on loopback.
@@ -314,7 +334,7 @@ mod tests {
             let upstream = prepared.upstream.local_addr().unwrap();
             let zones = prepared.settings.zones.zones();
             assert!(zones.iter().all(|zone| zone.upstream.addresses == [upstream]));
-            let said = announcement(&prepared, upstream, &[]);
+            let said = announcement(&prepared, upstream, &[], None);
             assert_eq!(said.fresh, start == 0);
             assert!(said.users.iter().all(|user| said.zones.iter().any(|zone| zone.url == user.zone)));
             assert!(said.admin.starts_with("http://127.0.0.1:"), "{}", said.admin);

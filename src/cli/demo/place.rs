@@ -25,6 +25,18 @@ pub(crate) enum PlaceProblem {
         /// What the system said.
         fault: io::Error,
     },
+    /// The folder holds something else: perhaps somebody's real installation.
+    #[error("{folder} holds something, and no demo's data: name a new or empty folder with --data", folder = folder.display())]
+    NotADemos {
+        /// Which folder.
+        folder: PathBuf,
+    },
+    /// No demo was started there.
+    #[error("there is no demo's data in {folder}. Start one with `zonegate demo`, or say with --data where it is", folder = folder.display())]
+    NoDemo {
+        /// Which folder.
+        folder: PathBuf,
+    },
     /// Another demo runs on the same data.
     #[error("another demo is running on the data in {folder}. End it, or start this one beside it: zonegate demo --data FOLDER --port 0", folder = folder.display())]
     InUse {
@@ -85,9 +97,10 @@ impl Place {
         let unusable = |fault| PlaceProblem::Folder { folder: folder.into(), fault };
         let fresh = !folder.join(KEY_FILE).exists();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(unusable)?;
-        // It may have been made by hand.
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         let folder = folder.canonicalize().map_err(unusable)?;
+        claim(&folder)?;
+        // It may have been made by hand.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         let lock = fs::File::create(folder.join("lock")).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { folder, fresh, _lock: lock }),
@@ -109,6 +122,27 @@ impl Place {
         }
         read_master_key(&self.folder)
     }
+}
+
+/// Says that a folder is a demo's, which writes its own configuration and key there at every start.
+const MARK: &str = "this-is-a-zonegate-demo";
+
+/// Makes an empty folder a demo's. One that holds something else is left as it is: a demo that wrote into a real
+/// installation would replace its configuration.
+fn claim(folder: &Path) -> Result<(), PlaceProblem> {
+    let unusable = |fault| PlaceProblem::Folder { folder: folder.into(), fault };
+    if folder.join(MARK).exists() {
+        return Ok(());
+    }
+    match fs::read_dir(folder).map_err(unusable)?.next() {
+        Some(_) => Err(PlaceProblem::NotADemos { folder: folder.into() }),
+        None => fs::write(folder.join(MARK), "").map_err(unusable),
+    }
+}
+
+/// Refuses a folder in which no demo was started.
+pub(crate) fn must_be_a_demos(folder: &Path) -> Result<(), PlaceProblem> {
+    if folder.join(MARK).exists() { Ok(()) } else { Err(PlaceProblem::NoDemo { folder: folder.into() }) }
 }
 
 const KEY_FILE: &str = "master.key";
@@ -191,8 +225,13 @@ mod tests {
         let problem = Place::hold(&file.join("below")).unwrap_err().to_string();
         assert!(problem.contains("--data"), "{problem}");
 
-        let place = Place::hold(home.path()).unwrap();
-        fs::write(key_file(home.path()), "damaged").unwrap();
+        let problem = Place::hold(home.path()).unwrap_err().to_string();
+        assert!(problem.contains("empty folder with --data") && !problem.contains("rm -r"), "{problem}");
+        assert!(must_be_a_demos(home.path()).unwrap_err().to_string().contains("zonegate demo"));
+
+        let folder = home.path().join("demo");
+        let place = Place::hold(&folder).unwrap();
+        fs::write(key_file(&folder), "damaged").unwrap();
         let damaged = Place { fresh: false, ..place };
         assert!(damaged.master_key().unwrap_err().to_string().contains("rm -r"));
 

@@ -60,6 +60,11 @@ async fn w3_no_foreign_page_logs_anybody_out() {
     let answer = browser.send(form(LOGOUT, "https://evil.example"), String::new()).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(world.session(&browser).is_some());
+    // Not even with the token of our page, when the browser says that the form is another site's.
+    let csrf = token(&browser.open(ACCOUNT).await);
+    let hidden = form(LOGOUT, "null").header("sec-fetch-site", "cross-site");
+    assert_eq!(browser.send(hidden, encoded(&[("csrf", &csrf)])).await.status, StatusCode::FORBIDDEN);
+    assert!(world.session(&browser).is_some());
     // From another site the cookie stays behind (SameSite); the answer must not take it away all the same.
     let stranger = world.browser();
     let answer = stranger.send(form(LOGOUT, "https://evil.example"), String::new()).await;
