@@ -1,7 +1,7 @@
 //! Header names that only the gateway may set on the way to the application.
 //!
 //! Names are compared after folding: applications behind CGI, WSGI or PHP turn `X_Forwarded_User`,
-//! `X-Forwarded-User` and `x.forwarded user` into one variable, so a name is protected in every spelling that some
+//! `X-Forwarded-User` and `x.forwarded+user` into one variable, so a name is protected in every spelling that some
 //! application might take for it (H1, H2; CVE-2025-64484 and its kin).
 
 use http::HeaderName;
@@ -38,7 +38,7 @@ const PREFIXES: [&str; 6] =
 ///
 /// No allocation.
 pub fn is_protected(name: &str, custom: &HeaderPreset) -> bool {
-    let name = name.trim_end_matches([' ', '.', '_', '-']);
+    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
     let own = match custom {
         HeaderPreset::Custom(fields) => fields.iter().any(|(field, _)| same(name, field.as_str())),
         HeaderPreset::Default | HeaderPreset::Oauth2Proxy | HeaderPreset::Remote => false,
@@ -62,11 +62,9 @@ pub fn is_ours(name: &HeaderName) -> bool {
     begins(name.as_str(), "x-zonegate")
 }
 
+/// Some backends fold only `_`, others whatever is no letter or digit.
 fn fold(byte: u8) -> u8 {
-    match byte {
-        b'_' | b'.' | b' ' => b'-',
-        other => other.to_ascii_lowercase(),
-    }
+    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
 fn same(name: &str, known: &str) -> bool {
@@ -105,6 +103,9 @@ mod tests {
             "X-Real-IP",
             "x-forwarded-user-",
             "X_Request_Id",
+            "X+Forwarded+User",
+            "x!forwarded'email",
+            "X~Zonegate~Assertion",
         ] {
             assert!(is_protected(name, &HeaderPreset::Default), "{name}");
         }
