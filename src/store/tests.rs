@@ -325,3 +325,26 @@ async fn a_row_that_does_not_read_back_is_a_fault_that_names_its_table() {
     assert_eq!(told("UPDATE account SET kind = 'regular', epoch = -1").await, damaged("account"));
     assert_eq!(told("UPDATE account SET epoch = 0; UPDATE tenant SET sso = '{'").await, damaged("tenant"));
 }
+
+#[tokio::test]
+async fn f4_a_disk_that_was_full_is_written_to_again_once_there_is_room() {
+    let world = World::new().await;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&world.store.write).await.unwrap();
+    // For this connection the disk is full; the one that takes its place finds room.
+    sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+        .execute(&world.store.write)
+        .await
+        .unwrap();
+    let mut filled = false;
+    for number in 0..2_000 {
+        let name = format!("user{number}@acme.example");
+        if world.store.create_user(ACME, &user(&name), &event(EventKind::UserCreated)).await.is_err() {
+            filled = true;
+            break;
+        }
+    }
+    assert!(filled, "the disk was never full");
+    world.store.create_user(ACME, &user("late@acme.example"), &event(EventKind::UserCreated)).await.unwrap();
+    world.store.end_user(world.alice, EndReason::Revoked, &event(EventKind::SessionEnded)).await.unwrap();
+    assert!(world.account("late@acme.example").await.is_some());
+}
