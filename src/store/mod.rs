@@ -28,8 +28,9 @@ pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
 
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -67,6 +68,9 @@ pub enum StoreFault {
     /// The file may be read by others.
     #[error("{0} may be read by other users (mode {1:o}): run `chmod 600` on it")]
     Exposed(PathBuf, u32),
+    /// The file was moved away or replaced while it was open: what others write there is not what is read here.
+    #[error("{0} was moved away or replaced while it was in use: put it back, or restart")]
+    Replaced(PathBuf),
     /// Another process holds the file.
     #[error("{0} is in use by another process: stop it first")]
     InUse(PathBuf),
@@ -101,10 +105,36 @@ impl From<SealProblem> for StoreFault {
 /// The open store. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
+    file: Arc<OpenFile>,
     write: SqlitePool,
     read: SqlitePool,
     totp_key: SealKey,
     signing_key: SealKey,
+}
+
+/// Which file was opened: an open one outlives its name, and would be written to where no command looks (F6).
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl OpenFile {
+    fn of(path: &Path) -> Result<Self, StoreFault> {
+        let found = std::fs::metadata(path).map_err(|_| StoreFault::Replaced(path.to_owned()))?;
+        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+    }
+
+    /// Errors: [`StoreFault::Replaced`] when its name leads elsewhere by now.
+    fn is_in_place(&self) -> Result<(), StoreFault> {
+        let now = Self::of(&self.path)?;
+        if (now.device, now.inode) == (self.device, self.inode) {
+            Ok(())
+        } else {
+            Err(StoreFault::Replaced(self.path.clone()))
+        }
+    }
 }
 
 type Tx = Transaction<'static, Sqlite>;
@@ -133,6 +163,7 @@ impl Store {
         MIGRATIONS.run(&write).await.map_err(migration_fault)?;
         let read = pool(READERS).connect_with(options.read_only(true)).await?;
         let store = Self {
+            file: Arc::new(OpenFile::of(path)?),
             write,
             read,
             totp_key: master.derive("totp secret v1"),
@@ -211,6 +242,7 @@ impl Store {
 
     /// A transaction that holds the write lock from its start, so that it never has to be tried again.
     async fn begin(&self) -> Result<Tx, StoreFault> {
+        self.file.is_in_place()?;
         Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
     }
 

@@ -348,3 +348,20 @@ async fn f4_a_disk_that_was_full_is_written_to_again_once_there_is_room() {
     world.store.end_user(world.alice, EndReason::Revoked, &event(EventKind::SessionEnded)).await.unwrap();
     assert!(world.account("late@acme.example").await.is_some());
 }
+
+#[tokio::test]
+async fn f6_a_store_whose_file_was_replaced_is_no_longer_trusted() {
+    let world = World::new().await;
+    let copy = world.folder.path().join("copy.db");
+    world.store.backup_to(&copy).await.unwrap();
+    let aside = world.folder.path().join("aside.db");
+    std::fs::rename(&world.path, &aside).unwrap();
+    let replaced = |fault: StoreFault| matches!(fault, StoreFault::Replaced(_));
+    assert!(replaced(world.store.revocations_since(0).await.unwrap_err()), "moved away");
+    std::fs::rename(&copy, &world.path).unwrap();
+    assert!(replaced(world.store.revocations_since(0).await.unwrap_err()), "the lease runs out");
+    let late = world.store.create_user(ACME, &user("late@acme.example"), &event(EventKind::UserCreated)).await;
+    assert!(replaced(late.unwrap_err()), "and nothing is acknowledged");
+    std::fs::rename(&aside, &world.path).unwrap();
+    world.store.revocations_since(0).await.unwrap();
+}
