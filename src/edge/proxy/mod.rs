@@ -1,22 +1,23 @@
 //! A request on its way through: pingora's hooks, each a few lines that call the rules.
 
+mod answers;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use axum::body::Body;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
 use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
-use tower::ServiceExt as _;
 
+use self::answers::write;
 use super::access_log::{AccessLog, Record};
 use super::hygiene::{self, Refused};
 use super::streams::{OpenStream, Streams};
@@ -25,19 +26,13 @@ use super::{facts, rescue, tls};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
-use crate::gate::{
-    Challenge, ChallengeReason, Client, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in,
-};
+use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
-use crate::portal::answer::Answer;
 use crate::portal::cookies::{self, Sent};
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{HostMatch, Zone};
-
-/// The largest answer of our own that is written back. Our pages are a tenth of it.
-const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// What all requests share.
 pub(super) struct Edge {
@@ -196,7 +191,7 @@ impl ProxyHttp for Edge {
                 passage.decision = "canonical";
                 let target =
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
-                Box::pin(self.redirect(exchange, passage, &target)).await
+                Box::pin(self.redirect(exchange, &target)).await
             }
             Decision::Refuse(refusal) => {
                 let status = match refusal {
@@ -416,128 +411,6 @@ impl Edge {
             unsure: false,
         }
     }
-
-    /// One of our own pages answers.
-    async fn serve(&self, exchange: &mut Exchange, visit: Visit) -> Result<bool> {
-        let limits = &self.settings.limits;
-        let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
-        let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
-            Ok(Ok(Some(body))) => body,
-            Ok(Ok(None)) => return self.refuse_form(exchange, &visit, StatusCode::PAYLOAD_TOO_LARGE).await,
-            Err(_) => return self.refuse_form(exchange, &visit, StatusCode::REQUEST_TIMEOUT).await,
-            Ok(Err(error)) => return Err(error),
-        };
-        let head = exchange.req_header();
-        let mut request = http::Request::new(Body::from(body));
-        *request.method_mut() = head.method.clone();
-        // The router sees path and query only: host and scheme were decided before.
-        *request.uri_mut() = head
-            .uri
-            .path_and_query()
-            .map_or_else(|| http::Uri::from_static("/"), |target| http::Uri::from(target.clone()));
-        *request.headers_mut() = head.headers.clone();
-        request.extensions_mut().insert(visit);
-        let answer = match self.router.clone().oneshot(request).await {
-            Ok(answer) => answer,
-            Err(never) => match never {},
-        };
-        write(exchange, answer).await?;
-        Ok(true)
-    }
-
-    async fn refuse_form(&self, exchange: &mut Exchange, visit: &Visit, status: StatusCode) -> Result<bool> {
-        exchange.as_downstream_mut().set_keepalive(None);
-        let answer = self.portal.refuse(visit, &exchange.req_header().headers, status);
-        write(exchange, answer).await?;
-        Ok(true)
-    }
-
-    /// The client must log in: people are taken there, programs are told.
-    async fn challenge(
-        &self,
-        exchange: &mut Exchange,
-        passage: &mut Passage,
-        challenge: Challenge<'_>,
-    ) -> Result<bool> {
-        let Challenge { zone, client, reason } = challenge;
-        passage.decision = "challenge";
-        passage.reason = Some(reason.name());
-        passage.zone = Some(Arc::clone(zone));
-        let head = exchange.req_header();
-        let unsafe_form = head.method != Method::GET
-            && head.method != Method::HEAD
-            && crate::portal::answer::wants_html(&head.headers)
-            && !head.headers.contains_key("x-requested-with");
-        let mut answer = match client {
-            Client::Navigation => {
-                let target = String::from_utf8_lossy(head.raw_path());
-                let mut location = String::from("/.zonegate/login?return_to=");
-                location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
-                if let ChallengeReason::Ended(reason) = reason {
-                    location.push_str("&reason=");
-                    location.push_str(reason.name());
-                }
-                crate::portal::answer::see_other(&location)
-            }
-            Client::Program if unsafe_form => {
-                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), None, None);
-                self.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
-            }
-            Client::Program => {
-                let login_url = format!("{}/.zonegate/login", zone.origin);
-                let told = serde_json::json!({
-                    "error": "unauthenticated", "reason": reason.name(), "login_url": login_url,
-                });
-                crate::portal::answer::json(StatusCode::UNAUTHORIZED, &told)
-            }
-        };
-        // Only a person has been told once they have the page. A script in the background must not use up the cookie
-        // that lets the person's next page say why the session ended (R86), nor overtake a log-in in another tab.
-        if client == Client::Navigation && reason != ChallengeReason::NoSession {
-            answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
-        }
-        write(exchange, self.portal.secure(answer)).await?;
-        Ok(true)
-    }
-
-    async fn refuse(&self, exchange: &mut Exchange, passage: &mut Passage, refused: Refused) -> Result<bool> {
-        passage.decision = "refused";
-        passage.reason = Some(refused.reason);
-        if refused.close {
-            exchange.as_downstream_mut().set_keepalive(None);
-        }
-        let visit = self.visit(passage, self.realm(passage), None, None);
-        let answer = self.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
-        write(exchange, answer).await?;
-        Ok(true)
-    }
-
-    /// Everything on the plain listener goes to the same address under TLS.
-    async fn to_https(&self, exchange: &mut Exchange, passage: &mut Passage, host: HostMatch<'_>) -> Result<bool> {
-        let origin = match host {
-            HostMatch::Zone(zone) | HostMatch::Alias(zone) => zone.origin.to_string(),
-            HostMatch::Universal => {
-                let visit = self.visit(passage, Realm::Universal, None, None);
-                self.portal.origin(&visit)
-            }
-            HostMatch::Unknown => {
-                let refused =
-                    Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
-                return self.refuse(exchange, passage, refused).await;
-            }
-        };
-        passage.decision = "https";
-        let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));
-        self.redirect(exchange, passage, &target).await
-    }
-
-    async fn redirect(&self, exchange: &mut Exchange, _: &Passage, target: &str) -> Result<bool> {
-        let mut answer = crate::portal::answer::see_other(target);
-        // The method is kept: what was posted here must be posted there or not at all.
-        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        write(exchange, self.portal.secure(answer)).await?;
-        Ok(true)
-    }
 }
 
 /// A WebSocket that another site's page opens would ride on the session (SEC-R86); programs send no origin. And a
@@ -555,35 +428,4 @@ fn check_handshake(head: &RequestHeader, zone: &Zone) -> std::result::Result<(),
     } else {
         Err(Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false })
     }
-}
-
-/// Reads a body of at most `most` bytes; `None` when there is more.
-async fn read_form(exchange: &mut Exchange, most: usize) -> Result<Option<Bytes>> {
-    let mut body = Vec::new();
-    while let Some(piece) = exchange.as_downstream_mut().read_request_body().await? {
-        if body.len() + piece.len() > most {
-            return Ok(None);
-        }
-        body.extend_from_slice(&piece);
-    }
-    Ok(Some(body.into()))
-}
-
-/// Writes an answer of ours: head, then body, with its length.
-async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()> {
-    let (parts, body) = answer.into_parts();
-    let body = axum::body::to_bytes(body, ANSWER_BYTES_MAX)
-        .await
-        .map_err(|_| Error::explain(ErrorType::HTTPStatus(500), "an answer of our own is too large"))?;
-    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
-    for (name, value) in &parts.headers {
-        head.append_header(name.clone(), value.clone())?;
-    }
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    let bodiless = body.is_empty() || exchange.req_header().method == Method::HEAD;
-    exchange.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        exchange.write_response_body(Some(body), true).await?;
-    }
-    Ok(())
 }

@@ -1,0 +1,194 @@
+//! Answers of our own, written through pingora: the portal's pages, challenges, refusals and redirects.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::{HeaderValue, Method, StatusCode};
+use pingora::http::ResponseHeader;
+use pingora::prelude::Session as Exchange;
+use pingora::{Error, ErrorType, Result};
+use tower::ServiceExt as _;
+
+use super::{Edge, Passage};
+use crate::edge::hygiene::Refused;
+use crate::gate::{Challenge, ChallengeReason, Client};
+use crate::portal::answer::{self, Answer};
+use crate::portal::login::LOGIN;
+use crate::portal::{Realm, Visit, cookies};
+use crate::zone::HostMatch;
+
+/// The largest answer of our own that is written back. Our pages are a tenth of it.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+impl Edge {
+    /// One of our own pages answers.
+    pub(super) async fn serve(&self, exchange: &mut Exchange, visit: Visit) -> Result<bool> {
+        let limits = &self.settings.limits;
+        let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
+        let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
+            Ok(Ok(Some(body))) => body,
+            Ok(Ok(None)) => return self.refuse_form(exchange, &visit, StatusCode::PAYLOAD_TOO_LARGE).await,
+            Err(_) => return self.refuse_form(exchange, &visit, StatusCode::REQUEST_TIMEOUT).await,
+            Ok(Err(error)) => return Err(error),
+        };
+        let head = exchange.req_header();
+        let mut request = http::Request::new(Body::from(body));
+        *request.method_mut() = head.method.clone();
+        // The router sees path and query only: host and scheme were decided before.
+        *request.uri_mut() = head
+            .uri
+            .path_and_query()
+            .map_or_else(|| http::Uri::from_static("/"), |target| http::Uri::from(target.clone()));
+        *request.headers_mut() = head.headers.clone();
+        request.extensions_mut().insert(visit);
+        let answer = match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn refuse_form(
+        &self,
+        exchange: &mut Exchange,
+        visit: &Visit,
+        status: StatusCode,
+    ) -> Result<bool> {
+        exchange.as_downstream_mut().set_keepalive(None);
+        let answer = self.portal.refuse(visit, &exchange.req_header().headers, status);
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// The client must log in: people are taken there, programs are told.
+    pub(super) async fn challenge(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        challenge: Challenge<'_>,
+    ) -> Result<bool> {
+        let Challenge { zone, client, reason } = challenge;
+        passage.decision = "challenge";
+        passage.reason = Some(reason.name());
+        passage.zone = Some(Arc::clone(zone));
+        let head = exchange.req_header();
+        let unsafe_form = head.method != Method::GET
+            && head.method != Method::HEAD
+            && answer::wants_html(&head.headers)
+            && !head.headers.contains_key("x-requested-with");
+        let mut answer = match client {
+            Client::Navigation => {
+                let target = String::from_utf8_lossy(head.raw_path());
+                let mut location = format!("{LOGIN}?return_to=");
+                location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
+                if let ChallengeReason::Ended(reason) = reason {
+                    location.push_str("&reason=");
+                    location.push_str(reason.name());
+                }
+                answer::see_other(&location)
+            }
+            Client::Program if unsafe_form => {
+                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), None, None);
+                self.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
+            }
+            Client::Program => {
+                let login_url = format!("{}{LOGIN}", zone.origin);
+                let told = serde_json::json!({
+                    "error": "unauthenticated", "reason": reason.name(), "login_url": login_url,
+                });
+                answer::json(StatusCode::UNAUTHORIZED, &told)
+            }
+        };
+        // Only a person has been told once they have the page. A script in the background must not use up the cookie
+        // that lets the person's next page say why the session ended (R86), nor overtake a log-in in another tab.
+        if client == Client::Navigation && reason != ChallengeReason::NoSession {
+            answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
+        }
+        write(exchange, self.portal.secure(answer)).await?;
+        Ok(true)
+    }
+
+    pub(super) async fn refuse(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        refused: Refused,
+    ) -> Result<bool> {
+        passage.decision = "refused";
+        passage.reason = Some(refused.reason);
+        if refused.close {
+            exchange.as_downstream_mut().set_keepalive(None);
+        }
+        let visit = self.visit(passage, self.realm(passage), None, None);
+        let answer = self.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// Everything on the plain listener goes to the same address under TLS.
+    pub(super) async fn to_https(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        host: HostMatch<'_>,
+    ) -> Result<bool> {
+        let origin = match host {
+            HostMatch::Zone(zone) | HostMatch::Alias(zone) => zone.origin.to_string(),
+            HostMatch::Universal => {
+                let visit = self.visit(passage, Realm::Universal, None, None);
+                self.portal.origin(&visit)
+            }
+            HostMatch::Unknown => {
+                let refused =
+                    Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
+                return self.refuse(exchange, passage, refused).await;
+            }
+        };
+        passage.decision = "https";
+        let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));
+        self.redirect(exchange, &target).await
+    }
+
+    pub(super) async fn redirect(&self, exchange: &mut Exchange, target: &str) -> Result<bool> {
+        let mut answer = answer::see_other(target);
+        // The method is kept: what was posted here must be posted there or not at all.
+        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        write(exchange, self.portal.secure(answer)).await?;
+        Ok(true)
+    }
+}
+
+/// Reads a body of at most `most` bytes; `None` when there is more.
+async fn read_form(exchange: &mut Exchange, most: usize) -> Result<Option<Bytes>> {
+    let mut body = Vec::new();
+    while let Some(piece) = exchange.as_downstream_mut().read_request_body().await? {
+        if body.len() + piece.len() > most {
+            return Ok(None);
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Some(body.into()))
+}
+
+/// Writes an answer of ours: head, then body, with its length.
+pub(super) async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()> {
+    let (parts, body) = answer.into_parts();
+    let body = axum::body::to_bytes(body, ANSWER_BYTES_MAX)
+        .await
+        .map_err(|_| Error::explain(ErrorType::HTTPStatus(500), "an answer of our own is too large"))?;
+    let mut head = ResponseHeader::build(parts.status, Some(parts.headers.len() + 1))?;
+    for (name, value) in &parts.headers {
+        head.append_header(name.clone(), value.clone())?;
+    }
+    head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    let bodiless = body.is_empty() || exchange.req_header().method == Method::HEAD;
+    exchange.write_response_header(Box::new(head), bodiless).await?;
+    if !bodiless {
+        exchange.write_response_body(Some(body), true).await?;
+    }
+    Ok(())
+}
