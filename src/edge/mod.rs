@@ -7,13 +7,16 @@
 
 mod access_log;
 mod facts;
+mod generation;
 pub mod hygiene;
 mod proxy;
+mod reload;
 mod rescue;
 mod serve;
 mod streams;
 mod tls;
 pub mod upstream;
 
+pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates, Leftovers};
+pub use tls::{CertificateProblem, Certificates, Leftovers, install_provider};

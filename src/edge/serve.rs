@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
@@ -19,10 +20,11 @@ use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use tokio::runtime::Runtime;
 
 use super::access_log::AccessLog;
+use super::generation::{Generation, InUse};
 use super::proxy::{Edge, RequestIds};
+use super::reload::{Reloader, Source};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, Opened, install_provider};
-use super::upstream::Peers;
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
@@ -64,8 +66,7 @@ pub enum ServeFault {
 
 /// Everything that runs, opened and not yet listening.
 pub struct Gateway {
-    settings: Arc<Settings>,
-    portal: Arc<Portal>,
+    in_use: InUse,
     certificates: Arc<Certificates>,
     background: Runtime,
     hold: Hold,
@@ -100,43 +101,51 @@ impl Gateway {
             let sessions = Sessions::load(store.clone(), &settings.zones, Arc::clone(&clock)).await?;
             let keys = KeyRing::load(store.clone(), settings.assertion, clock.now()).await?;
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
-            Ok::<_, ServeFault>(Arc::new(portal))
+            Ok::<_, ServeFault>(portal)
         })?;
-        Ok(Self { settings, portal, certificates, background, hold })
+        let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal)));
+        Ok(Self { in_use, certificates, background, hold })
     }
 
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
-    /// every listener answers.
+    /// every listener answers. `source` is where a changed configuration is read; without one there is no reload.
     pub fn run(
         self,
         ready: impl FnOnce() + Send + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
+        source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
-        let Self { settings, portal, certificates, background, hold } = self;
+        let Self { in_use, certificates, background, hold } = self;
+        let first = in_use.load_full();
+        let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
         let under_way = Arc::new(AtomicUsize::new(0));
-        let (log, log_writer) = AccessLog::start(settings.log.access)?;
+        let (log, log_writer) = AccessLog::start()?;
         let edge = Edge {
-            router: crate::portal::router(Arc::clone(&portal)),
+            in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
             keys: Arc::clone(&portal.keys),
             clock: Arc::clone(&portal.clock),
-            peers: Peers::of(&settings.zones),
             streams: Arc::clone(&streams),
             log,
             under_way: Arc::clone(&under_way),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
-            settings: Arc::clone(&settings),
-            portal: Arc::clone(&portal),
         };
-        let server = server(&settings, edge, &certificates)?;
+        let server = server(settings, edge, &certificates)?;
         let admin = settings.listeners.admin.clone();
-        background.block_on(listen_admin(admin, &portal))?;
+        let reloader = Arc::new(Reloader {
+            in_use: Arc::clone(&in_use),
+            certificates,
+            source,
+            turn: tokio::sync::Mutex::default(),
+        });
+        background.block_on(listen_admin(admin, Arc::clone(&reloader)))?;
+        background.block_on(async { watch(&reloader) })?;
         run_clock(&portal.clock)?;
-        spawn_background(&background, &portal, &streams);
+        spawn_background(&background, portal, &streams);
         background.spawn(announce(settings.listeners.https.clone(), ready));
-        let drain = Duration::from_secs(u64::from(settings.limits.drain_max.seconds()));
-        let watch = StopWatch { stop: tokio::sync::Mutex::new(Some(Box::pin(stop))), under_way, drain };
+        let stop = tokio::sync::Mutex::new(Some(Box::pin(stop) as Stop));
+        let watch = StopWatch { stop, under_way, in_use };
         server.run(RunArgs { shutdown_signal: Box::new(watch) });
         background.block_on(async {
             if let Err(fault) = portal.sessions.flush().await {
@@ -198,9 +207,19 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
     background.spawn(async move { streams.run(&clock).await });
 }
 
+/// Reloads on SIGHUP and when files change. Without a source SIGHUP ends the process, as the system has it.
+fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
+    if let Some(source) = &reloader.source {
+        let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        tokio::spawn(Arc::clone(reloader).on_signal(hangup));
+        tokio::spawn(Arc::clone(reloader).on_change(Arc::clone(source)));
+    }
+    Ok(())
+}
+
 /// Opens the admin listener, where only this machine's people come.
-async fn listen_admin(admin: Option<AdminListener>, portal: &Arc<Portal>) -> Result<(), ServeFault> {
-    let router = crate::portal::admin_router(Arc::clone(portal));
+async fn listen_admin(admin: Option<AdminListener>, reloader: Arc<Reloader>) -> Result<(), ServeFault> {
+    let router = crate::portal::admin_router(reloader);
     match admin {
         None => {}
         Some(AdminListener::Loopback(address)) => {
@@ -249,7 +268,7 @@ type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct StopWatch {
     stop: tokio::sync::Mutex<Option<Stop>>,
     under_way: Arc<AtomicUsize>,
-    drain: Duration,
+    in_use: InUse,
 }
 
 #[async_trait]
@@ -271,7 +290,9 @@ impl ShutdownSignalWatch for StopWatch {
                 interval.tick().await;
             }
         };
-        if tokio::time::timeout(self.drain, drained).await.is_err() {
+        let drain_max = self.in_use.load().settings.limits.drain_max;
+        let drain = Duration::from_secs(u64::from(drain_max.seconds()));
+        if tokio::time::timeout(drain, drained).await.is_err() {
             tracing::warn!(requests = self.under_way.load(Ordering::Acquire), "requests were cut off at the stop");
         }
         ShutdownSignal::FastShutdown

@@ -2,7 +2,7 @@
 //! only for hosts that its certificate covers (X1, X4).
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -42,6 +42,15 @@ impl Served {
     }
 }
 
+/// Its names and its end, for the operator.
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        let leaf = self.certified.cert.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        leaf.map_or(Ok(()), |(_, leaf)| write!(f, " until {}", leaf.validity().not_after))
+    }
+}
+
 /// What is wrong with a certificate, for the operator.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{text}")]
@@ -53,7 +62,7 @@ pub struct CertificateProblem {
 }
 
 /// Makes aws-lc-rs the process's one provider. Must come before anything of pingora's touches TLS, or ring is it.
-pub(super) fn install_provider() {
+pub fn install_provider() {
     // The second call of a process finds the first one's provider, which is the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
@@ -75,6 +84,18 @@ impl Certificates {
         } else {
             Err(problems)
         }
+    }
+
+    /// Serves with those of `other` from here on. The answer: which of them were not in use before, in words. A
+    /// connection keeps the certificate that it was opened with.
+    pub(super) fn replace(&self, other: &Self) -> Vec<String> {
+        let new = other.by_name.load_full();
+        let old = self.by_name.swap(Arc::clone(&new));
+        let leaf = |served: &Arc<Served>| served.certified.cert.first().cloned();
+        let known: HashSet<_> = old.values().filter_map(leaf).collect();
+        let fresh = new.values().filter(|served| leaf(served).is_none_or(|leaf| !known.contains(&leaf)));
+        let fresh: BTreeSet<_> = fresh.map(ToString::to_string).collect();
+        fresh.into_iter().collect()
     }
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.

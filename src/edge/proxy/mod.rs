@@ -19,30 +19,27 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::generation::{Generation, InUse};
 use super::hygiene::{self, Refused};
 use super::streams::{OpenStream, Streams};
-use super::upstream::{self, Peers, Provenance};
+use super::upstream::{self, Provenance};
 use super::{facts, rescue, tls};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
-use crate::config::Settings;
-use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
-use crate::portal::{Portal, Realm, Visit};
+use crate::portal::{Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{HostMatch, Zone};
 
 /// What all requests share.
 pub(super) struct Edge {
-    pub(super) settings: Arc<Settings>,
-    pub(super) portal: Arc<Portal>,
-    pub(super) router: axum::Router,
+    pub(super) in_use: InUse,
     pub(super) sessions: Arc<Sessions>,
     pub(super) keys: Arc<KeyRing>,
     pub(super) clock: Arc<Clock>,
-    pub(super) peers: Peers,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
     pub(super) under_way: Arc<AtomicUsize>,
@@ -67,6 +64,8 @@ impl RequestIds {
 
 /// What one request carries along.
 pub(super) struct Passage {
+    /// The configuration that holds for this request.
+    generation: Arc<Generation>,
     now: UnixTime,
     began: Instant,
     request: RequestId,
@@ -99,6 +98,7 @@ impl ProxyHttp for Edge {
     fn new_ctx(&self) -> Passage {
         self.under_way.fetch_add(1, Ordering::Acquire);
         Passage {
+            generation: self.in_use.load_full(),
             now: self.clock.now(),
             began: Instant::now(),
             request: self.ids.next(),
@@ -123,7 +123,7 @@ impl ProxyHttp for Edge {
         let downstream = exchange.as_downstream_mut();
         // Not where the client, or HTTP/1.0, wants the connection to end: it would wait for that.
         if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(u64::from(self.settings.limits.keepalive_max.seconds())));
+            downstream.set_keepalive(Some(u64::from(passage.generation.settings.limits.keepalive_max.seconds())));
         }
         if downstream.req_header().version == Version::HTTP_10 {
             // An interim answer would be taken for the answer (RFC 9110 section 15.2).
@@ -132,18 +132,25 @@ impl ProxyHttp for Edge {
         downstream.set_write_timeout(Some(Duration::from_secs(60)));
         let head = exchange.req_header();
         if let Err(refused) =
-            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &self.settings.limits)
+            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &passage.generation.settings.limits)
         {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         let host = match hygiene::host(exchange.req_header()) {
-            Ok(host) if tls::belongs(exchange.digest(), host) => facts::find_host(&self.settings.zones, host),
+            Ok(host) if tls::belongs(exchange.digest(), host) => {
+                facts::find_host(&passage.generation.settings.zones, host)
+            }
             Ok(_) => HostMatch::Unknown,
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         // The plain listener only redirects.
         if exchange.digest().is_none_or(|digest| digest.ssl_digest.is_none()) {
-            return Box::pin(self.to_https(exchange, passage, host)).await;
+            let realm = match host {
+                HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
+                HostMatch::Universal => Some(Realm::Universal),
+                HostMatch::Unknown => None,
+            };
+            return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
         let session;
@@ -179,19 +186,22 @@ impl ProxyHttp for Edge {
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
                 let visit = Visit { unsure, ..visit };
-                Box::pin(self.serve(exchange, visit)).await
+                Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Universal => {
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Universal, None, None);
-                Box::pin(self.serve(exchange, visit)).await
+                Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
-            Decision::Challenge(challenge) => Box::pin(self.challenge(exchange, passage, challenge)).await,
+            Decision::Challenge(Challenge { zone, client, reason }) => {
+                let zone = Arc::clone(zone);
+                Box::pin(self.challenge(exchange, passage, zone, client, reason)).await
+            }
             Decision::Canonical(zone) => {
                 passage.decision = "canonical";
                 let target =
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
-                Box::pin(self.redirect(exchange, &target)).await
+                Box::pin(self.redirect(exchange, passage, &target)).await
             }
             Decision::Refuse(refusal) => {
                 let status = match refusal {
@@ -206,9 +216,9 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(&self, _: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
-        let mut peer = self.peers.pick(grant.zone()).ok_or_else(no_grant)?;
+        let mut peer = passage.generation.peers.pick(grant.zone()).ok_or_else(no_grant)?;
         if let Some(stream) = &passage.stream {
-            self.peers.hold_for_stream(&mut peer, stream);
+            upstream::hold_for_stream(&mut peer, stream);
         }
         Ok(peer)
     }
@@ -307,7 +317,7 @@ impl ProxyHttp for Edge {
             if exchange.response_written().is_none_or(interim) {
                 exchange.as_downstream_mut().set_keepalive(None);
                 let visit = self.visit(passage, self.realm(passage), None, None);
-                let answer = self.portal.refuse(&visit, &exchange.req_header().headers, status);
+                let answer = passage.generation.portal.refuse(&visit, &exchange.req_header().headers, status);
                 if let Err(fault) = write(exchange, answer).await {
                     tracing::debug!(%fault, "the client left before it was told");
                 }
@@ -319,8 +329,14 @@ impl ProxyHttp for Edge {
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
-        self.portal.metrics.request(passage.zone.as_deref(), passage.decision, passage.reason, status, took);
-        if !self.log.is_on() {
+        passage.generation.portal.metrics.request(
+            passage.zone.as_deref(),
+            passage.decision,
+            passage.reason,
+            status,
+            took,
+        );
+        if !passage.generation.settings.log.access {
             return;
         }
         let head = exchange.req_header();
