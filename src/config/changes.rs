@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use super::settings::{Listeners, Settings};
+use super::listen::Listeners;
+use super::settings::Settings;
 use crate::base::Hostname;
 use crate::zone::ZoneTable;
 
@@ -44,11 +45,15 @@ impl Changes {
             watch,
             threads,
         } = new;
-        let Listeners { https, http, admin } = listeners;
+        let Listeners { https, http, admin, proxy_protocol_from, trusted_proxies, client_address, tls_min } =
+            listeners;
+        let trust = (proxy_protocol_from, trusted_proxies, client_address, tls_min);
+        let was = &old.listeners;
+        let old_trust = (&was.proxy_protocol_from, &was.trusted_proxies, &was.client_address, &was.tls_min);
         let needs_restart = [
-            ("listen.https", *https != old.listeners.https),
-            ("listen.http", *http != old.listeners.http),
-            ("listen.admin", *admin != old.listeners.admin),
+            ("listen.https", *https != was.https),
+            ("listen.http", *http != was.http),
+            ("listen.admin", *admin != was.admin),
             ("listen.public_port", *public_port != old.public_port),
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
@@ -57,6 +62,7 @@ impl Changes {
         let pem = |pair: &super::PemPair| (pair.chain.clone(), pair.key.clone());
         let (pems, old_pems) = (certificates.iter().map(pem), old.certificates.iter().map(pem));
         let sections = [
+            ("listen", trust != old_trust),
             ("universal_host", zones.universal() != old.zones.universal()),
             ("certificates", !pems.eq(old_pems)),
             ("security", *security != old.security),

@@ -6,6 +6,7 @@
 
 mod changes;
 mod directory;
+mod listen;
 mod log;
 mod problems;
 mod section;
@@ -15,9 +16,10 @@ mod zones;
 
 pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
+pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
 pub use log::{LogLevel, LogSettings, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
-pub use settings::{AdminListener, HashingSettings, Limits, Listeners, NativeClient, PemPair, Settings};
+pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -132,8 +132,7 @@ impl Reloader {
         }
         let Portal { verifier, sessions, keys, clock, .. } = &*before.portal;
         let now = clock.now();
-        let certificates =
-            Certificates::load(&settings.certificates, &settings.zones, now).map_err(|list| unusable(&list))?;
+        let certificates = self.certificates.prepare(&settings, now).map_err(|list| unusable(&list))?;
         let (portal, wanted) = (Arc::clone(&before.portal), Arc::clone(&settings));
         // May compute a password hash.
         let portal = tokio::task::spawn_blocking(move || portal.under(wanted)).await;
@@ -147,7 +146,7 @@ impl Reloader {
             return Err(failed(fault));
         }
         // From here on nothing can fail.
-        let certificates = self.certificates.replace(&certificates);
+        let certificates = self.certificates.adopt(certificates);
         keys.adopt(settings.assertion);
         source.set_log_level(settings.log.level);
         let generation = before.number.saturating_add(1);

@@ -55,8 +55,56 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
 struct ClassLabel {
     class: &'static str,
+}
+
+/// What becomes of connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    open: Gauge,
+    accepted: Counter,
+    refused: Family<ReasonLabel, Counter>,
+    closed: Family<ReasonLabel, Counter>,
+}
+
+impl Connections {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("connections", "Open connections", self.open.clone());
+        registry.register("connections_accepted", "Connections that were taken", self.accepted.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were not taken, by reason",
+            self.refused.clone(),
+        );
+        registry.register("connections_closed", "Connections that we ended, by reason", self.closed.clone());
+    }
+
+    /// A connection is taken.
+    pub fn opened(&self) {
+        self.open.inc();
+        self.accepted.inc();
+    }
+
+    /// It is gone.
+    pub fn gone(&self) {
+        self.open.dec();
+    }
+
+    /// There was no room for one.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// One was ended by us.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.get_or_create(&ReasonLabel { reason }).inc();
+    }
 }
 
 /// The counters as one snapshot of the settings uses them: those of its zones at hand, all others shared with the
@@ -73,6 +121,7 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
+    connections: Connections,
     requests: Family<RequestLabels, Counter>,
     took: Family<ZoneLabel, Latency>,
     reasons: Family<ReasonLabels, Counter>,
@@ -135,6 +184,11 @@ impl Metrics {
         self.shared.logins.get_or_create(&OutcomeLabel { outcome }).inc();
     }
 
+    /// What becomes of connections.
+    pub fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
     /// These settings, the `generation`th of this process, are in use since `at`.
     pub fn in_use(&self, generation: u64, at: UnixTime) {
         self.shared.generation.set(gauge(generation));
@@ -181,6 +235,8 @@ impl Shared {
         );
         registry.register("password_hashes", "Passwords hashed since the start", hashes.clone());
         registry.register("password_queue", "Passwords that are being hashed or wait for it", hash_queue.clone());
+        let connections = Connections::default();
+        connections.register(&mut registry);
         let reloads = Family::<OutcomeLabel, Counter>::default();
         let (reloaded_at, generation) = (Gauge::default(), Gauge::default());
         registry.register("reloads", "Times that the configuration was read anew, by outcome", reloads.clone());
@@ -199,6 +255,7 @@ impl Shared {
         );
         Self {
             registry,
+            connections,
             requests,
             took,
             reasons,

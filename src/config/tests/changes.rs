@@ -57,6 +57,7 @@ fn what_a_running_process_cannot_take_over_is_named() {
 fn what_it_can_take_over_is_told_by_section() {
     assert!(between("", "").is_empty());
     for (from, to, want) in [
+        ("9443'", "9443', tls_min: '1.3'", "listen"),
         ("login.example", "in.example", "universal_host"),
         ("a.crt", "other.crt", "certificates"),
         ("idle_max: 8h", "idle_max: 7h", "security"),
