@@ -4,7 +4,7 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use pingora::proxy::http_proxy;
@@ -20,6 +20,7 @@ use super::upstream::Peers;
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
+use crate::portal::metrics::Connections;
 use crate::portal::verifier::VerifierProblem;
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
@@ -109,7 +110,6 @@ impl Gateway {
     ) -> Result<(), ServeFault> {
         let Self { settings, portal, certificates, bound, background, hold } = self;
         let streams = Arc::new(Streams::default());
-        let under_way = Arc::new(AtomicUsize::new(0));
         let (log, log_writer) = AccessLog::start(settings.log.access)?;
         let edge = Edge {
             router: crate::portal::router(Arc::clone(&portal)),
@@ -119,7 +119,6 @@ impl Gateway {
             peers: Peers::of(&settings.zones),
             streams: Arc::clone(&streams),
             log,
-            under_way: Arc::clone(&under_way),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
             settings: Arc::clone(&settings),
             portal: Arc::clone(&portal),
@@ -147,7 +146,7 @@ impl Gateway {
         stop_doors.send_replace(true);
         background.block_on(async {
             doors.let_go().await;
-            drain(&doors, &under_way, settings.limits.drain_max.into()).await;
+            drain(&doors, &portal.metrics.connections, settings.limits.drain_max.into()).await;
         });
         foreground.shutdown_timeout(Duration::from_secs(1));
         background.block_on(async {
@@ -170,15 +169,15 @@ fn proxy_settings() -> ServerConf {
 
 /// Waits for requests under way, as long as they take and no longer than allowed, and then a moment for the last bytes
 /// of their answers, which HTTP/2 writes once a request is over.
-async fn drain(doors: &Doors, under_way: &AtomicUsize, allowed: Duration) {
+async fn drain(doors: &Doors, counts: &Connections, allowed: Duration) {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     let requests = async {
-        while under_way.load(Ordering::Acquire) > 0 {
+        while counts.requests_under_way() > 0 {
             interval.tick().await;
         }
     };
     if tokio::time::timeout(allowed, requests).await.is_err() {
-        tracing::warn!(requests = under_way.load(Ordering::Acquire), "requests were cut off at the stop");
+        tracing::warn!(requests = counts.requests_under_way(), "requests were cut off at the stop");
         return;
     }
     let connections = async {

@@ -4,7 +4,7 @@ mod answers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -30,6 +30,7 @@ use crate::config::Settings;
 use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
+use crate::portal::metrics::UnderWay;
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
@@ -46,7 +47,6 @@ pub(super) struct Edge {
     pub(super) peers: Peers,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
-    pub(super) under_way: Arc<AtomicUsize>,
     pub(super) ids: RequestIds,
 }
 
@@ -86,21 +86,11 @@ pub(super) struct Passage {
     _under_way: UnderWay,
 }
 
-/// Counts requests that are under way, so that a stop waits for them and no longer.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Edge {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
-        self.under_way.fetch_add(1, Ordering::Acquire);
         Passage {
             now: self.clock.now(),
             began: Instant::now(),
@@ -115,7 +105,7 @@ impl ProxyHttp for Edge {
             reason: None,
             body_bytes: 0,
             answer_heads: 0,
-            _under_way: UnderWay(Arc::clone(&self.under_way)),
+            _under_way: self.portal.metrics.connections.request(),
         }
     }
 
