@@ -86,6 +86,8 @@ impl Gateway {
         // What the system allows, and not the soft limit that shells start programs with. If it says no, fewer
         // connections are taken.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
+        // A core dump would hold keys and passwords (K4). Nothing asks for less than nothing, so that it cannot be refused.
+        let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
