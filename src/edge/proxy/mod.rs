@@ -126,7 +126,7 @@ impl ProxyHttp for Edge {
             Version::HTTP_10 => downstream.set_ignore_info_resp(true),
             // The watch of the connection sees a client that takes nothing, but not one that gives a stream no window.
             Version::HTTP_2 => {
-                downstream.set_write_timeout(Some(passage.generation.settings.limits.stall_max.into()))
+                downstream.set_write_timeout(Some(passage.generation.settings.limits.stall_max.into()));
             }
             _ => {}
         }
