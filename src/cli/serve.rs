@@ -12,6 +12,12 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
     let level = logging::start(settings.log, logging::Security::Shown);
     let source = Files::new(configuration, noted, level);
     let gateway = Gateway::open(settings)?;
-    let ready = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+    let ready = || {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+        // Under systemd, what waits for this service goes on now. Elsewhere there is nobody to tell.
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::warn!(%error, "systemd was not told that the start is over");
+        }
+    };
     Ok(gateway.run(ready, std::future::pending(), Some(Arc::new(source)))?)
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -22,6 +22,7 @@ use super::tls::{CertificateProblem, Certificates, install_provider};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
+use crate::portal::metrics::Connections;
 use crate::portal::verifier::VerifierProblem;
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
@@ -85,6 +86,8 @@ impl Gateway {
         // What the system allows, and not the soft limit that shells start programs with. If it says no, fewer
         // connections are taken.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
+        // A core dump would hold keys and passwords (K4). Nothing asks for less than nothing, so that it cannot be refused.
+        let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
@@ -114,7 +117,6 @@ impl Gateway {
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
-        let under_way = Arc::new(AtomicUsize::new(0));
         let (log, log_writer) = AccessLog::start()?;
         let edge = Edge {
             in_use: Arc::clone(&in_use),
@@ -123,7 +125,6 @@ impl Gateway {
             clock: Arc::clone(&portal.clock),
             streams: Arc::clone(&streams),
             log,
-            under_way: Arc::clone(&under_way),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
@@ -153,7 +154,7 @@ impl Gateway {
         background.block_on(async {
             doors.let_go().await;
             let drain_max = in_use.load().settings.limits.drain_max;
-            drain(&doors, &under_way, drain_max.into()).await;
+            drain(&doors, portal.metrics.connections(), drain_max.into()).await;
         });
         foreground.shutdown_timeout(Duration::from_secs(1));
         background.block_on(async {
@@ -176,15 +177,15 @@ fn proxy_settings() -> ServerConf {
 
 /// Waits for requests under way, as long as they take and no longer than allowed, and then a moment for the last bytes
 /// of their answers, which HTTP/2 writes once a request is over.
-async fn drain(doors: &Doors, under_way: &AtomicUsize, allowed: Duration) {
+async fn drain(doors: &Doors, counts: &Connections, allowed: Duration) {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     let requests = async {
-        while under_way.load(Ordering::Acquire) > 0 {
+        while counts.requests_under_way() > 0 {
             interval.tick().await;
         }
     };
     if tokio::time::timeout(allowed, requests).await.is_err() {
-        tracing::warn!(requests = under_way.load(Ordering::Acquire), "requests were cut off at the stop");
+        tracing::warn!(requests = counts.requests_under_way(), "requests were cut off at the stop");
         return;
     }
     let connections = async {

@@ -71,6 +71,17 @@ pub struct Connections {
     accepted: Counter,
     refused: Family<ReasonLabel, Counter>,
     closed: Family<ReasonLabel, Counter>,
+    requests: Gauge,
+}
+
+/// A request that is counted until it is dropped.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Connections {
@@ -83,6 +94,7 @@ impl Connections {
             self.refused.clone(),
         );
         registry.register("connections_closed", "Connections that we ended, by reason", self.closed.clone());
+        registry.register("requests_under_way", "Requests that are being answered", self.requests.clone());
     }
 
     /// A connection is taken.
@@ -99,6 +111,17 @@ impl Connections {
     /// There was no room for one.
     pub fn refused(&self, reason: &'static str) {
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A request begins.
+    pub fn request(&self) -> UnderWay {
+        self.requests.inc();
+        UnderWay(self.requests.clone())
+    }
+
+    /// How many requests are being answered: what a stop waits for.
+    pub fn requests_under_way(&self) -> i64 {
+        self.requests.get()
     }
 
     /// One was ended by us.

@@ -4,7 +4,7 @@ mod answers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -30,6 +30,7 @@ use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
+use crate::portal::metrics::UnderWay;
 use crate::portal::{Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
@@ -43,7 +44,6 @@ pub(super) struct Edge {
     pub(super) clock: Arc<Clock>,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
-    pub(super) under_way: Arc<AtomicUsize>,
     pub(super) ids: RequestIds,
 }
 
@@ -85,23 +85,15 @@ pub(super) struct Passage {
     _under_way: UnderWay,
 }
 
-/// Counts requests that are under way, so that a stop waits for them and no longer.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Edge {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
-        self.under_way.fetch_add(1, Ordering::Acquire);
+        let generation = self.in_use.load_full();
         Passage {
-            generation: self.in_use.load_full(),
+            _under_way: generation.portal.metrics.connections().request(),
+            generation,
             now: self.clock.now(),
             began: Instant::now(),
             request: self.ids.next(),
@@ -115,7 +107,6 @@ impl ProxyHttp for Edge {
             reason: None,
             body_bytes: 0,
             answer_heads: 0,
-            _under_way: UnderWay(Arc::clone(&self.under_way)),
         }
     }
 
