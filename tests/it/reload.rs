@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::harness::{A, B, Gateway, HALL, LOGIN, Play, Received, Reply, Upstream, WALL, within};
+use crate::harness::{A, B, Gateway, HALL, LOGIN, Play, Received, Reply, Upstream, WALL, Wishes, within};
 
 async fn start() -> (Upstream, Gateway) {
     let upstream = Upstream::start().await;
@@ -387,7 +387,7 @@ async fn c2_a_hundred_reloads_under_load_fail_no_request_and_mix_no_answer() {
         let before = answered.load(Ordering::SeqCst);
         until("requests between two reloads", || async {
             answered.load(Ordering::SeqCst) >= before + REQUESTS_BETWEEN
-                || visitors.iter().any(|v| v.is_finished())
+                || visitors.iter().any(tokio::task::JoinHandle::is_finished)
         })
         .await;
         let [chain, key] = &pairs[number % 2];
@@ -497,4 +497,37 @@ async fn a_hangup_reloads_and_a_page_in_a_browser_does_not() {
     }
     assert_eq!(gateway.metric("zonegate_configuration_generation").await, 2.0);
     gateway.assert_well();
+}
+
+/// Where the configuration has the admin listener.
+fn admin_of(text: &str) -> &str {
+    let from = text.find("admin: '").unwrap() + "admin: '".len();
+    text[from..].split('\'').next().unwrap()
+}
+
+#[tokio::test]
+async fn commands_find_the_gateway_at_its_socket_and_say_so_when_they_do_not() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_edited(upstream.address(), Wishes::default(), |text| {
+        text.replace(admin_of(text), "unix:admin.sock")
+    })
+    .await;
+    gateway.edit("log: {", "brand: { product: Over A Socket }\nlog: {");
+    assert_eq!(reload(&gateway).await, "Configuration 2 is in use.\nChanged elsewhere: brand.\n");
+    let (code, told, _) = gateway.ask(&["log-level", "debug"]).await;
+    assert_eq!((code, told.as_str()), (0, "The log's level is debug.\n"));
+
+    // The file names another socket than the one that the gateway was started with.
+    gateway.edit("unix:admin.sock", "unix:other.sock");
+    let (code, told, problem) = gateway.reload().await;
+    assert_eq!((code, told.as_str()), (1, ""));
+    assert!(
+        problem.contains("other.sock") && problem.contains("Is it running, and with this listen.admin?"),
+        "{problem}"
+    );
+    gateway.hang_up().await;
+    until("the refusal in the log", || async {
+        gateway.log().contains("listen.admin is not what zonegate was started with")
+    })
+    .await;
 }

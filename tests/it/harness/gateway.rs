@@ -198,6 +198,11 @@ impl Gateway {
 
     /// Starts in front of whatever is at `upstream`, with the test's wishes.
     pub(crate) async fn start_with(upstream: SocketAddr, wishes: Wishes) -> Self {
+        Self::start_edited(upstream, wishes, str::to_owned).await
+    }
+
+    /// The same, with a configuration that the test writes otherwise.
+    pub(crate) async fn start_edited(upstream: SocketAddr, wishes: Wishes, edit: impl Fn(&str) -> String) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Seed(files) = SEED.get_or_init(seed).await;
         // Another test may take a port between the question and the start.
@@ -206,7 +211,7 @@ impl Gateway {
             fs::create_dir(folder.path().join("certs")).unwrap();
             files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));
             let ports = free_ports();
-            let text = configuration(ports, upstream, wishes);
+            let text = edit(&configuration(ports, upstream, wishes));
             write(folder.path(), "zonegate.yaml", text.as_bytes());
             if let Some(gateway) = Self::try_start(folder, ports).await {
                 return gateway;
