@@ -162,7 +162,8 @@ fn failed(fault: impl std::fmt::Display) -> Unchanged {
 fn fixed(changes: &Changes) -> String {
     let line = |key: &&str| {
         format!(
-            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the change back"
+            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the \
+             change back"
         )
     };
     changes.needs_restart.iter().map(line).collect::<Vec<_>>().join("\n")
