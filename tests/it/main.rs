@@ -62,6 +62,9 @@ mod store_lost;
 mod streams;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod upgrade;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod upstream_tls;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -255,6 +255,11 @@ impl Gateway {
         self.folder.path().join(name)
     }
 
+    /// The number of its process.
+    pub(crate) fn number(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// Still there, and nothing panicked.
     pub(crate) fn assert_well(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the gateway has ended: {}", self.log());
