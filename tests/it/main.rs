@@ -53,6 +53,9 @@ mod listeners;
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
