@@ -13,7 +13,7 @@ pub use claims::{
     jose_header,
 };
 pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity_headers};
-pub use protected::{is_ours, is_protected};
+pub use protected::{is_ours, is_protected, is_same_folded};
 
 /// The header that carries the signed assertion.
 pub const ASSERTION_HEADER: http::HeaderName = http::HeaderName::from_static("x-zonegate-assertion");

@@ -370,6 +370,10 @@ impl Edge {
         passage.session = Some(Arc::clone(grant.session()));
         passage.decision = "forward";
         let head = exchange.req_header();
+        if !grant.zone().passes(&head.method) {
+            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
