@@ -11,6 +11,8 @@ const SMALL: Wishes = Wishes {
     upstream: "read_max: 20s",
     scheme: "http",
     backends: false,
+    listen: "",
+    zone_b: "",
 };
 /// The zone's `body_max`.
 const BODY_MAX: usize = 64 * 1024;
