@@ -139,7 +139,7 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 ///
 /// Refused: bytes that are not visible ASCII, a fragment, backslashes, empty or dot segments (also before `;`), and
 /// escapes of any of these or of what is not UTF-8.
-pub(super) fn check_path(raw: &[u8]) -> Result<(), Refused> {
+pub fn check_path(raw: &[u8]) -> Result<(), Refused> {
     let ambiguous = || Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path");
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let visible = raw.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
@@ -186,7 +186,7 @@ fn hex(digit: u8) -> Option<u8> {
 /// The host a request is for, without its port, as it was written. No allocation.
 ///
 /// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
-pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
+pub fn host(head: &RequestHeader) -> Result<&str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
@@ -209,7 +209,7 @@ pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
 }
 
 /// Whose path it is. `raw` has passed [`check_path`].
-pub(super) fn place(raw: &[u8]) -> Place {
+pub fn place(raw: &[u8]) -> Place {
     if is_gateway_path(raw) { Place::Ours } else { Place::Application }
 }
 
@@ -223,7 +223,7 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 }
 
 /// The client's cookies without ours, over all fields, as one field (RFC 9113 section 8.2.3; SEC-R39).
-pub(super) fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let fields = headers.get_all(COOKIE);
     let mut joined = Vec::with_capacity(fields.iter().map(HeaderValue::len).sum());
     let pairs =
@@ -270,12 +270,12 @@ pub(super) fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// Whether the application tries to set a cookie of ours (H9).
-pub(super) fn sets_our_cookie(headers: &HeaderMap) -> bool {
+pub fn sets_our_cookie(headers: &HeaderMap) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|value| is_our_cookie(value.as_bytes()))
 }
 
 /// The cookies that the application may set.
-pub(super) fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
+pub fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(SET_COOKIE).iter().filter(|value| !is_our_cookie(value.as_bytes())).cloned().collect()
 }
 

@@ -17,5 +17,6 @@ mod streams;
 mod tls;
 pub mod upstream;
 
+pub use listen::proxy_header;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers};
