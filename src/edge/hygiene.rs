@@ -5,7 +5,7 @@
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::base::is_gateway_path;
@@ -269,6 +269,22 @@ pub(super) fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(one.trim_ascii()).ok()
 }
 
+/// `Clear-Site-Data`, which the `http` crate has no name for.
+pub(super) const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// What an application may clear in a browser: all that is its own. `"cookies"` and `"*"` would take our cookies along,
+/// and log the person out of a session that goes on here and keeps its slot (H9).
+///
+/// Given back is what is left of the fields; `None` for nothing.
+pub(super) fn foreign_clearing(headers: &HeaderMap) -> Option<HeaderValue> {
+    const OWN: [&[u8]; 5] =
+        [b"\"cache\"", b"\"storage\"", b"\"executionContexts\"", b"\"prefetchCache\"", b"\"prerenderCache\""];
+    let fields = headers.get_all(CLEAR_SITE_DATA).iter();
+    let types = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let kept: Vec<_> = types.filter(|kind| OWN.contains(kind)).collect();
+    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
+}
+
 /// Whether the application tries to set a cookie of ours (H9).
 pub fn sets_our_cookie(headers: &HeaderMap) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|value| is_our_cookie(value.as_bytes()))
@@ -459,6 +475,21 @@ mod tests {
         assert_eq!(lengths(&[]), None);
         assert_eq!(lengths(&["2", "2"]).unwrap(), "2");
         assert_eq!(lengths(&["2, 2"]).unwrap(), "2");
+    }
+
+    #[test]
+    fn h9_an_application_clears_what_is_its_own() {
+        let check = |fields: &[&str], want: Option<&str>| {
+            let fields: Vec<_> = fields.iter().map(|value| ("clear-site-data", *value)).collect();
+            let got = foreign_clearing(&head(&fields).headers);
+            assert_eq!(got.as_ref().map(|value| value.to_str().unwrap()), want, "{fields:?}");
+        };
+        check(&["\"cache\""], Some("\"cache\""));
+        check(&["\"cache\", \"cookies\",\"storage\""], Some("\"cache\", \"storage\""));
+        check(&["\"cookies\"", "\"storage\""], Some("\"storage\""));
+        for all in ["\"*\"", "\"cookies\"", "*", "cookies", "\"COOKIES\"", "", "\"cookies", "\"clientHints\""] {
+            check(&[all], None);
+        }
     }
 
     #[test]

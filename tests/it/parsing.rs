@@ -335,6 +335,11 @@ async fn m10_sec_r76_only_methods_that_somebody_thought_about_are_forwarded() {
     ] {
         bench.check(request, want).await;
     }
+    // The first zone asks for it.
+    bench.check_one(0, "LOCK /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Forwarded("LOCK /x")).await;
+    for at in 1..bench.targets.len() {
+        bench.check_one(at, "LOCK /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(501)).await;
+    }
     bench.finish();
 }
 

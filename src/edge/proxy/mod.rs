@@ -283,6 +283,12 @@ impl ProxyHttp for Edge {
                 answer.append_header(SET_COOKIE, value)?;
             }
         }
+        if answer.headers.contains_key(hygiene::CLEAR_SITE_DATA) {
+            match hygiene::foreign_clearing(&answer.headers) {
+                Some(kept) => answer.insert_header(hygiene::CLEAR_SITE_DATA, kept)?,
+                None => drop(answer.remove_header(&hygiene::CLEAR_SITE_DATA)),
+            }
+        }
         let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
         for name in ours {
             answer.remove_header(&name);

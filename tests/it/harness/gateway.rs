@@ -114,7 +114,7 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
         |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
     let zones_of_backends: String = BACKENDS.iter().map(|(_, host)| zone_to(behind(host), host, "")).collect();
     let zones = [
-        zone(A, "    aliases: [alias.test]\n"),
+        zone(A, "    aliases: [alias.test]\n    more_methods: [LOCK]\n"),
         zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
