@@ -297,10 +297,13 @@ async fn f12_a_body_that_breaks_off_is_seen_to_break_off() {
         for play in [Play::SayAndClose(answer.into()), Play::SayAndReset(answer.into())] {
             bench.upstream.on("/x", play);
             let mut wire = bench.connect().await;
-            let reply = wire.ask(bench.request("GET", "/x", "")).await;
-            let told = reply.status == 502 || !reply.whole;
-            assert!(told, "{answer:?}: {reply:?}");
-            assert!(!reply.body.contains("HTTP/1.1"), "{answer:?}: {reply:?}");
+            wire.send(bench.request("GET", "/x", "")).await;
+            // Nothing at all is seen as well: the break may come while the head still waits to be written.
+            if let Some(reply) = wire.try_reply(false).await {
+                let told = reply.status == 502 || !reply.whole;
+                assert!(told, "{answer:?}: {reply:?}");
+                assert!(!reply.body.contains("HTTP/1.1"), "{answer:?}: {reply:?}");
+            }
             wire.assert_ended("an answer is not behind an answer").await;
             bench.assert_clean(answer).await;
         }
