@@ -7,7 +7,7 @@ use zonegate::zone::{HeaderPreset, IdentityField};
 
 fuzz_target!(|name: &str| {
     let Ok(name) = http::HeaderName::from_bytes(name.as_bytes()) else { return };
-    let custom = HeaderPreset::Custom(vec![(http::HeaderName::from_static("my-app-user"), IdentityField::Username)]);
+    let custom = HeaderPreset::Custom(vec![(http::HeaderName::from_static("my-app-user"), IdentityField::Username)].into());
     for preset in [HeaderPreset::Default, custom] {
         let passes = !is_protected(name.as_str(), &preset);
         // What CGI, WSGI and their stricter kin make of a name, each in its own way.

@@ -13,7 +13,7 @@ pub use claims::{
     jose_header,
 };
 pub use identity::{
-    FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, check_person, identity_headers,
+    FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, check_person, identity, identity_headers,
 };
 pub use protected::{is_ours, is_protected, is_same_folded};
 

@@ -251,7 +251,7 @@ mod tests {
         /// However a protected name is spelled, it stays protected.
         #[test]
         fn no_spelling_escapes(which in 0..all().len() + 1, choice in any::<u64>()) {
-            let custom = HeaderPreset::Custom(vec![(HeaderName::from_static("my-app-user"), IdentityField::Username)]);
+            let custom = HeaderPreset::Custom(vec![(HeaderName::from_static("my-app-user"), IdentityField::Username)].into());
             let all = [all(), vec!["my-app-user".to_owned()]].concat();
             let spelled: String = all[which].chars().enumerate().map(|(at, c)| match (c, choice >> (at % 60) & 3) {
                 ('-', 0) => '_', ('-', 1) => '.', ('-', 2) => ' ',

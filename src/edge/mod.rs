@@ -8,9 +8,11 @@
 mod access_log;
 pub mod client;
 mod facts;
+mod generation;
 pub mod hygiene;
 mod listen;
 mod proxy;
+mod reload;
 mod rescue;
 mod serve;
 mod streams;
@@ -18,5 +20,6 @@ mod tls;
 pub mod upstream;
 
 pub use listen::proxy_header;
+pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers};
+pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
