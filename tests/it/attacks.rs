@@ -4,11 +4,50 @@
 //! two ways: what arrives at each backend is counted and compared, and the next request on the same connection, and
 //! somebody else's, must still be only themselves.
 
-use crate::harness::{Bench, Want, shown};
+use http::Request;
+
+use crate::harness::{Bench, H2, Want, shown};
 use Want::{Body, Dropped, Ended, Forwarded, Refused};
 
 /// What is meant to become a request of its own. Without a session: it must not arrive in anybody's name.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-User: forged\r\n\r\n";
+
+/// Each sort of protected field once.
+const NAMES: [&str; 33] = [
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Client-Cert",
+    "X-Zonegate-Assertion",
+    "X-Request-Id",
+    "Remote-User",
+    "X-Remote-User",
+    "X-Auth-Request-User",
+    "Forwarded",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "X-Client-Cert",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-Cert",
+    "SSL-Client-Verify",
+    "SSL-Client-S-DN",
+    "Via",
+    "Proxy",
+    "X-Host",
+    "X-Envoy-Original-Path",
+    "X-Accel-Mapping",
+    "X-Sendfile-Type",
+];
 
 #[tokio::test]
 async fn m3_thirty_six_ways_to_write_chunked_that_somebody_takes_for_something_else() {
@@ -203,45 +242,9 @@ async fn expectations_are_the_one_there_is_or_refused() {
 #[tokio::test]
 async fn h2_h6_no_alias_of_a_protected_field_is_a_variable_of_cgi_or_wsgi() {
     let mut bench = Bench::new().await;
-    // Each sort once, in the spellings that some backend folds; the backends' own folding is the judge.
-    let names = [
-        "X-Forwarded-User",
-        "X-Forwarded-Email",
-        "X-Forwarded-For",
-        "X-Forwarded-Proto",
-        "X-Forwarded-Host",
-        "X-Forwarded-Prefix",
-        "X-Forwarded-Client-Cert",
-        "X-Zonegate-Assertion",
-        "X-Request-Id",
-        "Remote-User",
-        "X-Remote-User",
-        "X-Auth-Request-User",
-        "Forwarded",
-        "X-Real-IP",
-        "X-Client-IP",
-        "X-Original-URL",
-        "X-Rewrite-URL",
-        "X-HTTP-Method-Override",
-        "X-HTTP-Method",
-        "X-Method-Override",
-        "Client-Cert",
-        "Client-Cert-Chain",
-        "X-Client-Cert",
-        "X-SSL-Client-Verify",
-        "X-SSL-Client-Cert",
-        "SSL-Client-Verify",
-        "SSL-Client-S-DN",
-        "Via",
-        "Proxy",
-        "X-Host",
-        "X-Envoy-Original-Path",
-        "X-Accel-Mapping",
-        "X-Sendfile-Type",
-    ];
-    for name in names {
+    for name in NAMES {
         let lower = name.to_ascii_lowercase();
-        for spelled in [
+        let spellings = [
             name.to_owned(),
             lower.replace('-', "_"),
             name.replace('-', "."),
@@ -251,12 +254,11 @@ async fn h2_h6_no_alias_of_a_protected_field_is_a_variable_of_cgi_or_wsgi() {
             format!("{name}-"),
             format!("{name}."),
             name.replacen('-', "_", 1),
-        ] {
-            let request = format!(
-                "GET /x HTTP/1.1\r\nHost: a.test\r\n{spelled}: forged\r\n@\r\n{spelled}: forged, forged\r\n\r\n"
-            );
-            bench.check(&request, Forwarded("GET /x")).await;
-        }
+        ];
+        // All at once, around the session's cookie.
+        let forged: String = spellings.iter().map(|spelled| format!("{spelled}: forged, forged\r\n")).collect();
+        let request = format!("GET /x HTTP/1.1\r\nHost: a.test\r\n{forged}@\r\n{forged}\r\n");
+        bench.check(&request, Forwarded("GET /x")).await;
         // What is no name is refused, and not repaired into one.
         for spelled in [
             format!("{name} "),
@@ -273,6 +275,35 @@ async fn h2_h6_no_alias_of_a_protected_field_is_a_variable_of_cgi_or_wsgi() {
             let request = format!("GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{spelled}: forged\r\n\r\n");
             if spelled != name {
                 bench.check_never(&request).await;
+            }
+        }
+    }
+    bench.finish();
+}
+
+#[tokio::test]
+async fn h2_h6_nor_over_http_2() {
+    let mut bench = Bench::new().await;
+    for at in 0..bench.targets.len() {
+        let (zone, token) = (bench.targets[at].zone, bench.targets[at].token.clone());
+        let mut client = H2::new(bench.gateway.connect_h2(zone).await).await;
+        for name in NAMES {
+            let lower = name.to_ascii_lowercase();
+            for spelled in [lower.clone(), lower.replace('-', "_"), lower.replace('-', "."), format!("{lower}~")] {
+                let next = bench.next_sentinel();
+                let request = Request::get(format!("https://{zone}{next}")).header(&spelled, "forged");
+                let request =
+                    request.header("cookie", format!("__Host-zg_session={token}")).header(&spelled, "forged");
+                let told = match client.ask(request.body(()).unwrap(), b"").await {
+                    Ok(reply) => {
+                        let body = String::from_utf8_lossy(&reply.body).into_owned();
+                        bench.judge_sentinel(at, &next, reply.status.as_u16(), &body)
+                    }
+                    Err(error) => Err(error.to_string()),
+                };
+                if let Err(got) = told {
+                    bench.wrong.push(format!("{}: {spelled}: {got}", bench.targets[at].name));
+                }
             }
         }
     }
