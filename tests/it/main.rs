@@ -26,6 +26,9 @@ mod tidy;
 
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod attacks;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -63,6 +66,9 @@ mod store_lost;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod streams;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod upgrade;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upstream_tls;

@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType, Result};
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
 use super::generation::{Generation, InUse};
+use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
@@ -44,6 +45,7 @@ pub(super) struct Edge {
     pub(super) clock: Arc<Clock>,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
+    pub(super) turn: Turn,
     pub(super) ids: RequestIds,
 }
 
@@ -145,11 +147,7 @@ impl ProxyHttp for Edge {
         };
         // The plain listener only redirects.
         if arrival.tls.is_none() {
-            let realm = match host {
-                HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
-                HostMatch::Universal => Some(Realm::Universal),
-                HostMatch::Unknown => None,
-            };
+            let realm = realm(host);
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
@@ -172,7 +170,13 @@ impl ProxyHttp for Edge {
             presented,
             store: self.sessions.health(),
         };
-        match decide(&facts, passage.now) {
+        let decision = decide(&facts, passage.now);
+        if let (Some(realm), false) = (realm(facts.host), matches!(decision, Decision::Forward(_)))
+            && self.turn.is_over()
+        {
+            return Box::pin(self.ask_again(exchange, passage, realm)).await;
+        }
+        match decision {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
                 let (live, unsure) = match signed_in(&facts, zone, passage.now) {
@@ -294,6 +298,12 @@ impl ProxyHttp for Edge {
                 answer.append_header(SET_COOKIE, value)?;
             }
         }
+        if answer.headers.contains_key(hygiene::CLEAR_SITE_DATA) {
+            match hygiene::foreign_clearing(&answer.headers) {
+                Some(kept) => answer.insert_header(hygiene::CLEAR_SITE_DATA, kept)?,
+                None => drop(answer.remove_header(&hygiene::CLEAR_SITE_DATA)),
+            }
+        }
         let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
         for name in ours {
             answer.remove_header(&name);
@@ -384,6 +394,15 @@ impl Edge {
     }
 }
 
+/// Whose pages a host has.
+fn realm(host: HostMatch<'_>) -> Option<Realm> {
+    match host {
+        HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
+        HostMatch::Universal => Some(Realm::Universal),
+        HostMatch::Unknown => None,
+    }
+}
+
 fn no_grant() -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(500), "a request without a grant has no way upstream")
 }
@@ -406,6 +425,10 @@ impl Edge {
         passage.session = Some(Arc::clone(grant.session()));
         passage.decision = "forward";
         let head = exchange.req_header();
+        if !grant.zone().passes(&head.method) {
+            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
