@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use zonegate::assertion::identity_headers;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
-use zonegate::gate::{Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
 use zonegate::session::Session;
 
 const HOST: &str = "ww7.desk.example";
@@ -51,8 +51,7 @@ fn grant() -> Grant {
     let identity = identity_headers(&zone.headers, &record, &principal).unwrap();
     let session = Arc::new(Session::new(record, principal, identity, Arc::new(AtomicU64::new(0))));
     let facts = Facts {
-        host: zones.find(HOST),
-        place: Place::Application,
+        asked: Asked::new(zones.find(HOST), Place::Application, &Method::GET, b"/tickets/42?view=full"),
         client: Client::Program,
         presented: Presented::Session(&session),
         store: StoreHealth::Current,
@@ -77,7 +76,7 @@ fn sanitise(c: &mut Criterion) {
                 let provenance = upstream::Provenance {
                     address: Ipv4Addr::new(192, 0, 2, 1).into(),
                     request: RequestId::from_bytes([7; 16]),
-                    assertion: assertion.clone(),
+                    assertion: Some(assertion.clone()),
                 };
                 upstream::head(copy, &grant, provenance).unwrap()
             },

@@ -6,6 +6,7 @@
 
 mod directory;
 mod problems;
+mod rules;
 mod section;
 mod settings;
 mod tree;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::Surroundings;
 use super::problems::Place;
+use super::rules;
 use super::section::{Scalar, Section};
 use super::settings::path;
 use crate::base::{Hostname, LocalPath, Ttl};
@@ -121,6 +122,7 @@ fn zone(
     let audience = text("audience");
     let body_bytes_max = section.size("body_max", 100 * 1024 * 1024, 1024..=100 * 1024 * 1024 * 1024);
     let background_paths = background_paths(&section);
+    let rules = rules::read(&section);
     let upstream = match section.section_if_map("upstream") {
         Some(upstream) => upstream_of(upstream, directory, outside),
         None => {
@@ -148,6 +150,7 @@ fn zone(
         upstream: upstream?,
         headers,
         body_bytes_max,
+        rules,
         background_paths,
         host,
     })

@@ -42,6 +42,8 @@ pub(super) struct Record {
     pub(super) status: u16,
     pub(super) decision: &'static str,
     pub(super) reason: Option<&'static str>,
+    /// The name of the zone's rule that decided.
+    pub(super) rule: Option<Arc<str>>,
     pub(super) took: Duration,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -139,6 +141,8 @@ struct Line<'a> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     micros: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -178,6 +182,7 @@ impl<W: Write> Lines<W> {
             status: record.status,
             decision: record.decision,
             reason: record.reason,
+            rule: record.rule.as_deref(),
             micros: u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
@@ -231,6 +236,7 @@ mod tests {
             status: 200,
             decision: "forward",
             reason: None,
+            rule: Some("access[2]".into()),
             took: Duration::from_micros(1234),
             bytes_in: 0,
             bytes_out: 7,
@@ -254,6 +260,7 @@ mod tests {
             ("address", "192.0.2.1".into()),
             ("path", "/a\"\\u{d}\\u{a}{}\\u{202e}/b".into()),
             ("status", 200.into()),
+            ("rule", "access[2]".into()),
             ("micros", 1234.into()),
             ("bytes_out", 7.into()),
         ] {

@@ -17,3 +17,6 @@ pub mod upstream;
 
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, Leftovers};
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use super::hygiene;
 use super::streams::{self, OpenStream};
 use crate::assertion::{ASSERTION_HEADER, is_protected};
 use crate::base::{Hostname, RequestId, Ttl};
-use crate::gate::Grant;
+use crate::gate::{Bearer, Grant};
 use crate::zone::{HostHeader, Upstream, Zone, ZoneTable};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -121,8 +121,8 @@ pub struct Provenance {
     pub address: IpAddr,
     /// The request's name in logs.
     pub request: RequestId,
-    /// The session's signed assertion.
-    pub assertion: HeaderValue,
+    /// The signed assertion of the session that the grant is for; `None` exactly where it is for nobody.
+    pub assertion: Option<HeaderValue>,
 }
 
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
@@ -130,7 +130,7 @@ pub struct Provenance {
 ///
 /// Errors only if a value of our own were none, which none is.
 pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingora::Result<RequestHeader> {
-    let (zone, session) = (grant.zone(), grant.session());
+    let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
     let mut parts = Parts::from(copy);
     // Path and query alone: the authority of HTTP/2 and of absolute targets is the client's word for the host.
@@ -152,10 +152,17 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingo
     fields.append(X_FORWARDED_PROTO, HTTPS);
     fields.append(X_FORWARDED_HOST, zone.authority.clone());
     fields.append(X_REQUEST_ID, id(provenance.request)?);
-    for (name, value) in &session.identity {
-        fields.append(name, value.clone());
+    match (grant.bearer(), provenance.assertion) {
+        (Bearer::Nobody, None) => {}
+        (Bearer::Person(session), Some(assertion)) => {
+            for (name, value) in &session.identity {
+                fields.append(name, value.clone());
+            }
+            fields.append(ASSERTION_HEADER, assertion);
+        }
+        // Somebody without proof, or proof for nobody: better no request than half an identity.
+        (Bearer::Nobody, Some(_)) | (Bearer::Person(_), None) => return Err(no_value()),
     }
-    fields.append(ASSERTION_HEADER, provenance.assertion);
 
     let mut head = RequestHeader::from(parts);
     if let Some(end) = send_end_stream {

@@ -64,6 +64,9 @@ pub struct Portal {
     pub verifier: Verifier,
     /// The way of strangers' events into the security log.
     pub strangers: Arc<Strangers>,
+    /// The same for what rules do not let people have. With a rate of its own: who is logged in must not be able to
+    /// crowd out what strangers do.
+    pub denials: Strangers,
     /// The clock; requests use their visit's reading of it.
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
@@ -125,6 +128,7 @@ impl Portal {
         Ok(Self {
             verifier,
             strangers,
+            denials: Strangers::new(store.clone()),
             csrf: Csrf::new(master),
             metrics: metrics::Metrics::new(&settings.zones),
             flow_key: master.derive("flow v1"),

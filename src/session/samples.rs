@@ -35,6 +35,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         headers: HeaderPreset::Default,
         audience: format!("aud:{host}").into(),
         body_bytes_max: 1,
+        rules: Default::default(),
         background_paths: vec![],
     }
 }

@@ -3,8 +3,10 @@
 //! A zone is one hosted instance of the application. It is keyed by its hostname and by nothing else: names
 //! repeat ("Limited" twice in the shipped example), numbers have gaps, and a guess would hurt real users (R12).
 
+mod rules;
 mod table;
 
+pub use rules::{Allow, Members, Need, PathPattern, PatternProblem, Person, RULES_MAX, Rule, Rules, Ruling};
 pub use table::{DuplicateHost, HostMatch, ZoneTable};
 
 use std::net::SocketAddr;
@@ -41,6 +43,8 @@ pub struct Zone {
     pub audience: Arc<str>,
     /// The longest request body that is passed on, in bytes.
     pub body_bytes_max: u64,
+    /// Who may ask for which paths.
+    pub rules: Rules,
     /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
     pub background_paths: Vec<String>,
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use zonegate::assertion::AssertionSettings;
 use zonegate::base::{MasterKey, UnixTime};
-use zonegate::gate::{Client, Decision, Facts, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Decision, Facts, Place, Presented, StoreHealth, decide};
 use zonegate::store::Store;
 use zonegate::table::KeyRing;
 use zonegate::zone::ZoneTable;
@@ -22,15 +23,15 @@ async fn a_hit_allocates_nothing() {
     let session = Arc::new(samples::session(NOW));
     let request = || {
         let facts = Facts {
-            host: zones.find("a.example"),
-            place: Place::Application,
+            asked: Asked::new(zones.find("a.example"), Place::Application, &Method::GET, b"/tickets/42?view=full"),
             client: Client::Program,
             presented: Presented::Session(&session),
             store: StoreHealth::Current,
         };
         let Decision::Forward(grant) = decide(&facts, NOW) else { panic!("the session is live") };
-        grant.session().touch(NOW);
-        drop(ring.assertion(grant.session(), grant.zone(), NOW).unwrap());
+        let session = grant.session().unwrap();
+        session.touch(NOW);
+        drop(ring.assertion(session, grant.zone(), NOW).unwrap());
     };
     let first = allocation_counter::measure(request);
     assert!(first.count_total > 0, "the first request signs, so the counter counts");

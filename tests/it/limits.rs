@@ -7,6 +7,7 @@ use http::Request;
 use crate::harness::{A, Gateway, H2, Upstream, WALL, Wire, Wishes, within};
 
 const SMALL: Wishes = Wishes {
+    zone_a: "",
     limits: "head: 8KiB, head_fields: 40, form: 8KiB, form_time: 1s, keepalive: 2s",
     upstream: "read_max: 20s",
     scheme: "http",

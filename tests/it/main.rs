@@ -50,6 +50,9 @@ mod limits;
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod rules;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

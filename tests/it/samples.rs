@@ -35,6 +35,7 @@ pub(crate) fn zone() -> Zone {
         headers: HeaderPreset::Default,
         audience: AUDIENCE.into(),
         body_bytes_max: 1,
+        rules: Default::default(),
         background_paths: vec![],
     }
 }

@@ -14,10 +14,11 @@ use tower::ServiceExt as _;
 
 use super::{Edge, Passage};
 use crate::edge::hygiene::Refused;
-use crate::gate::{Challenge, ChallengeReason, Client};
+use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
 use crate::portal::login::LOGIN;
 use crate::portal::{Realm, Visit, cookies};
+use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 use crate::zone::HostMatch;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
@@ -110,6 +111,48 @@ impl Edge {
         }
         write(exchange, self.portal.secure(answer)).await?;
         Ok(true)
+    }
+
+    /// A rule lets nobody through, or not this person. Nobody is led to the log-in, which would lead back here.
+    pub(super) async fn forbid(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        forbidden: Forbidden<'_>,
+    ) -> Result<bool> {
+        let Forbidden { zone, session, rule } = forbidden;
+        passage.decision = "refused";
+        passage.reason = Some(Forbidden::REASON);
+        passage.rule = Some(Arc::clone(&rule.name));
+        passage.zone = Some(Arc::clone(zone));
+        passage.session = session.cloned();
+        self.note_denial(passage, forbidden).await;
+        let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), session.cloned(), None);
+        let answer = self.portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// A person who was not let through is a line in the security log (SEC-R87). Strangers on a closed path are in the
+    /// access log alone: scanners would fill the other.
+    async fn note_denial(&self, passage: &Passage, forbidden: Forbidden<'_>) {
+        let Some(session) = forbidden.session else { return };
+        let record = &session.record;
+        let event = SecurityEvent {
+            request: Some(passage.request),
+            zone: Some(record.zone.clone()),
+            tenant: Some(record.tenant),
+            user: Some(record.user),
+            session: Some(record.id),
+            class: Some(record.class),
+            address: passage.address,
+            reason: Some(Forbidden::REASON),
+            detail: Some(Snippet::of(&forbidden.rule.name)),
+            ..SecurityEvent::new(EventKind::AccessDenied, Actor::User, passage.now)
+        };
+        if let Err(fault) = self.portal.denials.note(event).await {
+            tracing::error!(%fault, "a refusal is not in the security log");
+        }
     }
 
     pub(super) async fn refuse(

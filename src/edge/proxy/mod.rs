@@ -26,7 +26,7 @@ use super::{facts, rescue, tls};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
-use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::gate::{Asked, Bearer, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
 use crate::portal::{Portal, Realm, Visit};
@@ -77,6 +77,8 @@ pub(super) struct Passage {
     stream: Option<Arc<OpenStream>>,
     decision: &'static str,
     reason: Option<&'static str>,
+    /// The rule of the zone that decided.
+    rule: Option<Arc<str>>,
     body_bytes: u64,
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
@@ -109,6 +111,7 @@ impl ProxyHttp for Edge {
             stream: None,
             decision: "refused",
             reason: None,
+            rule: None,
             body_bytes: 0,
             answer_heads: 0,
             _under_way: UnderWay(Arc::clone(&self.under_way)),
@@ -146,8 +149,12 @@ impl ProxyHttp for Edge {
             return Box::pin(self.to_https(exchange, passage, host)).await;
         }
         let head = exchange.req_header();
+        let target = head.raw_path();
+        let asked = Asked::new(host, hygiene::place(target), &head.method, target);
+        passage.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
         let session;
         let presented = match cookies::sent(&head.headers, cookies::SESSION) {
+            _ if !asked.wants_session() => Presented::Nothing,
             Sent::Nothing => Presented::Nothing,
             Sent::Several => Presented::Unreadable,
             Sent::One(value) => match SessionToken::parse(value) {
@@ -158,13 +165,8 @@ impl ProxyHttp for Edge {
                 }
             },
         };
-        let facts = Facts {
-            host,
-            place: hygiene::place(head.raw_path()),
-            client: facts::client(head),
-            presented,
-            store: self.sessions.health(),
-        };
+        let client = facts::client(&head.method, &head.headers);
+        let facts = Facts { asked, client, presented, store: self.sessions.health() };
         match decide(&facts, passage.now) {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
@@ -193,10 +195,12 @@ impl ProxyHttp for Edge {
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
                 Box::pin(self.redirect(exchange, &target)).await
             }
+            Decision::Forbid(forbidden) => Box::pin(self.forbid(exchange, passage, forbidden)).await,
             Decision::Refuse(refusal) => {
                 let status = match refusal {
                     Refusal::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
                     Refusal::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+                    Refusal::AmbiguousPath => StatusCode::BAD_REQUEST,
                 };
                 Box::pin(self.refuse(exchange, passage, Refused { status, reason: refusal.name(), close: false }))
                     .await
@@ -220,10 +224,16 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
-        let assertion = self.keys.assertion(grant.session(), grant.zone(), passage.now).map_err(|fault| {
-            tracing::error!(%fault, "no assertion could be signed");
-            Error::explain(ErrorType::HTTPStatus(503), "no assertion")
-        })?;
+        let assertion = match grant.bearer() {
+            Bearer::Nobody => None,
+            Bearer::Person(session) => {
+                let signed = self.keys.assertion(session, grant.zone(), passage.now).map_err(|fault| {
+                    tracing::error!(%fault, "no assertion could be signed");
+                    Error::explain(ErrorType::HTTPStatus(503), "no assertion")
+                });
+                Some(signed?)
+            }
+        };
         // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
         let address = passage.address.ok_or_else(no_grant)?;
         let taken = std::mem::replace(copy, upstream::nothing());
@@ -289,8 +299,9 @@ impl ProxyHttp for Edge {
         _end: bool,
         passage: &mut Passage,
     ) -> Result<Option<Duration>> {
-        // A long answer ends with its session, like a stream that is not silent.
-        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
+        // A long answer ends with its session, like a stream that is not silent. What is nobody's has none.
+        let session = passage.grant.as_ref().and_then(Grant::session);
+        match session.map(|session| session.liveness(self.clock.now())) {
             None | Some(Liveness::Live) => Ok(None),
             Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
         }
@@ -336,6 +347,7 @@ impl ProxyHttp for Edge {
             status,
             decision: passage.decision,
             reason: passage.reason,
+            rule: passage.rule.take(),
             took,
             bytes_in: exchange.body_bytes_read() as u64,
             bytes_out: exchange.body_bytes_sent() as u64,
@@ -367,7 +379,7 @@ impl Edge {
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
         passage.zone = Some(Arc::clone(grant.zone()));
-        passage.session = Some(Arc::clone(grant.session()));
+        passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -383,8 +395,10 @@ impl Edge {
             }
             passage.stream = Some(self.streams.open(grant.session()));
         }
-        if !grant.zone().is_background(exchange.req_header().raw_path()) {
-            self.sessions.touch(grant.session(), passage.now);
+        if let Some(session) = grant.session()
+            && !grant.zone().is_background(exchange.req_header().raw_path())
+        {
+            self.sessions.touch(session, passage.now);
         }
         passage.grant = Some(grant);
         Ok(false)

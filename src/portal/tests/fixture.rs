@@ -190,6 +190,7 @@ fn zone(host: &str, language: Language) -> Zone {
         headers: HeaderPreset::Default,
         audience: origin,
         body_bytes_max: 1 << 20,
+        rules: Default::default(),
         background_paths: vec![],
     }
 }

@@ -61,13 +61,20 @@ pub(crate) struct Wishes {
     pub(crate) limits: &'static str,
     /// What every zone's `upstream` says beside its address.
     pub(crate) upstream: &'static str,
+    /// What [`A`] says beside its host, indented by four.
+    pub(crate) zone_a: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { limits: "head: 8KiB, head_fields: 40, form: 8KiB", upstream: "read_max: 20s", scheme: "http" }
+        Self {
+            limits: "head: 8KiB, head_fields: 40, form: 8KiB",
+            upstream: "read_max: 20s",
+            zone_a: "",
+            scheme: "http",
+        }
     }
 }
 
@@ -88,14 +95,14 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme } = wishes;
+    let Wishes { limits, upstream: more, zone_a, scheme } = wishes;
     let zone = |host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
         )
     };
     let zones = [
-        zone(A, "    aliases: [alias.test]\n"),
+        zone(A, &format!("    aliases: [alias.test]\n{zone_a}")),
         zone(B, "    headers: oauth2-proxy\n"),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
