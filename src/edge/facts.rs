@@ -10,7 +10,7 @@ const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with")
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What answers under `host`, which may be written in any case and with a trailing dot.
-pub(super) fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
+pub fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
     if host.ends_with('.') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return zones.find(&host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
     }

@@ -5,7 +5,7 @@
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
 use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::base::is_gateway_path;
@@ -49,11 +49,16 @@ pub fn check_head(
 ) -> Result<(), Refused> {
     check_size(head, limits)?;
     check_framing(head, raw)?;
+    check_target(&head.method, head.raw_path())
+}
+
+/// The part of [`check_head`] that the request line decides: what no rule of a zone is asked about.
+pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
     // In any case: to HTTP `trace` is another method, and to some applications it is not.
-    if FORBIDDEN_METHODS.iter().any(|method| head.method.as_str().eq_ignore_ascii_case(method)) {
+    if FORBIDDEN_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }
-    check_path(head.raw_path())
+    check_path(target)
 }
 
 fn check_size(head: &RequestHeader, limits: &Limits) -> Result<(), Refused> {
@@ -169,7 +174,7 @@ pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
 }
 
 /// Whose path it is. `raw` has passed [`check_path`].
-pub(super) fn place(raw: &[u8]) -> Place {
+pub fn place(raw: &[u8]) -> Place {
     if is_gateway_path(raw) { Place::Ours } else { Place::Application }
 }
 

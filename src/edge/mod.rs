@@ -15,6 +15,7 @@ mod streams;
 mod tls;
 pub mod upstream;
 
+pub use facts::find_host;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, Leftovers};
 
