@@ -42,6 +42,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         body_bytes_max: 1,
         rules: Default::default(),
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 
@@ -53,14 +54,7 @@ pub(crate) fn zones(count: u32) -> ZoneTable {
 
 /// The limits that hold when nothing is configured.
 pub(crate) fn limits() -> Limits {
-    Limits {
-        head_bytes_max: 32 * 1024,
-        head_fields_max: 100,
-        form_bytes_max: 16 * 1024,
-        form_time_max: Ttl::seconds_const(10),
-        keepalive_max: Ttl::seconds_const(60),
-        drain_max: Ttl::seconds_const(20),
-    }
+    Limits::default()
 }
 
 /// The token of session `serial`.

@@ -21,6 +21,7 @@ use pingora::utils::tls::{WrappedX509, parse_x509};
 
 use super::hygiene;
 use super::streams::{self, OpenStream};
+use super::tls::ClientCertificate;
 use crate::assertion::{ASSERTION_HEADER, is_protected};
 use crate::base::{Hostname, RequestId, Ttl};
 use crate::gate::{Bearer, Grant};
@@ -30,11 +31,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// How long a stream's connection may take to be made; every template says so itself.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// The fields that the gateway adds, at most: room for them is made at once.
-const OWN_FIELDS: usize = 12;
+const OWN_FIELDS: usize = 14;
 
 /// What a zone's requests are sent with: everything but the address is the same for all of them.
 #[derive(Debug)]
@@ -116,20 +119,22 @@ fn template(upstream: &Upstream, address: std::net::SocketAddr, group_key: u64) 
 
 /// What the gateway says of a request, beside who it is.
 #[derive(Debug)]
-pub struct Provenance {
+pub struct Provenance<'a> {
     /// Who connected.
     pub address: IpAddr,
     /// The request's name in logs.
     pub request: RequestId,
     /// The signed assertion of the session that the grant is for; `None` exactly where it is for nobody.
     pub assertion: Option<HeaderValue>,
+    /// The certificate that the client's connection was opened with.
+    pub client_certificate: Option<&'a ClientCertificate>,
 }
 
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
 /// Errors only if a value of our own were none, which none is.
-pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingora::Result<RequestHeader> {
+pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
     let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
     let mut parts = Parts::from(copy);
@@ -163,12 +168,22 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingo
         // Somebody without proof, or proof for nobody: better no request than half an identity.
         (Bearer::Nobody, Some(_)) | (Bearer::Person(_), None) => return Err(no_value()),
     }
+    if let Some(certificate) = provenance.client_certificate.filter(|_| passes_certificates_on(zone)) {
+        fields.insert(CLIENT_CERT, certificate.leaf.clone());
+        if let Some(chain) = &certificate.chain {
+            fields.insert(CLIENT_CERT_CHAIN, chain.clone());
+        }
+    }
 
     let mut head = RequestHeader::from(parts);
     if let Some(end) = send_end_stream {
         head.set_send_end_stream(end);
     }
     Ok(head)
+}
+
+fn passes_certificates_on(zone: &Zone) -> bool {
+    zone.client_certificates.as_ref().is_some_and(|asked| asked.passed_on)
 }
 
 /// A head that says nothing, in the place of one that was taken.

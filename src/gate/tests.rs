@@ -37,6 +37,7 @@ fn zone(host: &str, alias: &str) -> Zone {
         body_bytes_max: 1,
         rules: Default::default(),
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 

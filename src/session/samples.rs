@@ -37,6 +37,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         body_bytes_max: 1,
         rules: Default::default(),
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Zone {
     pub preselectable: bool,
     /// Where the application answers.
     pub upstream: Upstream,
+    /// Whose certificates clients must or may show; `None` asks for none.
+    pub client_certificates: Option<ClientCertificates>,
     /// Which identity headers the application receives beside the assertion.
     pub headers: HeaderPreset,
     /// The assertion's `aud`: who it is meant for.
@@ -86,6 +88,18 @@ pub struct UpstreamTls {
     pub server_name: Hostname,
     /// Certificates that are trusted instead of the system's, each in DER.
     pub roots: Option<Arc<Vec<Vec<u8>>>>,
+}
+
+/// What a zone asks of its clients' certificates. Such a certificate is one more thing that a client must have; who the
+/// person is, the log-in says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificates {
+    /// Whether there is no connection without one.
+    pub required: bool,
+    /// The authorities that are trusted for it, each in DER; at least one.
+    pub roots: Arc<Vec<Vec<u8>>>,
+    /// Whether the application receives it, in the fields of RFC 9440.
+    pub passed_on: bool,
 }
 
 /// Which `Host` the application receives.
