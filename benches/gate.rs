@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
-use zonegate::gate::{Asked, Client, Facts, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Facts, Place, Presented, StoreHealth, Way, decide};
 
 fn gate(c: &mut Criterion) {
     let zones = samples::zones(17);
@@ -20,6 +20,7 @@ fn gate(c: &mut Criterion) {
             &Method::GET,
             b"/tickets/42?view=full",
         ),
+        way: Way::Through,
         client: Client::Program,
         presented,
         store: StoreHealth::Current,

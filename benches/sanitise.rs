@@ -16,7 +16,7 @@ use pingora::http::RequestHeader;
 use zonegate::assertion::identity_headers;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
-use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, Way, decide};
 use zonegate::session::Session;
 
 const HOST: &str = "ww7.desk.example";
@@ -52,6 +52,7 @@ fn grant() -> Grant {
     let session = Arc::new(Session::new(record, principal, identity, Arc::new(AtomicU64::new(0))));
     let facts = Facts {
         asked: Asked::new(zones.find(HOST), Place::Application, &Method::GET, b"/tickets/42?view=full"),
+        way: Way::Through,
         client: Client::Program,
         presented: Presented::Session(&session),
         store: StoreHealth::Current,

@@ -14,7 +14,7 @@ use crate::base::{FlowId, SessionId, TokenDigest, UnixTime, Username};
 use crate::config::Settings;
 use crate::directory::Lifetimes;
 use crate::edge::{find_host, hygiene};
-use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Presented, Refusal, StoreHealth, decide};
+use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Presented, StoreHealth, Way, decide};
 use crate::session::{Class, Device, Principal, Session, SessionRecord};
 use crate::store::Account;
 use crate::zone::Rule;
@@ -139,8 +139,10 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
     let asked = Asked::new(find_host(&settings.zones, host), hygiene::place(target), method, target);
     // Who is deactivated has no session.
     let session = account.filter(|account| account.user.active).map(|account| Arc::new(session(account, now)));
+    // A zone that only proxies in front ask about is judged as they would be told.
     let facts = Facts {
         asked,
+        way: if asked.is_for_askers_only() { Way::Asked } else { Way::Through },
         client: Client::Program,
         presented: session.as_ref().map_or(Presented::Nothing, Presented::Session),
         store: StoreHealth::Current,
@@ -165,12 +167,7 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
             Answer { rule, reason: Some(Forbidden::REASON), status: Some(403), ..said }
         }
         Decision::Refuse(refusal) => {
-            let status = match refusal {
-                Refusal::UnknownHost => 421,
-                Refusal::StoreUnavailable => 503,
-                Refusal::AmbiguousPath => 400,
-            };
-            Answer { reason: Some(refusal.name()), status: Some(status), ..said }
+            Answer { reason: Some(refusal.name()), status: Some(refusal.status().as_u16()), ..said }
         }
     }
 }

@@ -50,10 +50,10 @@ pub(super) struct Record {
 }
 
 /// Where records go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AccessLog {
     queue: Option<SyncSender<Record>>,
-    dropped: AtomicU64,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The thread that writes. Dropped, it still writes what it has; [`Writer::finish`] waits for that.
@@ -63,7 +63,7 @@ pub(super) struct Writer(Option<(Sender<Infallible>, JoinHandle<()>)>);
 impl AccessLog {
     /// Starts the writer to standard error, unless no log is wanted.
     pub(super) fn start(wanted: bool) -> std::io::Result<(Self, Writer)> {
-        let dropped = AtomicU64::new(0);
+        let dropped = Arc::new(AtomicU64::new(0));
         if !wanted {
             return Ok((Self { queue: None, dropped }, Writer(None)));
         }
@@ -274,7 +274,7 @@ mod tests {
         let (pipe, written) = channel();
         let (queue, records) = sync_channel(8);
         let writer = Writer::start(records, Pipe(pipe)).unwrap();
-        let log = AccessLog { queue: Some(queue), dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue: Some(queue), dropped: Arc::default() };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         writer.finish();
         let text: Vec<String> = written.try_iter().collect();
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_full_log_drops_and_counts_and_never_waits() {
         let (queue, records) = sync_channel(1);
-        let log = AccessLog { queue: Some(queue), dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue: Some(queue), dropped: Arc::default() };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         assert_eq!(log.dropped.load(Ordering::Relaxed), 2);
         drop(records);

@@ -1,9 +1,15 @@
 //! What a request is: read once, before anything is decided.
 
+use std::sync::Arc;
+
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::gate::Client;
+use crate::base::SessionToken;
+use crate::gate::{Client, Presented};
+use crate::portal::cookies::{self, Sent};
+use crate::session::Session;
+use crate::table::Sessions;
 use crate::zone::{HostMatch, ZoneTable};
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
@@ -15,6 +21,41 @@ pub fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
         return zones.find(&host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
     }
     zones.find(host)
+}
+
+/// What came in our session cookie: the owner of what [`Presented`] lends to the gate.
+#[derive(Debug)]
+pub(super) enum Cookie {
+    /// As [`Presented::Nothing`].
+    Nothing,
+    /// As [`Presented::Unreadable`].
+    Unreadable,
+    /// As [`Presented::Unknown`].
+    Unknown,
+    /// As [`Presented::Session`].
+    Session(Arc<Session>),
+}
+
+impl Cookie {
+    pub(super) fn read(headers: &HeaderMap, sessions: &Sessions) -> Self {
+        match cookies::sent(headers, cookies::SESSION) {
+            Sent::Nothing => Self::Nothing,
+            Sent::Several => Self::Unreadable,
+            Sent::One(value) => match SessionToken::parse(value) {
+                None => Self::Unreadable,
+                Some(token) => sessions.find(&token).map_or(Self::Unknown, Self::Session),
+            },
+        }
+    }
+
+    pub(super) const fn presented(&self) -> Presented<'_> {
+        match self {
+            Self::Nothing => Presented::Nothing,
+            Self::Unreadable => Presented::Unreadable,
+            Self::Unknown => Presented::Unknown,
+            Self::Session(session) => Presented::Session(session),
+        }
+    }
 }
 
 /// What the client can make use of when it is not let through.

@@ -163,6 +163,12 @@ pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
             field.to_str().map_err(|_| odd)?
         }
     };
+    bare_host(authority)
+}
+
+/// The name in an authority, without its port, as it was written.
+pub(super) fn bare_host(authority: &str) -> Result<&str, Refused> {
+    let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
         Some(_) | None => (authority, None),

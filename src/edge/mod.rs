@@ -8,9 +8,11 @@
 mod access_log;
 pub mod client;
 mod facts;
+mod forward_auth;
 pub mod hygiene;
 mod listen;
 mod proxy;
+mod refusals;
 mod rescue;
 mod serve;
 mod streams;

@@ -12,6 +12,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 
 use super::access_log::AccessLog;
+use super::forward_auth;
 use super::listen::{Bound, Doors};
 use super::proxy::{Edge, RequestIds};
 use super::streams::Streams;
@@ -63,6 +64,7 @@ pub struct Gateway {
     portal: Arc<Portal>,
     certificates: Arc<Certificates>,
     bound: Bound,
+    asked_at: Option<std::net::TcpListener>,
     background: Runtime,
     hold: Hold,
 }
@@ -90,6 +92,10 @@ impl Gateway {
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
         let bound = Bound::open(&settings.listeners)
             .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
+        let asked_at = settings.listeners.forward_auth.map(|address| {
+            std::net::TcpListener::bind(address).map_err(|error| ServeFault::Listen(address.to_string(), error))
+        });
+        let asked_at = asked_at.transpose()?;
         let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
             let store = Store::open(&settings.store_path, &settings.master_key).await?;
@@ -98,7 +104,7 @@ impl Gateway {
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
             Ok::<_, ServeFault>(Arc::new(portal))
         })?;
-        Ok(Self { settings, portal, certificates, bound, background, hold })
+        Ok(Self { settings, portal, certificates, bound, asked_at, background, hold })
     }
 
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
@@ -108,7 +114,7 @@ impl Gateway {
         ready: impl FnOnce() + Send + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeFault> {
-        let Self { settings, portal, certificates, bound, background, hold } = self;
+        let Self { settings, portal, certificates, bound, asked_at, background, hold } = self;
         let streams = Arc::new(Streams::default());
         let (log, log_writer) = AccessLog::start(settings.log.access)?;
         let edge = Edge {
@@ -118,7 +124,7 @@ impl Gateway {
             clock: Arc::clone(&portal.clock),
             peers: Peers::of(&settings.zones),
             streams: Arc::clone(&streams),
-            log,
+            log: log.clone(),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
             settings: Arc::clone(&settings),
             portal: Arc::clone(&portal),
@@ -135,6 +141,12 @@ impl Gateway {
         background.block_on(listen_admin(settings.listeners.admin.clone(), &portal))?;
         run_clock(&portal.clock)?;
         spawn_background(&background, &portal, &streams);
+        if let Some(listener) = asked_at {
+            let trusted = settings.listeners.trusted_proxies.clone();
+            let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
+            let desk = forward_auth::Desk { portal: Arc::clone(&portal), log, ids };
+            foreground.spawn(forward_auth::serve(listener, trusted, desk));
+        }
         foreground.block_on(async { doors.open(bound) })?;
         ready();
         background.block_on(async {

@@ -57,8 +57,9 @@ impl Peers {
         let peers = zones.zones().iter().enumerate().map(|(at, zone)| {
             // Pools are shared by address and server name; a key of its own keeps zones with other trust apart.
             let group = at as u64 + 1;
-            let templates =
-                zone.upstream.addresses.iter().map(|address| template(&zone.upstream, *address, group));
+            let templates = zone.upstream.iter().flat_map(|upstream| {
+                upstream.addresses.iter().map(move |address| template(upstream, *address, group))
+            });
             (zone.host.clone(), ZonePeers { templates: templates.collect(), next: AtomicUsize::new(0) })
         });
         // Streams never share a connection: their keys begin where zones' cannot be.
@@ -192,10 +193,10 @@ pub(super) fn nothing() -> RequestHeader {
 }
 
 fn host(zone: &Zone) -> HeaderValue {
-    match &zone.upstream.host_header {
-        HostHeader::Zone => zone.authority.clone(),
+    match zone.upstream.as_ref().map(|upstream| &upstream.host_header) {
+        None | Some(HostHeader::Zone) => zone.authority.clone(),
         // Checked when the configuration was read; were it none, the zone's own is never wrong.
-        HostHeader::Fixed(host) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
+        Some(HostHeader::Fixed(host)) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
     }
 }
 

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::base::UnixTime;
 use crate::session::{EndReason, Liveness, Session};
@@ -20,6 +20,8 @@ use crate::zone::{HostMatch, Need, Person, Rule, Ruling, Zone};
 pub struct Facts<'a> {
     /// What it asks for.
     pub asked: Asked<'a>,
+    /// Who would pass it on.
+    pub way: Way,
     /// What a refused client can make use of.
     pub client: Client,
     /// What came in our session cookie.
@@ -58,6 +60,14 @@ impl<'a> Asked<'a> {
         }
     }
 
+    /// Whether the zone's requests are passed on by a proxy in front, and never by this gateway.
+    pub fn is_for_askers_only(&self) -> bool {
+        match self.host {
+            HostMatch::Zone(zone) => zone.forward_auth && zone.upstream.is_none(),
+            HostMatch::Alias(_) | HostMatch::Universal | HostMatch::Unknown => false,
+        }
+    }
+
     /// The rule that decides, unless it refuses the person: that one is in [`Forbidden`].
     pub fn rule(&self) -> Option<&'a Rule> {
         match self.place {
@@ -65,6 +75,15 @@ impl<'a> Asked<'a> {
             Place::Application => self.ruling.rule(),
         }
     }
+}
+
+/// Who passes a request on when it is let through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// This gateway.
+    Through,
+    /// Another proxy, which asks about each request first (forward-auth). It is decided like any other.
+    Asked,
 }
 
 /// Whose path a request asks for, judged on the normalised path.
@@ -227,6 +246,8 @@ pub enum Refusal {
     StoreUnavailable,
     /// The zone has rules, and applications would not agree on which path this is: 400 (M9).
     AmbiguousPath,
+    /// The zone's application is not reached this way, by proxy or by question: 404.
+    NotThisWay,
 }
 
 impl Refusal {
@@ -236,6 +257,17 @@ impl Refusal {
             Self::UnknownHost => "unknown_host",
             Self::StoreUnavailable => "store_unavailable",
             Self::AmbiguousPath => "ambiguous_path",
+            Self::NotThisWay => "not_this_way",
+        }
+    }
+
+    /// What the client is told.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AmbiguousPath => StatusCode::BAD_REQUEST,
+            Self::NotThisWay => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -252,6 +284,13 @@ pub fn decide<'a>(facts: &Facts<'a>, now: UnixTime) -> Decision<'a> {
     match place {
         Place::Ours => return Decision::Portal(zone),
         Place::Application => {}
+    }
+    let served = match facts.way {
+        Way::Through => zone.upstream.is_some(),
+        Way::Asked => zone.forward_auth,
+    };
+    if !served {
+        return Decision::Refuse(Refusal::NotThisWay);
     }
     let forward = |bearer| Decision::Forward(Grant { zone: Arc::clone(zone), bearer });
     let denied = |denied| match denied {

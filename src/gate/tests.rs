@@ -23,7 +23,8 @@ fn zone(host: &str, alias: &str) -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        upstream: Upstream {
+        forward_auth: false,
+        upstream: Some(Upstream {
             addresses: vec![([127, 0, 0, 1], 1).into()],
             tls: None,
             host_header: HostHeader::Zone,
@@ -31,7 +32,7 @@ fn zone(host: &str, alias: &str) -> Zone {
             read_max: Ttl::seconds_const(1),
             write_max: Ttl::seconds_const(1),
             idle_max: Ttl::seconds_const(1),
-        },
+        }),
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,
@@ -62,7 +63,7 @@ fn rules() -> Rules {
 }
 
 fn table() -> ZoneTable {
-    let a = Zone { rules: rules(), ..zone("a.example", "alias-a.example") };
+    let a = Zone { rules: rules(), forward_auth: true, ..zone("a.example", "alias-a.example") };
     ZoneTable::new(vec![a, zone("b.example", "alias-b.example")], Some("login.example".parse().unwrap())).unwrap()
 }
 
@@ -127,7 +128,7 @@ fn check_path(
         _ => Presented::Session(&session),
     };
     let asked = Asked::new(table.find(host), place, &http::Method::GET, path.as_bytes());
-    let facts = Facts { asked, client, presented, store };
+    let facts = Facts { asked, way: Way::Through, client, presented, store };
     let got = match decide(&facts, UnixTime::from_seconds(START + after)) {
         Decision::Forward(grant) => {
             let whose = match grant.bearer() {
@@ -236,7 +237,7 @@ fn forwards(
     store: StoreHealth,
     now: u64,
 ) -> bool {
-    let outcome = |path: &str| match at(path, host, presented, place, client, store, now) {
+    let outcome = |path: &str| match at(path, host, Way::Through, presented, place, client, store, now) {
         Some(Bearer::Person(_)) => true,
         Some(Bearer::Nobody) => {
             // R119: nothing is forwarded without a session but what a rule of this very zone opens.
@@ -251,12 +252,17 @@ fn forwards(
     assert!(["/optional", "/staff"].into_iter().all(|path| outcome(path) == open));
     let others = open && host != "a.example";
     assert!(["/public", "/admins", "/deny"].into_iter().all(|path| outcome(path) == others));
+    // A proxy that asks is told the same, about the one zone that it may ask about.
+    let told = at("/", host, Way::Asked, presented, place, client, store, now).is_some();
+    assert_eq!(told, open && host == "a.example");
     open
 }
 
+#[expect(clippy::too_many_arguments, reason = "every fact there is")]
 fn at(
     path: &str,
     host: &str,
+    way: Way,
     presented: Presented<'_>,
     place: Place,
     client: Client,
@@ -265,7 +271,7 @@ fn at(
 ) -> Option<Bearer> {
     let table = table();
     let asked = Asked::new(table.find(host), place, &http::Method::GET, path.as_bytes());
-    let facts = Facts { asked, client, presented, store };
+    let facts = Facts { asked, way, client, presented, store };
     match decide(&facts, UnixTime::from_seconds(now)) {
         Decision::Forward(grant) => Some(grant.bearer().clone()),
         Decision::Portal(_)
@@ -359,4 +365,43 @@ fn raising_the_users_epoch_kills_every_older_session_at_once() {
     assert_eq!(session.liveness(now), Liveness::Live);
     epoch.store(6, Ordering::Release);
     assert_eq!(session.liveness(now), Liveness::Ended(EndReason::Revoked));
+}
+
+#[test]
+fn a_zone_is_reached_the_ways_it_says_and_no_other() {
+    let check = |through: bool, asked: bool, want: [&str; 2]| {
+        let zone = zone("a.example", "alias-a.example");
+        let upstream = zone.upstream.clone().filter(|_| through);
+        let table =
+            ZoneTable::new(vec![Zone { upstream, forward_auth: asked, rules: rules(), ..zone }], None).unwrap();
+        for path in ["/", "/public", "/optional", "/deny", "/;x/"] {
+            let session = session("a.example", 5);
+            let got = [Way::Through, Way::Asked].map(|way| {
+                let facts = Facts {
+                    asked: Asked::new(
+                        table.find("a.example"),
+                        Place::Application,
+                        &http::Method::GET,
+                        path.as_bytes(),
+                    ),
+                    way,
+                    client: Client::Program,
+                    presented: Presented::Session(&session),
+                    store: StoreHealth::Current,
+                };
+                match decide(&facts, UnixTime::from_seconds(START)) {
+                    Decision::Refuse(Refusal::NotThisWay) => "no",
+                    Decision::Forward(_) | Decision::Forbid(_) | Decision::Refuse(Refusal::AmbiguousPath) => {
+                        "judged"
+                    }
+                    other => panic!("{path}: {other:?}"),
+                }
+            });
+            assert_eq!(got, want, "{path}");
+        }
+    };
+    check(true, false, ["judged", "no"]);
+    check(false, true, ["no", "judged"]);
+    check(true, true, ["judged", "judged"]);
+    check(false, false, ["no", "no"]);
 }

@@ -35,8 +35,10 @@ pub struct Zone {
     pub language: Language,
     /// Whether the zone is offered first for new tenants; never for "selected customers" zones (R16).
     pub preselectable: bool,
-    /// Where the application answers.
-    pub upstream: Upstream,
+    /// Where the application answers; `None` where another proxy passes the requests on and asks about each.
+    pub upstream: Option<Upstream>,
+    /// Whether a proxy in front may ask about requests for this zone (forward-auth).
+    pub forward_auth: bool,
     /// Whose certificates clients must or may show; `None` asks for none.
     pub client_certificates: Option<ClientCertificates>,
     /// Which identity headers the application receives beside the assertion.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::Method;
 use zonegate::assertion::AssertionSettings;
 use zonegate::base::{MasterKey, UnixTime};
-use zonegate::gate::{Asked, Client, Decision, Facts, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Decision, Facts, Place, Presented, StoreHealth, Way, decide};
 use zonegate::store::Store;
 use zonegate::table::KeyRing;
 use zonegate::zone::ZoneTable;
@@ -24,6 +24,7 @@ async fn a_hit_allocates_nothing() {
     let request = || {
         let facts = Facts {
             asked: Asked::new(zones.find("a.example"), Place::Application, &Method::GET, b"/tickets/42?view=full"),
+            way: Way::Through,
             client: Client::Program,
             presented: Presented::Session(&session),
             store: StoreHealth::Current,

@@ -32,6 +32,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod forward_auth;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod frames;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -97,3 +97,46 @@ fn a_zone_has_so_many_rules_and_no_more() {
     check(&rules(128), &[]);
     check(&rules(129), &["4: @ has 129 rules, and a zone may have 128"]);
 }
+
+#[test]
+fn a_zone_that_a_proxy_asks_about_needs_no_upstream_and_an_address_to_ask_at() {
+    let text = |listen: &str, zone: &str| {
+        format!(
+            "listen: {{ {listen} }}\nmaster_key: file:master.key\nstore: {{ path: zonegate.db }}\nzones:\n  - {{ host: \
+             a.example, {zone} }}"
+        )
+    };
+    let check = |listen: &str, zone: &str, want: &[&str]| {
+        assert_eq!(told(&text(listen, zone), &Outside::new()), want, "{listen} {zone}");
+    };
+    let (asked, trusted) = ("forward_auth: '127.0.0.1:9480'", "trusted_proxies: [127.0.0.1]");
+    let both = format!("{asked}, {trusted}");
+    let upstream = "upstream: { url: 'http://127.0.0.1:1' }";
+    check(&both, "forward_auth: true", &[]);
+    check(&both, &format!("forward_auth: true, {upstream}"), &[]);
+    let settings = load(&text(&both, "forward_auth: true"), "/etc/zg/z.yaml", &Outside::new()).unwrap();
+    assert!(settings.zones.zones()[0].upstream.is_none() && settings.zones.zones()[0].forward_auth);
+    let missing = "5: zones[0].upstream is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }";
+    check(trusted, "forward_auth: false", &[missing]);
+    check(
+        trusted,
+        "forward_auth: true",
+        &["5: zones[0].forward_auth needs listen.forward_auth, the address at which the proxy in front asks"],
+    );
+    check(
+        asked,
+        "forward_auth: true",
+        &[
+            "1: listen.forward_auth answers only those in trusted_proxies: name the address of the proxy that asks there",
+        ],
+    );
+    let nobody = told(&text(&both, upstream), &Outside::new());
+    assert_eq!(nobody.len(), 1, "{nobody:?}");
+    assert!(
+        nobody[0].ends_with("listen.forward_auth answers nobody: no zone says forward_auth: true"),
+        "{nobody:?}"
+    );
+    // An upstream that cannot be read is not taken for none.
+    let broken = told(&text(&both, "forward_auth: true, upstream: { url: x }"), &Outside::new());
+    assert_eq!(broken.len(), 1, "{broken:?}");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Session as Exchange;
@@ -14,11 +14,10 @@ use tower::ServiceExt as _;
 
 use super::{Edge, Passage};
 use crate::edge::hygiene::Refused;
-use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
+use crate::edge::refusals::{self, Sent};
+use crate::gate::{Challenge, Forbidden};
 use crate::portal::answer::{self, Answer};
-use crate::portal::login::LOGIN;
-use crate::portal::{Realm, Visit, cookies};
-use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
+use crate::portal::{Realm, Visit};
 use crate::zone::HostMatch;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
@@ -72,44 +71,14 @@ impl Edge {
         passage: &mut Passage,
         challenge: Challenge<'_>,
     ) -> Result<bool> {
-        let Challenge { zone, client, reason } = challenge;
         passage.decision = "challenge";
-        passage.reason = Some(reason.name());
-        passage.zone = Some(Arc::clone(zone));
+        passage.reason = Some(challenge.reason.name());
+        passage.zone = Some(Arc::clone(challenge.zone));
         let head = exchange.req_header();
-        let unsafe_form = head.method != Method::GET
-            && head.method != Method::HEAD
-            && answer::wants_html(&head.headers)
-            && !head.headers.contains_key("x-requested-with");
-        let mut answer = match client {
-            Client::Navigation => {
-                let target = String::from_utf8_lossy(head.raw_path());
-                let mut location = format!("{LOGIN}?return_to=");
-                location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
-                if let ChallengeReason::Ended(reason) = reason {
-                    location.push_str("&reason=");
-                    location.push_str(reason.name());
-                }
-                answer::see_other(&location)
-            }
-            Client::Program if unsafe_form => {
-                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), None, None);
-                self.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
-            }
-            Client::Program => {
-                let login_url = format!("{}{LOGIN}", zone.origin);
-                let told = serde_json::json!({
-                    "error": "unauthenticated", "reason": reason.name(), "login_url": login_url,
-                });
-                answer::json(StatusCode::UNAUTHORIZED, &told)
-            }
-        };
-        // Only a person has been told once they have the page. A script in the background must not use up the cookie
-        // that lets the person's next page say why the session ended (R86), nor overtake a log-in in another tab.
-        if client == Client::Navigation && reason != ChallengeReason::NoSession {
-            answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
-        }
-        write(exchange, self.portal.secure(answer)).await?;
+        let sent = Sent { method: &head.method, target: head.raw_path(), headers: &head.headers };
+        let visit = self.visit(passage, Realm::Zone(Arc::clone(challenge.zone)), None, None);
+        let answer = refusals::challenge(&self.portal, &visit, sent, challenge, "");
+        write(exchange, answer).await?;
         Ok(true)
     }
 
@@ -126,33 +95,11 @@ impl Edge {
         passage.rule = Some(Arc::clone(&rule.name));
         passage.zone = Some(Arc::clone(zone));
         passage.session = session.cloned();
-        self.note_denial(passage, forbidden).await;
         let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), session.cloned(), None);
+        refusals::note_denial(&self.portal, &visit, forbidden).await;
         let answer = self.portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);
         write(exchange, answer).await?;
         Ok(true)
-    }
-
-    /// A person who was not let through is a line in the security log (SEC-R87). Strangers on a closed path are in the
-    /// access log alone: scanners would fill the other.
-    async fn note_denial(&self, passage: &Passage, forbidden: Forbidden<'_>) {
-        let Some(session) = forbidden.session else { return };
-        let record = &session.record;
-        let event = SecurityEvent {
-            request: Some(passage.request),
-            zone: Some(record.zone.clone()),
-            tenant: Some(record.tenant),
-            user: Some(record.user),
-            session: Some(record.id),
-            class: Some(record.class),
-            address: passage.address,
-            reason: Some(Forbidden::REASON),
-            detail: Some(Snippet::of(&forbidden.rule.name)),
-            ..SecurityEvent::new(EventKind::AccessDenied, Actor::User, passage.now)
-        };
-        if let Err(fault) = self.portal.denials.note(event).await {
-            tracing::error!(%fault, "a refusal is not in the security log");
-        }
     }
 
     pub(super) async fn refuse(

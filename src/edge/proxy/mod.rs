@@ -19,17 +19,17 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::facts::{self, Cookie};
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Peers, Provenance};
-use super::{client, facts, rescue};
+use super::{client, rescue};
 use crate::assertion::is_ours;
-use crate::base::{RequestId, SessionToken, UnixTime};
+use crate::base::{RequestId, UnixTime};
 use crate::config::Settings;
-use crate::gate::{Asked, Bearer, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::gate::{Asked, Bearer, Decision, Facts, Grant, Presented, SignedIn, Way, decide, signed_in};
 use crate::machine::Clock;
-use crate::portal::cookies::{self, Sent};
 use crate::portal::metrics::UnderWay;
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::{Liveness, Session};
@@ -58,7 +58,7 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
-    fn next(&self) -> RequestId {
+    pub(in crate::edge) fn next(&self) -> RequestId {
         let mut bytes = [0; 16];
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
@@ -151,21 +151,11 @@ impl ProxyHttp for Edge {
         let target = head.raw_path();
         let asked = Asked::new(host, hygiene::place(target), &head.method, target);
         passage.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
-        let session;
-        let presented = match cookies::sent(&head.headers, cookies::SESSION) {
-            _ if !asked.wants_session() => Presented::Nothing,
-            Sent::Nothing => Presented::Nothing,
-            Sent::Several => Presented::Unreadable,
-            Sent::One(value) => match SessionToken::parse(value) {
-                None => Presented::Unreadable,
-                Some(token) => {
-                    session = self.sessions.find(&token);
-                    session.as_ref().map_or(Presented::Unknown, Presented::Session)
-                }
-            },
-        };
+        let cookie =
+            if asked.wants_session() { Cookie::read(&head.headers, &self.sessions) } else { Cookie::Nothing };
         let client = facts::client(&head.method, &head.headers);
-        let facts = Facts { asked, client, presented, store: self.sessions.health() };
+        let (presented, store) = (cookie.presented(), self.sessions.health());
+        let facts = Facts { asked, way: Way::Through, client, presented, store };
         match decide(&facts, passage.now) {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
@@ -196,13 +186,8 @@ impl ProxyHttp for Edge {
             }
             Decision::Forbid(forbidden) => Box::pin(self.forbid(exchange, passage, forbidden)).await,
             Decision::Refuse(refusal) => {
-                let status = match refusal {
-                    Refusal::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-                    Refusal::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-                    Refusal::AmbiguousPath => StatusCode::BAD_REQUEST,
-                };
-                Box::pin(self.refuse(exchange, passage, Refused { status, reason: refusal.name(), close: false }))
-                    .await
+                let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+                Box::pin(self.refuse(exchange, passage, refused)).await
             }
         }
     }

@@ -258,6 +258,16 @@ impl Gateway {
         self.folder.path().join(name)
     }
 
+    /// Ends it, as a power cut would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Where its TLS listener is.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https
+    }
+
     /// Still there, and nothing panicked.
     pub(crate) fn assert_well(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the gateway has ended: {}", self.log());

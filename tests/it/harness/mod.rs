@@ -2,6 +2,7 @@
 //! towards it, and an authenticator app.
 
 mod demo;
+mod front;
 mod gateway;
 mod h2;
 mod upstream;
@@ -9,6 +10,7 @@ mod visitor;
 mod wire;
 
 pub(crate) use demo::{Demo, SampleUser};
+pub(crate) use front::Front;
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
 pub(crate) use h2::H2;
 pub(crate) use upstream::{OK, Play, Received, Upstream};
