@@ -13,7 +13,7 @@ pub use claims::{
     jose_header,
 };
 pub use identity::{
-    FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity_headers, identity_names,
+    FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity, identity_headers, identity_names,
 };
 pub use protected::{is_ours, is_protected};
 

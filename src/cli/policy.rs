@@ -200,7 +200,7 @@ fn session(account: &Account, now: UnixTime) -> Session {
         tenant_slug: tenant.slug.clone(),
         kind: user.kind,
     };
-    Session::new(record, principal, Vec::new(), Arc::new(AtomicU64::new(user.epoch)))
+    Session::new(record, principal, Arc::new(AtomicU64::new(user.epoch)))
 }
 
 fn spell(answer: &Answer, file: &str) -> String {

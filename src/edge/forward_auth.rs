@@ -34,11 +34,12 @@ use tokio::net::{TcpListener, TcpStream};
 use super::access_log::{AccessLog, Record};
 use super::client;
 use super::facts::{self, Cookie};
+use super::generation::InUse;
 use super::hygiene::{self, Refused};
 use super::proxy::RequestIds;
 use super::refusals::{self, Sent};
-use crate::assertion::{ASSERTION_HEADER, identity_names};
-use crate::base::Networks;
+use crate::assertion::{ASSERTION_HEADER, identity, identity_names};
+use crate::config::Settings;
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Grant, Way, decide};
 use crate::portal::answer::{self, Answer};
 use crate::portal::{Portal, Realm, Visit};
@@ -80,7 +81,7 @@ impl Dialect {
 
 /// What answering takes.
 pub(super) struct Desk {
-    pub(super) portal: Arc<Portal>,
+    pub(super) in_use: InUse,
     pub(super) log: AccessLog,
     pub(super) ids: RequestIds,
 }
@@ -88,7 +89,7 @@ pub(super) struct Desk {
 /// A listener that hears only those who may ask.
 struct Askers {
     listener: TcpListener,
-    trusted: Networks,
+    in_use: InUse,
 }
 
 /// Who asks.
@@ -102,7 +103,7 @@ impl Listener for Askers {
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
         loop {
             let (socket, peer) = Listener::accept(&mut self.listener).await;
-            if self.trusted.contains(peer.ip()) {
+            if may_ask(&self.in_use.load().settings, peer.ip()) {
                 return (socket, peer);
             }
             tracing::warn!(%peer, "asked at listen.forward_auth, and is not in listen.trusted_proxies");
@@ -120,10 +121,14 @@ impl Connected<IncomingStream<'_, Askers>> for Asker {
     }
 }
 
-/// Answers those in `trusted` until the runtime ends.
-pub(super) async fn serve(listener: std::net::TcpListener, trusted: Networks, desk: Desk) -> std::io::Result<()> {
+fn may_ask(settings: &Settings, peer: IpAddr) -> bool {
+    settings.listeners.trusted_proxies.contains(peer)
+}
+
+/// Answers those who may ask until the runtime ends.
+pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = Askers { listener: TcpListener::from_std(listener)?, trusted };
+    let listener = Askers { listener: TcpListener::from_std(listener)?, in_use: Arc::clone(&desk.in_use) };
     let page = |dialect| {
         get(
             move |State(desk): State<Arc<Desk>>, ConnectInfo(asker): ConnectInfo<Asker>, headers: HeaderMap| async move {
@@ -175,10 +180,18 @@ struct Outcome {
 impl Desk {
     async fn answer(&self, dialect: Dialect, asker: Asker, headers: &HeaderMap) -> Answer {
         let began = Instant::now();
-        let listeners = &self.portal.settings.listeners;
+        // One generation for the whole question (C2).
+        let generation = self.in_use.load_full();
+        let portal = &*generation.portal;
+        if !may_ask(&portal.settings, asker.0) {
+            // The connection is from before a reload.
+            return answer::empty(StatusCode::FORBIDDEN);
+        }
+        let _under_way = portal.metrics.connections().request();
+        let listeners = &portal.settings.listeners;
         let visit = Visit {
             realm: Realm::Universal,
-            now: self.portal.clock.now(),
+            now: portal.clock.now(),
             address: client::address(asker.0, headers, &listeners.trusted_proxies, listeners.client_address),
             request: self.ids.next(),
             session: None,
@@ -194,11 +207,11 @@ impl Desk {
             }
         };
         let mut outcome = Outcome { zone: None, session: None, decision: "refused", reason: None, rule: None };
-        let answer = self.judge(dialect, &question, headers, &visit, &mut outcome).await;
+        let answer = judge(portal, dialect, &question, headers, &visit, &mut outcome).await;
         let Outcome { zone, session, decision, reason, rule } = outcome;
         let (took, status) = (began.elapsed(), answer.status().as_u16());
-        self.portal.metrics.request(zone.as_deref(), decision, reason, status, took);
-        if self.log.is_on() {
+        portal.metrics.request(zone.as_deref(), decision, reason, status, took);
+        if portal.settings.log.access {
             let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
             self.log.write(Record {
                 at: visit.now,
@@ -219,157 +232,156 @@ impl Desk {
         }
         answer
     }
+}
 
-    async fn judge(
-        &self,
-        dialect: Dialect,
-        question: &Question<'_>,
-        headers: &HeaderMap,
-        visit: &Visit,
-        outcome: &mut Outcome,
-    ) -> Answer {
-        let Question { authority, method, target } = question;
-        let host = hygiene::check_target(method, target).and_then(|()| hygiene::bare_host(authority));
-        let host = match host {
-            Ok(host) => facts::find_host(&self.portal.settings.zones, host),
-            Err(refused) => return self.refuse(dialect, visit, headers, refused, outcome),
-        };
-        let visit = match host {
-            HostMatch::Zone(zone) | HostMatch::Alias(zone) => {
-                outcome.zone = Some(Arc::clone(zone));
-                Visit { realm: Realm::Zone(Arc::clone(zone)), ..visit.clone() }
-            }
-            HostMatch::Universal | HostMatch::Unknown => visit.clone(),
-        };
-        let asked = Asked::new(host, hygiene::place(target), method, target);
-        outcome.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
-        let sessions = &self.portal.sessions;
-        let cookie = if asked.wants_session() { Cookie::read(headers, sessions) } else { Cookie::Nothing };
-        let facts = Facts {
-            asked,
-            way: Way::Asked,
-            client: facts::client(method, headers),
-            presented: cookie.presented(),
-            store: sessions.health(),
-        };
-        let sent = Sent { method, target, headers };
-        match decide(&facts, visit.now) {
-            Decision::Forward(grant) => self.grant(dialect, sent, &visit, &grant, outcome),
-            Decision::Challenge(challenge) => {
-                outcome.decision = "challenge";
-                outcome.reason = Some(challenge.reason.name());
-                let origin = &challenge.zone.origin;
-                match dialect {
-                    Dialect::Caddy | Dialect::Traefik => {
-                        refusals::challenge(&self.portal, &visit, sent, challenge, origin)
-                    }
-                    Dialect::Nginx => {
-                        let place = format!("{origin}{}", refusals::login(target, challenge.reason));
-                        let place = (challenge.client == Client::Navigation).then_some(place);
-                        to_nginx(StatusCode::UNAUTHORIZED, challenge.reason.name(), place)
-                    }
+async fn judge(
+    portal: &Portal,
+    dialect: Dialect,
+    question: &Question<'_>,
+    headers: &HeaderMap,
+    visit: &Visit,
+    outcome: &mut Outcome,
+) -> Answer {
+    let Question { authority, method, target } = question;
+    let host = hygiene::check_target(method, target).and_then(|()| hygiene::bare_host(authority));
+    let host = match host {
+        Ok(host) => facts::find_host(&portal.settings.zones, host),
+        Err(refused) => return refuse(portal, dialect, visit, headers, refused, outcome),
+    };
+    let visit = match host {
+        HostMatch::Zone(zone) | HostMatch::Alias(zone) => {
+            outcome.zone = Some(Arc::clone(zone));
+            Visit { realm: Realm::Zone(Arc::clone(zone)), ..visit.clone() }
+        }
+        HostMatch::Universal | HostMatch::Unknown => visit.clone(),
+    };
+    let asked = Asked::new(host, hygiene::place(target), method, target);
+    outcome.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
+    let sessions = &portal.sessions;
+    let cookie = if asked.wants_session() { Cookie::read(headers, sessions) } else { Cookie::Nothing };
+    let facts = Facts {
+        asked,
+        way: Way::Asked,
+        client: facts::client(method, headers),
+        presented: cookie.presented(),
+        store: sessions.health(),
+    };
+    let sent = Sent { method, target, headers };
+    match decide(&facts, visit.now) {
+        Decision::Forward(grant) => allow(portal, dialect, sent, &visit, &grant, outcome),
+        Decision::Challenge(challenge) => {
+            outcome.decision = "challenge";
+            outcome.reason = Some(challenge.reason.name());
+            let origin = &challenge.zone.origin;
+            match dialect {
+                Dialect::Caddy | Dialect::Traefik => refusals::challenge(portal, &visit, sent, challenge, origin),
+                Dialect::Nginx => {
+                    let place = format!("{origin}{}", refusals::login(target, challenge.reason));
+                    let place = (challenge.client == Client::Navigation).then_some(place);
+                    to_nginx(StatusCode::UNAUTHORIZED, challenge.reason.name(), place)
                 }
             }
-            Decision::Canonical(zone) => {
-                outcome.decision = "canonical";
-                let place = format!("{}{}", zone.origin, String::from_utf8_lossy(target));
-                match dialect {
-                    Dialect::Nginx => to_nginx(StatusCode::UNAUTHORIZED, "canonical", Some(place)),
-                    Dialect::Caddy | Dialect::Traefik => {
-                        let mut answer = answer::see_other(&place);
-                        *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-                        self.portal.secure(answer)
-                    }
+        }
+        Decision::Canonical(zone) => {
+            outcome.decision = "canonical";
+            let place = format!("{}{}", zone.origin, String::from_utf8_lossy(target));
+            match dialect {
+                Dialect::Nginx => to_nginx(StatusCode::UNAUTHORIZED, "canonical", Some(place)),
+                Dialect::Caddy | Dialect::Traefik => {
+                    let mut answer = answer::see_other(&place);
+                    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+                    portal.secure(answer)
                 }
             }
-            Decision::Forbid(forbidden) => {
-                outcome.reason = Some(Forbidden::REASON);
-                outcome.rule = Some(Arc::clone(&forbidden.rule.name));
-                outcome.session = forbidden.session.cloned();
-                let visit = Visit { session: forbidden.session.cloned(), ..visit };
-                refusals::note_denial(&self.portal, &visit, forbidden).await;
-                match dialect {
-                    Dialect::Nginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),
-                    Dialect::Caddy | Dialect::Traefik => self.portal.forbid(&visit, headers, Forbidden::REASON),
-                }
+        }
+        Decision::Forbid(forbidden) => {
+            outcome.reason = Some(Forbidden::REASON);
+            outcome.rule = Some(Arc::clone(&forbidden.rule.name));
+            outcome.session = forbidden.session.cloned();
+            let visit = Visit { session: forbidden.session.cloned(), ..visit };
+            refusals::note_denial(portal, &visit, &forbidden.rule.name).await;
+            match dialect {
+                Dialect::Nginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),
+                Dialect::Caddy | Dialect::Traefik => portal.forbid(&visit, headers, Forbidden::REASON),
             }
-            // Our pages are asked for at our own listener, and no application has them (authentik GHSA-5wcc-hf24-rf5h).
-            Decision::Portal(_) | Decision::Universal => {
-                let refused = Refused { status: StatusCode::NOT_FOUND, reason: "gateway_path", close: false };
-                self.refuse(dialect, &visit, headers, refused, outcome)
+        }
+        // Our pages are asked for at our own listener, and no application has them (authentik GHSA-5wcc-hf24-rf5h).
+        Decision::Portal(_) | Decision::Universal => {
+            let refused = Refused { status: StatusCode::NOT_FOUND, reason: "gateway_path", close: false };
+            refuse(portal, dialect, &visit, headers, refused, outcome)
+        }
+        Decision::Refuse(refusal) => {
+            let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+            refuse(portal, dialect, &visit, headers, refused, outcome)
+        }
+    }
+}
+
+/// The request may be passed on, with the fields of this answer in place of the client's.
+fn allow(
+    portal: &Portal,
+    dialect: Dialect,
+    sent: Sent<'_>,
+    visit: &Visit,
+    grant: &Grant,
+    outcome: &mut Outcome,
+) -> Answer {
+    let Sent { target, headers, .. } = sent;
+    if let Err(refused) = check_origin(headers, grant.zone()) {
+        return refuse(portal, dialect, visit, headers, refused, outcome);
+    }
+    let mut answer = answer::empty(StatusCode::OK);
+    let fields = answer.headers_mut();
+    match grant.bearer() {
+        Bearer::Nobody => {}
+        Bearer::Person(session) => {
+            outcome.session = Some(Arc::clone(session));
+            let proof = portal.keys.assertion(session, grant.zone(), visit.now);
+            let (Ok(assertion), Ok(described)) = (proof, identity(session, &grant.zone().headers)) else {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let refused = Refused { status, reason: "gateway_fault", close: false };
+                return refuse(portal, dialect, visit, headers, refused, outcome);
+            };
+            for (name, value) in &described.fields {
+                fields.append(name, value.clone());
             }
-            Decision::Refuse(refusal) => {
-                let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
-                self.refuse(dialect, &visit, headers, refused, outcome)
+            fields.append(ASSERTION_HEADER, assertion);
+            if !grant.zone().is_background(target) {
+                portal.sessions.touch(session, visit.now);
             }
         }
     }
-
-    /// The request may be passed on, with the fields of this answer in place of the client's.
-    fn grant(
-        &self,
-        dialect: Dialect,
-        sent: Sent<'_>,
-        visit: &Visit,
-        grant: &Grant,
-        outcome: &mut Outcome,
-    ) -> Answer {
-        let Sent { target, headers, .. } = sent;
-        if let Err(refused) = check_origin(headers, grant.zone()) {
-            return self.refuse(dialect, visit, headers, refused, outcome);
-        }
-        let mut answer = answer::empty(StatusCode::OK);
-        let fields = answer.headers_mut();
-        match grant.bearer() {
-            Bearer::Nobody => {}
-            Bearer::Person(session) => {
-                outcome.session = Some(Arc::clone(session));
-                let Ok(assertion) = self.portal.keys.assertion(session, grant.zone(), visit.now) else {
-                    let status = StatusCode::SERVICE_UNAVAILABLE;
-                    let refused = Refused { status, reason: "gateway_fault", close: false };
-                    return self.refuse(dialect, visit, headers, refused, outcome);
-                };
-                for (name, value) in &session.identity {
-                    fields.append(name, value.clone());
-                }
-                fields.append(ASSERTION_HEADER, assertion);
-                if !grant.zone().is_background(target) {
-                    self.portal.sessions.touch(session, visit.now);
-                }
-            }
-        }
-        // The client's cookies without ours (SEC-R39).
-        if let Some(cookies) = hygiene::foreign_cookies(headers) {
-            fields.insert(COOKIE, cookies);
-        }
-        match dialect {
-            Dialect::Nginx | Dialect::Traefik => {}
-            Dialect::Caddy => {
-                for name in identity_names(&grant.zone().headers).chain([ASSERTION_HEADER, COOKIE]) {
-                    fields.entry(name).or_insert(HeaderValue::from_static(""));
-                }
-            }
-        }
-        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        outcome.decision = "forward";
-        answer
+    // The client's cookies without ours (SEC-R39).
+    if let Some(cookies) = hygiene::foreign_cookies(headers) {
+        fields.insert(COOKIE, cookies);
     }
-
-    fn refuse(
-        &self,
-        dialect: Dialect,
-        visit: &Visit,
-        headers: &HeaderMap,
-        refused: Refused,
-        outcome: &mut Outcome,
-    ) -> Answer {
-        outcome.decision = "refused";
-        outcome.reason = Some(refused.reason);
-        match (dialect, refused.status) {
-            (Dialect::Caddy | Dialect::Traefik, status) => self.portal.refuse(visit, headers, status),
-            (Dialect::Nginx, status) if status.is_server_error() => to_nginx(status, refused.reason, None),
-            (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason, None),
+    match dialect {
+        Dialect::Nginx | Dialect::Traefik => {}
+        Dialect::Caddy => {
+            for name in identity_names(&grant.zone().headers).chain([ASSERTION_HEADER, COOKIE]) {
+                fields.entry(name).or_insert(HeaderValue::from_static(""));
+            }
         }
+    }
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    outcome.decision = "forward";
+    answer
+}
+
+fn refuse(
+    portal: &Portal,
+    dialect: Dialect,
+    visit: &Visit,
+    headers: &HeaderMap,
+    refused: Refused,
+    outcome: &mut Outcome,
+) -> Answer {
+    outcome.decision = "refused";
+    outcome.reason = Some(refused.reason);
+    match (dialect, refused.status) {
+        (Dialect::Caddy | Dialect::Traefik, status) => portal.refuse(visit, headers, status),
+        (Dialect::Nginx, status) if status.is_server_error() => to_nginx(status, refused.reason, None),
+        (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason, None),
     }
 }
 

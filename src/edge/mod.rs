@@ -9,10 +9,12 @@ mod access_log;
 pub mod client;
 mod facts;
 mod forward_auth;
+mod generation;
 pub mod hygiene;
 mod listen;
 mod proxy;
 mod refusals;
+mod reload;
 mod rescue;
 mod serve;
 mod streams;
@@ -20,8 +22,9 @@ mod tls;
 pub mod upstream;
 
 pub use facts::find_host;
+pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers};
+pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
 
 #[cfg(test)]
 mod tests;

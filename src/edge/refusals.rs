@@ -65,10 +65,10 @@ pub(super) fn challenge(
     portal.secure(answer)
 }
 
-/// A person whom a rule did not let through is a line in the security log (SEC-R87). Strangers on a closed path are in
+/// A person, the visit's, whom a rule did not let through is a line in the security log (SEC-R87). Strangers on a closed path are in
 /// the access log alone: scanners would fill the other.
-pub(super) async fn note_denial(portal: &Portal, visit: &Visit, forbidden: Forbidden<'_>) {
-    let Some(session) = forbidden.session else { return };
+pub(super) async fn note_denial(portal: &Portal, visit: &Visit, rule: &str) {
+    let Some(session) = &visit.session else { return };
     let record = &session.record;
     let event = SecurityEvent {
         request: Some(visit.request),
@@ -79,7 +79,7 @@ pub(super) async fn note_denial(portal: &Portal, visit: &Visit, forbidden: Forbi
         class: Some(record.class),
         address: Some(visit.address),
         reason: Some(Forbidden::REASON),
-        detail: Some(Snippet::of(&forbidden.rule.name)),
+        detail: Some(Snippet::of(rule)),
         ..SecurityEvent::new(EventKind::AccessDenied, Actor::User, visit.now)
     };
     if let Err(fault) = portal.denials.note(event).await {

@@ -22,7 +22,7 @@ use pingora::utils::tls::{WrappedX509, parse_x509};
 use super::hygiene;
 use super::streams::{self, OpenStream};
 use super::tls::ClientCertificate;
-use crate::assertion::{ASSERTION_HEADER, is_protected};
+use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
 use crate::base::{Hostname, RequestId, Ttl};
 use crate::gate::{Bearer, Grant};
 use crate::zone::{HostHeader, Upstream, Zone, ZoneTable};
@@ -43,7 +43,6 @@ const OWN_FIELDS: usize = 14;
 #[derive(Debug)]
 pub(super) struct Peers {
     by_zone: std::collections::HashMap<Hostname, ZonePeers>,
-    next_stream: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -54,16 +53,14 @@ struct ZonePeers {
 
 impl Peers {
     pub(super) fn of(zones: &ZoneTable) -> Self {
-        let peers = zones.zones().iter().enumerate().map(|(at, zone)| {
-            // Pools are shared by address and server name; a key of its own keeps zones with other trust apart.
-            let group = at as u64 + 1;
+        let peers = zones.zones().iter().map(|zone| {
+            let group = fresh_group();
             let templates = zone.upstream.iter().flat_map(|upstream| {
                 upstream.addresses.iter().map(move |address| template(upstream, *address, group))
             });
             (zone.host.clone(), ZonePeers { templates: templates.collect(), next: AtomicUsize::new(0) })
         });
-        // Streams never share a connection: their keys begin where zones' cannot be.
-        Self { by_zone: peers.collect(), next_stream: AtomicU64::new(1 << 32) }
+        Self { by_zone: peers.collect() }
     }
 
     /// The peer for one request; `None` only for a zone that is not of this snapshot.
@@ -75,17 +72,27 @@ impl Peers {
         };
         peers.templates.get(at).cloned().map(Box::new)
     }
+}
 
-    /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
-    pub(super) fn hold_for_stream(&self, peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
-        peer.group_key = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
-        peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
-        peer.options.alpn = ALPN::H1;
-        // Silence is what streams are made of.
-        peer.options.read_timeout = None;
-        peer.options.idle_timeout = Some(Duration::from_secs(1));
-    }
+/// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
+pub(super) fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
+    peer.group_key = fresh_group();
+    let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
+    peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
+    peer.options.alpn = ALPN::H1;
+    // Silence is what streams are made of.
+    peer.options.read_timeout = None;
+    peer.options.idle_timeout = Some(Duration::from_secs(1));
+}
+
+/// A key that no other connection of this process has or had.
+///
+/// The pool of connections is shared by address and server name, and knows nothing of trust: under a common key a
+/// zone would be given a connection that was verified against another zone's roots, or against those that a reload
+/// has taken away.
+fn fresh_group() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 fn template(upstream: &Upstream, address: std::net::SocketAddr, group_key: u64) -> HttpPeer {
@@ -134,7 +141,8 @@ pub struct Provenance<'a> {
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
-/// Errors only if a value of our own were none, which none is.
+/// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
+/// began.
 pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
     let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
@@ -161,7 +169,10 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
     match (grant.bearer(), provenance.assertion) {
         (Bearer::Nobody, None) => {}
         (Bearer::Person(session), Some(assertion)) => {
-            for (name, value) in &session.identity {
+            let described = identity(session, &zone.headers).map_err(|problem| {
+                pingora::Error::explain(pingora::ErrorType::InternalError, problem.to_string())
+            })?;
+            for (name, value) in &described.fields {
                 fields.append(name, value.clone());
             }
             fields.append(ASSERTION_HEADER, assertion);

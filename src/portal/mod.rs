@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
 
-pub use admin::admin_router;
+pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, Unchanged, admin_router};
 
 use answer::Answer;
 use csrf::Csrf;
@@ -68,7 +68,7 @@ pub struct Portal {
     pub strangers: Arc<Strangers>,
     /// The same for what rules do not let people have. With a rate of its own: who is logged in must not be able to
     /// crowd out what strangers do.
-    pub denials: Strangers,
+    pub denials: Arc<Strangers>,
     /// The clock; requests use their visit's reading of it.
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
@@ -131,7 +131,7 @@ impl Portal {
         Ok(Self {
             verifier,
             strangers,
-            denials: Strangers::new(store.clone()),
+            denials: Arc::new(Strangers::new(store.clone())),
             csrf: Csrf::new(master),
             metrics: metrics::Metrics::new(&settings.zones),
             flow_key: master.derive("flow v1"),
@@ -144,6 +144,31 @@ impl Portal {
             sessions,
             keys,
             clock,
+        })
+    }
+
+    /// The same under other settings. What counts, queues and remembers is shared with this one: nothing starts anew.
+    pub fn under(&self, settings: Arc<Settings>) -> Result<Self, VerifierProblem> {
+        Ok(Self {
+            verifier: self.verifier.under(
+                settings.hashing,
+                settings.security,
+                settings.limits.logins_per_source,
+            )?,
+            strangers: Arc::clone(&self.strangers),
+            denials: Arc::clone(&self.denials),
+            csrf: self.csrf.clone(),
+            metrics: self.metrics.with(&settings.zones),
+            flow_key: self.flow_key.clone(),
+            handover_key: self.handover_key.clone(),
+            guess_key: self.guess_key.clone(),
+            assets: Assets::after(&self.assets, &settings.brand),
+            policy: answer::policy(settings.zones.zones().iter().map(|zone| &*zone.origin)),
+            settings,
+            store: self.store.clone(),
+            sessions: Arc::clone(&self.sessions),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
         })
     }
 
@@ -171,9 +196,9 @@ impl Portal {
         }
     }
 
-    /// What browsers send as `Origin` from our pages under this host.
-    pub fn origin(&self, visit: &Visit) -> String {
-        match &visit.realm {
+    /// What browsers send as `Origin` from our pages there.
+    pub fn origin(&self, realm: &Realm) -> String {
+        match realm {
             Realm::Zone(zone) => zone.origin.to_string(),
             Realm::Universal => {
                 let host = self.settings.zones.universal().map_or("", Hostname::as_str);

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::base::{Hostname, Ttl};
 
 /// One hosted instance of the application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Zone {
     /// The canonical hostname.
     pub host: Hostname,
@@ -65,7 +65,7 @@ impl Zone {
 }
 
 /// The application's address and how to speak to it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
     /// At least one address; requests go round them.
     pub addresses: Vec<SocketAddr>,
@@ -84,7 +84,7 @@ pub struct Upstream {
 }
 
 /// TLS towards the application. Always verified: there is no switch to turn that off (SEC-R80, X6).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamTls {
     /// The name that is sent as SNI and that the certificate must carry. Never empty: pingora would not verify.
     pub server_name: Hostname,
@@ -153,7 +153,7 @@ pub enum HeaderPreset {
     /// `Remote-User`, `Remote-Groups`, `Remote-Name`, `Remote-Email`, as Authelia sends them.
     Remote,
     /// Names of the operator's choice.
-    Custom(Vec<(http::HeaderName, IdentityField)>),
+    Custom(Arc<[(http::HeaderName, IdentityField)]>),
 }
 
 /// What an identity header can carry.

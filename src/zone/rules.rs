@@ -23,7 +23,7 @@ use crate::base::LocalPath;
 pub const RULES_MAX: usize = 128;
 
 /// The rules of a zone, in their order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Rules {
     list: Vec<Rule>,
 }
@@ -201,6 +201,16 @@ impl Rules {
         by
     }
 }
+
+/// Two rules that say the same, wherever they stand: a line more above them is no change of the zone.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, line: _, path, methods, allow } = self;
+        (name, path, methods, allow) == (&other.name, &other.path, &other.methods, &other.allow)
+    }
+}
+
+impl Eq for Rule {}
 
 impl Rule {
     fn method_fit(&self, method: &Method) -> Fit {

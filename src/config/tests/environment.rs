@@ -25,7 +25,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(settings.zones.zones()[0].upstream.as_ref().unwrap().addresses, ["10.0.0.1:8080".parse().unwrap()]);
     assert_eq!(settings.zones.universal().unwrap().as_str(), "www.example");
     assert_eq!(settings.threads, 3);
-    assert_eq!(settings.log.level, "info", "an empty variable takes the file's value away");
+    assert_eq!(settings.log.level, LogLevel::Info, "an empty variable takes the file's value away");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn what_the_environment_says_wrong_is_told_with_the_variable() {
         "ZONEGATE___",
         "1",
         &[
-            "is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, threads, universal_host, zones (the environment says so: ZONEGATE___)",
+            "is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, reload, threads, universal_host, zones (the environment says so: ZONEGATE___)",
         ],
     );
 }

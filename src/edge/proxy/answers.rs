@@ -13,25 +13,34 @@ use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt as _;
 
 use super::{Edge, Passage};
+use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
 use crate::edge::refusals::{self, Sent};
-use crate::gate::{Challenge, Forbidden};
+use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
 use crate::portal::{Realm, Visit};
-use crate::zone::HostMatch;
+use crate::session::Session;
+use crate::zone::Zone;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Edge {
     /// One of our own pages answers.
-    pub(super) async fn serve(&self, exchange: &mut Exchange, visit: Visit) -> Result<bool> {
-        let limits = &self.settings.limits;
+    pub(super) async fn serve(
+        &self,
+        exchange: &mut Exchange,
+        generation: &Generation,
+        visit: Visit,
+    ) -> Result<bool> {
+        let limits = &generation.settings.limits;
         let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
         let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
             Ok(Ok(Some(body))) => body,
-            Ok(Ok(None)) => return self.refuse_form(exchange, &visit, StatusCode::PAYLOAD_TOO_LARGE).await,
-            Err(_) => return self.refuse_form(exchange, &visit, StatusCode::REQUEST_TIMEOUT).await,
+            Ok(Ok(None)) => {
+                return self.refuse_form(exchange, generation, &visit, StatusCode::PAYLOAD_TOO_LARGE).await;
+            }
+            Err(_) => return self.refuse_form(exchange, generation, &visit, StatusCode::REQUEST_TIMEOUT).await,
             Ok(Err(error)) => return Err(error),
         };
         let head = exchange.req_header();
@@ -44,7 +53,7 @@ impl Edge {
             .map_or_else(|| http::Uri::from_static("/"), |target| http::Uri::from(target.clone()));
         *request.headers_mut() = head.headers.clone();
         request.extensions_mut().insert(visit);
-        let answer = match self.router.clone().oneshot(request).await {
+        let answer = match generation.router.clone().oneshot(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
@@ -52,14 +61,15 @@ impl Edge {
         Ok(true)
     }
 
-    pub(super) async fn refuse_form(
+    async fn refuse_form(
         &self,
         exchange: &mut Exchange,
+        generation: &Generation,
         visit: &Visit,
         status: StatusCode,
     ) -> Result<bool> {
         exchange.as_downstream_mut().set_keepalive(None);
-        let answer = self.portal.refuse(visit, &exchange.req_header().headers, status);
+        let answer = generation.portal.refuse(visit, &exchange.req_header().headers, status);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -69,15 +79,18 @@ impl Edge {
         &self,
         exchange: &mut Exchange,
         passage: &mut Passage,
-        challenge: Challenge<'_>,
+        zone: Arc<Zone>,
+        client: Client,
+        reason: ChallengeReason,
     ) -> Result<bool> {
         passage.decision = "challenge";
-        passage.reason = Some(challenge.reason.name());
-        passage.zone = Some(Arc::clone(challenge.zone));
+        passage.reason = Some(reason.name());
+        passage.zone = Some(Arc::clone(&zone));
         let head = exchange.req_header();
         let sent = Sent { method: &head.method, target: head.raw_path(), headers: &head.headers };
-        let visit = self.visit(passage, Realm::Zone(Arc::clone(challenge.zone)), None, None);
-        let answer = refusals::challenge(&self.portal, &visit, sent, challenge, "");
+        let visit = self.visit(passage, Realm::Zone(Arc::clone(&zone)), None, None);
+        let challenge = Challenge { zone: &zone, client, reason };
+        let answer = refusals::challenge(&passage.generation.portal, &visit, sent, challenge, "");
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -87,17 +100,19 @@ impl Edge {
         &self,
         exchange: &mut Exchange,
         passage: &mut Passage,
-        forbidden: Forbidden<'_>,
+        zone: Arc<Zone>,
+        session: Option<Arc<Session>>,
+        rule: Arc<str>,
     ) -> Result<bool> {
-        let Forbidden { zone, session, rule } = forbidden;
         passage.decision = "refused";
         passage.reason = Some(Forbidden::REASON);
-        passage.rule = Some(Arc::clone(&rule.name));
-        passage.zone = Some(Arc::clone(zone));
-        passage.session = session.cloned();
-        let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), session.cloned(), None);
-        refusals::note_denial(&self.portal, &visit, forbidden).await;
-        let answer = self.portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);
+        passage.zone = Some(Arc::clone(&zone));
+        passage.session.clone_from(&session);
+        let visit = self.visit(passage, Realm::Zone(zone), session, None);
+        let portal = &passage.generation.portal;
+        refusals::note_denial(portal, &visit, &rule).await;
+        let answer = portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);
+        passage.rule = Some(rule);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -114,7 +129,7 @@ impl Edge {
             exchange.as_downstream_mut().set_keepalive(None);
         }
         let visit = self.visit(passage, self.realm(passage), None, None);
-        let answer = self.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
+        let answer = passage.generation.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -124,30 +139,24 @@ impl Edge {
         &self,
         exchange: &mut Exchange,
         passage: &mut Passage,
-        host: HostMatch<'_>,
+        realm: Option<Realm>,
     ) -> Result<bool> {
-        let origin = match host {
-            HostMatch::Zone(zone) | HostMatch::Alias(zone) => zone.origin.to_string(),
-            HostMatch::Universal => {
-                let visit = self.visit(passage, Realm::Universal, None, None);
-                self.portal.origin(&visit)
-            }
-            HostMatch::Unknown => {
-                let refused =
-                    Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
-                return self.refuse(exchange, passage, refused).await;
-            }
+        let Some(realm) = realm else {
+            let refused =
+                Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
+            return self.refuse(exchange, passage, refused).await;
         };
         passage.decision = "https";
+        let origin = passage.generation.portal.origin(&realm);
         let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));
-        self.redirect(exchange, &target).await
+        self.redirect(exchange, passage, &target).await
     }
 
-    pub(super) async fn redirect(&self, exchange: &mut Exchange, target: &str) -> Result<bool> {
+    pub(super) async fn redirect(&self, exchange: &mut Exchange, passage: &Passage, target: &str) -> Result<bool> {
         let mut answer = answer::see_other(target);
         // The method is kept: what was posted here must be posted there or not at all.
         *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        write(exchange, self.portal.secure(answer)).await?;
+        write(exchange, passage.generation.portal.secure(answer)).await?;
         Ok(true)
     }
 }
