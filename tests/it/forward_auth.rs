@@ -11,7 +11,9 @@ const PAGE: &str = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
 
 /// What a client may send to be taken for somebody, or for asking something else.
-const FORGED: [&str; 22] = [
+const FORGED: [&str; 24] = [
+    "X.Forwarded.User",
+    "remote.user",
     "X-Forwarded-User",
     "X_Forwarded_User",
     "x_forwarded_email",
