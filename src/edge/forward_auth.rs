@@ -30,11 +30,13 @@ use axum::serve::{IncomingStream, Listener};
 use http::header::{CACHE_CONTROL, COOKIE, HOST, LOCATION, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::access_log::{AccessLog, Record};
 use super::client;
 use super::facts::{self, Cookie};
 use super::generation::InUse;
+use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::proxy::RequestIds;
 use super::refusals::{self, Sent};
@@ -83,6 +85,7 @@ impl Dialect {
 pub(super) struct Desk {
     pub(super) in_use: InUse,
     pub(super) log: AccessLog,
+    pub(super) turn: Turn,
     pub(super) ids: RequestIds,
 }
 
@@ -125,8 +128,13 @@ fn may_ask(settings: &Settings, peer: IpAddr) -> bool {
     settings.listeners.trusted_proxies.contains(peer)
 }
 
-/// Answers those who may ask until the runtime ends.
-pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk) -> std::io::Result<()> {
+/// Answers those who may ask, until another process has taken over. Then idle connections are closed: proxies ask again
+/// on a new one, which no answer could tell a client to do.
+pub(super) async fn serve(
+    listener: std::net::TcpListener,
+    desk: Desk,
+    mut handed_over: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = Askers { listener: TcpListener::from_std(listener)?, in_use: Arc::clone(&desk.in_use) };
     let page = |dialect| {
@@ -142,7 +150,11 @@ pub(super) async fn serve(listener: std::net::TcpListener, desk: Desk) -> std::i
         .route("/.zonegate/auth/traefik", page(Dialect::Traefik))
         .fallback(async || StatusCode::NOT_FOUND.into_response())
         .with_state(Arc::new(desk));
-    axum::serve(listener, router.into_make_service_with_connect_info::<Asker>()).await
+    let until = async move {
+        let _ = handed_over.wait_for(|done| *done).await;
+    };
+    let service = router.into_make_service_with_connect_info::<Asker>();
+    axum::serve(listener, service).with_graceful_shutdown(until).await
 }
 
 /// The request that is asked about.
@@ -207,7 +219,7 @@ impl Desk {
             }
         };
         let mut outcome = Outcome { zone: None, session: None, decision: "refused", reason: None, rule: None };
-        let answer = judge(portal, dialect, &question, headers, &visit, &mut outcome).await;
+        let answer = judge(portal, &self.turn, dialect, &question, headers, &visit, &mut outcome).await;
         let Outcome { zone, session, decision, reason, rule } = outcome;
         let (took, status) = (began.elapsed(), answer.status().as_u16());
         portal.metrics.request(zone.as_deref(), decision, reason, status, took);
@@ -236,6 +248,7 @@ impl Desk {
 
 async fn judge(
     portal: &Portal,
+    turn: &Turn,
     dialect: Dialect,
     question: &Question<'_>,
     headers: &HeaderMap,
@@ -299,6 +312,7 @@ async fn judge(
             outcome.rule = Some(Arc::clone(&forbidden.rule.name));
             outcome.session = forbidden.session.cloned();
             let visit = Visit { session: forbidden.session.cloned(), ..visit };
+            let _turn = turn.take().await;
             refusals::note_denial(portal, &visit, &forbidden.rule.name).await;
             match dialect {
                 Dialect::Nginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),

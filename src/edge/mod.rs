@@ -10,6 +10,7 @@ pub mod client;
 mod facts;
 mod forward_auth;
 mod generation;
+mod handover;
 pub mod hygiene;
 mod listen;
 mod proxy;
@@ -22,6 +23,7 @@ mod tls;
 pub mod upstream;
 
 pub use facts::find_host;
+pub use handover::{Inherited, Predecessor};
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
