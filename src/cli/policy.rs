@@ -150,6 +150,9 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
     let view = |rule: &Rule| RuleView { name: rule.name.to_string(), line: rule.line };
     let said = Answer { rule: asked.rule().map(view), ..said };
     match decide(&facts, now) {
+        Decision::Forward(grant) if !grant.zone().passes(method) => {
+            Answer { reason: Some("method"), status: Some(501), ..said }
+        }
         Decision::Forward(grant) => {
             let forwarded_as = match grant.bearer() {
                 Bearer::Nobody => None,

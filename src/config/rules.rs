@@ -4,7 +4,7 @@ use http::Method;
 
 use super::section::{Scalar, Section};
 use crate::directory::UserKind;
-use crate::zone::{Allow, Members, PathPattern, RULES_MAX, Rule, Rules};
+use crate::zone::{Allow, COMMON_METHODS, Members, PathPattern, RULES_MAX, Rule, Rules};
 
 /// What `allow` says, as the file writes it.
 const ALLOWED: [(&str, Allow); 4] = [
@@ -17,7 +17,8 @@ const ALLOWED: [(&str, Allow); 4] = [
 /// The longest name of a rule, in bytes: every line of the access log carries it.
 const NAME_BYTES_MAX: usize = 64;
 
-pub(super) fn read(zone: &Section<'_>) -> Rules {
+/// `more_methods`: what the zone passes on beside the common ones.
+pub(super) fn read(zone: &Section<'_>, more_methods: &[Method]) -> Rules {
     let sections = zone.sections("access");
     if sections.len() > RULES_MAX {
         let text = format!("has {} rules, and a zone may have {RULES_MAX}", sections.len());
@@ -25,7 +26,7 @@ pub(super) fn read(zone: &Section<'_>) -> Rules {
     }
     let total = sections.len();
     let places: Vec<_> = sections.iter().map(|section| (section.line, section.path.clone())).collect();
-    let read = sections.into_iter().enumerate().filter_map(|(at, section)| rule(at, section));
+    let read = sections.into_iter().enumerate().filter_map(|(at, section)| rule(at, section, more_methods));
     let rules = Rules::new(read.collect());
     // A rule that could not be read is reported; without it, what shadows what cannot be known.
     if rules.list().len() == total {
@@ -49,9 +50,9 @@ fn spell(rule: &Rule) -> String {
     }
 }
 
-fn rule(at: usize, section: Section<'_>) -> Option<Rule> {
+fn rule(at: usize, section: Section<'_>, more_methods: &[Method]) -> Option<Rule> {
     let path = path(&section);
-    let methods = methods(&section);
+    let methods = methods(&section, more_methods);
     let allow = allow(&section);
     let name = name(&section).unwrap_or_else(|| format!("access[{at}]"));
     let line = section.line;
@@ -90,18 +91,17 @@ fn path(section: &Section<'_>) -> Option<PathPattern> {
     pattern.map_err(|problem| section.report_at(scalar, format!("{:?} {problem}", scalar.text))).ok()
 }
 
-fn methods(section: &Section<'_>) -> Vec<Method> {
+fn methods(section: &Section<'_>, more_methods: &[Method]) -> Vec<Method> {
     let given = section.scalars("methods");
     let method = |scalar: &Scalar<'_>| {
-        let upper = scalar.text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
-        let known = scalar.text.parse::<Method>().ok().filter(|_| upper);
-        // Refused before any rule is asked.
-        let known = known.filter(|method| *method != Method::TRACE && *method != Method::CONNECT);
+        let known = scalar.text.parse::<Method>().ok();
+        let known = known.filter(|method| COMMON_METHODS.contains(method) || more_methods.contains(method));
         if known.is_none() {
-            section.report_at(
-                scalar,
-                format!("{:?} is not a method that is ever passed on, like GET or POST", scalar.text),
+            let text = format!(
+                "{:?} is not a method that the zone passes on, like GET; others are named in its more_methods",
+                scalar.text
             );
+            section.report_at(scalar, text);
         }
         known
     };

@@ -340,7 +340,11 @@ fn allow(
     grant: &Grant,
     outcome: &mut Outcome,
 ) -> Answer {
-    let Sent { target, headers, .. } = sent;
+    let Sent { method, target, headers } = sent;
+    if !grant.zone().passes(method) {
+        let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+        return refuse(portal, dialect, visit, headers, refused, outcome);
+    }
     if let Err(refused) = check_origin(headers, grant.zone()) {
         return refuse(portal, dialect, visit, headers, refused, outcome);
     }
@@ -394,7 +398,7 @@ fn refuse(
     outcome.reason = Some(refused.reason);
     match (dialect, refused.status) {
         (Dialect::Caddy | Dialect::Traefik, status) => portal.refuse(visit, headers, status),
-        (Dialect::Nginx, status) if status.is_server_error() => to_nginx(status, refused.reason, None),
+        (Dialect::Nginx, status @ StatusCode::SERVICE_UNAVAILABLE) => to_nginx(status, refused.reason, None),
         (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason, None),
     }
 }

@@ -24,6 +24,7 @@ pub mod upstream;
 
 pub use facts::find_host;
 pub use handover::{Inherited, Predecessor};
+pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};

@@ -160,10 +160,10 @@ impl Rules {
         &self.list
     }
 
-    /// What the rules say of a request. `target`: the raw path with or without its query, which no rule sees; the path
+    /// What the rules say of a request. `method`: in capital letters. `target`: the raw path with or without its query, which no rule sees; the path
     /// has no empty or dot segment and no escape that could become one.
     ///
-    /// No allocation unless the path has characters beyond ASCII, or the method small letters.
+    /// No allocation unless the path has characters beyond ASCII.
     pub fn ruling(&self, method: &Method, target: &[u8]) -> Ruling<'_> {
         let mut ruling = Ruling { rules: &self.list, met: 0, need: Need::Public };
         if self.list.is_empty() {
@@ -173,8 +173,8 @@ impl Rules {
         if hides_segments(path) {
             return Ruling { need: Need::Unreadable, ..ruling };
         }
-        for (at, rule) in self.list.iter().enumerate() {
-            let fit = rule.method_fit(method).min(rule.path.fit(path));
+        for (at, rule) in self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(method)) {
+            let fit = rule.path.fit(path);
             if fit == Fit::No {
                 continue;
             }
@@ -194,8 +194,7 @@ impl Rules {
         if let Some(whole) = earlier().find(|earlier| earlier.methods.is_empty()) {
             return vec![whole];
         }
-        let by =
-            rule.methods.iter().map(|method| earlier().find(|earlier| earlier.method_fit(method) == Fit::Sure));
+        let by = rule.methods.iter().map(|method| earlier().find(|earlier| earlier.is_for(method)));
         let mut by: Vec<_> = by.collect::<Option<_>>().unwrap_or_default();
         by.dedup_by_key(|rule| rule.line);
         by
@@ -213,21 +212,10 @@ impl PartialEq for Rule {
 impl Eq for Rule {}
 
 impl Rule {
-    fn method_fit(&self, method: &Method) -> Fit {
-        let named = |name: &str| {
-            let same = |known: &Method| known.as_str() == name || known == Method::GET && name == "HEAD";
-            self.methods.is_empty() || self.methods.iter().any(same)
-        };
-        if named(method.as_str()) {
-            Fit::Sure
-        } else if method.as_str().bytes().any(|byte| byte.is_ascii_lowercase())
-            && named(&method.as_str().to_ascii_uppercase())
-        {
-            // To HTTP `post` is another method, and to some applications it is not.
-            Fit::Perhaps
-        } else {
-            Fit::No
-        }
+    fn is_for(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || method == Method::HEAD && self.methods.contains(&Method::GET)
     }
 }
 
@@ -310,8 +298,8 @@ impl PathPattern {
     }
 }
 
-/// Whether a request is one that a rule is for.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// Whether a path is one that a pattern is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Fit {
     No,
     /// To some readers it is.

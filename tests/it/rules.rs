@@ -108,7 +108,7 @@ async fn m9_what_is_not_surely_public_needs_a_session() {
         ("GET /health/x", 401),
         ("GET /%68ealth", 401),
         ("POST /static/app.css", 401),
-        ("get /static/app.css", 401),
+        ("get /static/app.css", 501),
         ("GET /STATIC/app.css", 401),
         ("GET /x?/../health", 401),
         ("GET /?/static/app.css", 401),

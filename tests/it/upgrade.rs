@@ -11,14 +11,7 @@ use tokio::process::Command;
 
 use crate::harness::{A, Gateway, H2, Play, Upstream, WALL, Wire, Wishes, within};
 
-const BRISK: Wishes = Wishes {
-    zone_a: "",
-    limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000",
-    upstream: "read_max: 20s",
-    scheme: "http",
-    listen: "",
-    zone_b: "",
-};
+const BRISK: Wishes = Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
 
 async fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));

@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::backends::{BACKENDS, backends};
 use super::upstream::Upstream;
 use super::wire::{Wire, within};
 
@@ -65,22 +66,30 @@ pub(crate) struct Wishes {
     pub(crate) zone_a: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
+    /// Whether the zones of the real backends lead to them, which starts them.
+    pub(crate) backends: bool,
     /// What the section `listen` says beside its addresses.
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
     pub(crate) zone_b: &'static str,
 }
 
+impl Wishes {
+    /// Nothing out of the ordinary.
+    pub(crate) const USUAL: Self = Self {
+        limits: "head: 8KiB, head_fields: 40, form: 8KiB",
+        upstream: "read_max: 20s",
+        zone_a: "",
+        scheme: "http",
+        backends: false,
+        listen: "",
+        zone_b: "",
+    };
+}
+
 impl Default for Wishes {
     fn default() -> Self {
-        Self {
-            limits: "head: 8KiB, head_fields: 40, form: 8KiB",
-            upstream: "read_max: 20s",
-            zone_a: "",
-            scheme: "http",
-            listen: "",
-            zone_b: "",
-        }
+        Self::USUAL
     }
 }
 
@@ -101,17 +110,23 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, zone_a, scheme, listen, zone_b } = wishes;
-    let zone = |host: &str, more_of_zone: &str| {
+    let Wishes { limits, upstream: more, zone_a, scheme, backends: real, listen, zone_b } = wishes;
+    let zone_to = |upstream: SocketAddr, host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
         )
     };
+    let zone = |host: &str, more_of_zone: &str| zone_to(upstream, host, more_of_zone);
+    let real = if real { backends() } else { &[] };
+    let behind =
+        |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
+    let zones_of_backends: String = BACKENDS.iter().map(|(_, host)| zone_to(behind(host), host, "")).collect();
     let zones = [
-        zone(A, &format!("    aliases: [alias.test]\n{zone_a}")),
+        zone(A, &format!("    aliases: [alias.test]\n    more_methods: [LOCK]\n{zone_a}")),
         zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
+        zones_of_backends,
     ];
     format!(
         "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}', {listen} }}
@@ -159,13 +174,19 @@ async fn seed() -> Seed {
         write(path, &format!("certs/{name}.key"), made.signing_key.serialize_pem().as_bytes());
     }
     write(path, "master.key", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
-    write(path, "directory.yaml", DIRECTORY.as_bytes());
+    let of_backends = BACKENDS.iter().map(|(name, zone)| {
+        format!(
+            "  - slug: {name}\n    zone: {zone}\n    domains: [{name}.example]\n    users:\n      - {{ username: {name}@{name}.example, name: {name}, email: {name}@{name}.example, kind: dashboard }}\n"
+        )
+    });
+    write(path, "directory.yaml", of_backends.fold(DIRECTORY.to_owned(), |all, one| all + &one).as_bytes());
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     write(path, "zonegate.yaml", configuration([1, 2, 3], nowhere, Wishes::default()).as_bytes());
     let file = path.join("directory.yaml");
     command(path, &["apply", "--file", file.to_str().unwrap()], "").await;
-    for user in [WALL, HALL] {
-        command(path, &["user", "set-password", user], &format!("{PASSWORD}\n")).await;
+    let of_backends = BACKENDS.iter().map(|(name, _)| format!("{name}@{name}.example"));
+    for user in [WALL, HALL].map(str::to_owned).into_iter().chain(of_backends) {
+        command(path, &["user", "set-password", &user], &format!("{PASSWORD}\n")).await;
     }
     let mut files = Vec::new();
     for sub in ["", "certs/"] {

@@ -1,6 +1,8 @@
 //! Drives the built program as the outside sees it: `zonegate demo` as a child process, a browser's worth of HTTP
 //! towards it, and an authenticator app.
 
+mod backends;
+mod bench;
 mod demo;
 mod front;
 mod gateway;
@@ -9,6 +11,7 @@ mod upstream;
 mod visitor;
 mod wire;
 
+pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
 pub(crate) use front::Front;
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
