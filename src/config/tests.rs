@@ -210,9 +210,15 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, reload, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, reload, threads, universal_host, zones",
         ],
     );
+}
+
+#[test]
+fn a_file_may_explain_itself_at_any_length() {
+    let long = format!("{}threads: 1\n", "# what this is for\n".repeat(5000));
+    check_added(&long, &[]);
 }
 
 #[test]

@@ -12,8 +12,10 @@ use arc_swap::ArcSwap;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use super::access_log::AccessLog;
+use super::acme::{Acme, Challenges};
 use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
@@ -146,6 +148,7 @@ impl Gateway {
         let streams = Arc::new(Streams::default());
         let (log, log_writer) = AccessLog::start()?;
         let turn = Turn::default();
+        let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
         let edge = Edge {
             in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
@@ -154,6 +157,7 @@ impl Gateway {
             streams: Arc::clone(&streams),
             log: log.clone(),
             turn: turn.clone(),
+            challenges: Arc::clone(&challenges),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
@@ -183,7 +187,10 @@ impl Gateway {
             source,
             turn: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
+            changed: Arc::clone(&changed),
         });
+        let acme = Acme { reloader: Arc::clone(&reloader), challenges, turn: handover.turn.clone(), changed };
+        background.spawn(acme.run());
         background.block_on(async {
             if let Some(admin) = admin {
                 listen_admin(admin, Arc::clone(&reloader), handed_over.clone())?;

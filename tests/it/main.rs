@@ -29,6 +29,9 @@ mod tidy;
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod certificates;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn whole(text: &str, outside: &Outside) -> Settings {
 fn furnished() -> Outside {
     let root = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     let outside = Outside::new().file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
-    let outside = outside.file("/etc/zg/clients-root.pem", root);
+    let outside = outside.file("/etc/zg/clients-root.pem", root).file("/etc/zg/acme-root.pem", root);
     let outside = outside.file("/etc/zg/certs/README.md", "");
     let live = "/etc/letsencrypt/live/desk.example.com";
     outside.file(&format!("{live}/fullchain.pem"), root).file(&format!("{live}/privkey.pem"), "")

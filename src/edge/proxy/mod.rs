@@ -19,6 +19,7 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::acme::Challenges;
 use super::facts::{self, Cookie};
 use super::generation::{Generation, InUse};
 use super::handover::Turn;
@@ -48,6 +49,7 @@ pub(super) struct Edge {
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
     pub(super) turn: Turn,
+    pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
 }
 

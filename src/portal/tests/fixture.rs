@@ -221,6 +221,7 @@ fn settings(directory: &Path) -> Settings {
         public_port: 8443,
         zones: ZoneTable::new(zones, Some("login.localhost".parse().unwrap())).unwrap(),
         certificates: vec![],
+        acme: None,
         store_path: directory.join("store.db"),
         master_key: master(),
         security: SecurityDefaults::default(),
