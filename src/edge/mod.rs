@@ -9,6 +9,7 @@ mod access_log;
 pub mod client;
 mod facts;
 mod generation;
+mod handover;
 pub mod hygiene;
 mod listen;
 mod proxy;
@@ -19,6 +20,7 @@ mod streams;
 mod tls;
 pub mod upstream;
 
+pub use handover::{Inherited, Predecessor};
 pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
