@@ -101,6 +101,8 @@ fn check_added(lines: &str, want: &[&str]) {
 fn a_configuration_that_is_right_has_no_problems() {
     check(HEAD, &[]);
     check(&format!("\u{feff}{}", HEAD.replace('\n', "\r\n")), &[]);
+    // However much an operator has to say about it.
+    check(&format!("listen:\n{}{HEAD}", "  # why\n".repeat(1000)), &[]);
 }
 
 #[test]

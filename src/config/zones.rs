@@ -14,8 +14,8 @@ use super::settings::path;
 use crate::assertion::is_same_folded;
 use crate::base::{Hostname, LocalPath, Ttl};
 use crate::zone::{
-    ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Zone, ZoneTable,
-    is_plain_method,
+    ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Ways, Zone,
+    ZoneTable, is_plain_method,
 };
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -73,7 +73,7 @@ pub(super) fn read(
     hosts.sort_by_key(|(_, place)| place.line);
     let twice = twice(root, &hosts);
     let complete = zones.len() == total && !twice;
-    if complete && asked && !zones.iter().any(|zone: &Zone| zone.forward_auth) {
+    if complete && asked && !zones.iter().any(|zone: &Zone| zone.ways.asked()) {
         root.report(0, "listen.forward_auth", "answers nobody: no zone says forward_auth: true");
     }
     let universal = universal.map(|(host, _)| host);
@@ -169,12 +169,16 @@ fn zone(
         description,
         language,
         preselectable,
+        ways: match (&upstream, forward_auth) {
+            (None, _) => Ways::Asked,
+            (Some(_), false) => Ways::Through,
+            (Some(_), true) => Ways::Both,
+        },
         // A zone that has one which could not be read is not a zone without one.
         upstream: match upstream {
-            Some(read) => Some(read?),
-            None => None,
+            Some(read) => read?,
+            None => Upstream::nowhere(),
         },
-        forward_auth,
         client_certificates,
         headers,
         body_bytes_max,

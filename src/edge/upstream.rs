@@ -55,9 +55,8 @@ impl Peers {
     pub(super) fn of(zones: &ZoneTable) -> Self {
         let peers = zones.zones().iter().map(|zone| {
             let group = fresh_group();
-            let templates = zone.upstream.iter().flat_map(|upstream| {
-                upstream.addresses.iter().map(move |address| template(upstream, *address, group))
-            });
+            let templates =
+                zone.upstream.addresses.iter().map(|address| template(&zone.upstream, *address, group));
             (zone.host.clone(), ZonePeers { templates: templates.collect(), next: AtomicUsize::new(0) })
         });
         Self { by_zone: peers.collect() }
@@ -204,10 +203,10 @@ pub(super) fn nothing() -> RequestHeader {
 }
 
 fn host(zone: &Zone) -> HeaderValue {
-    match zone.upstream.as_ref().map(|upstream| &upstream.host_header) {
-        None | Some(HostHeader::Zone) => zone.authority.clone(),
+    match &zone.upstream.host_header {
+        HostHeader::Zone => zone.authority.clone(),
         // Checked when the configuration was read; were it none, the zone's own is never wrong.
-        Some(HostHeader::Fixed(host)) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
+        HostHeader::Fixed(host) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
     }
 }
 

@@ -23,8 +23,7 @@ pub(crate) fn zone() -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        forward_auth: false,
-        upstream: Some(Upstream {
+        upstream: Upstream {
             addresses: vec![([127, 0, 0, 1], 1).into()],
             tls: None,
             host_header: HostHeader::Zone,
@@ -32,11 +31,12 @@ pub(crate) fn zone() -> Zone {
             read_max: second,
             write_max: second,
             idle_max: second,
-        }),
+        },
         headers: HeaderPreset::Default,
         audience: AUDIENCE.into(),
         body_bytes_max: 1,
         more_methods: vec![],
+        ways: Default::default(),
         rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
