@@ -35,6 +35,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod forward_auth;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod frames;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -57,6 +60,9 @@ mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod rules;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod secrets;

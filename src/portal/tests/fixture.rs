@@ -193,7 +193,8 @@ fn zone(host: &str, language: Language) -> Zone {
         description: String::new(),
         language,
         preselectable: true,
-        upstream: Upstream {
+        forward_auth: false,
+        upstream: Some(Upstream {
             addresses: vec!["127.0.0.1:1".parse().unwrap()],
             tls: None,
             host_header: HostHeader::Zone,
@@ -201,11 +202,12 @@ fn zone(host: &str, language: Language) -> Zone {
             read_max: Ttl::seconds_const(1),
             write_max: Ttl::seconds_const(1),
             idle_max: Ttl::seconds_const(1),
-        },
+        }),
         headers: HeaderPreset::Default,
         audience: origin,
         body_bytes_max: 1 << 20,
         more_methods: vec![],
+        rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
     }
