@@ -208,6 +208,8 @@ impl Gateway {
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
+        // Once it is replaced, its keys and certificates have no business in memory.
+        drop(first);
         ready();
         background.block_on(async {
             tokio::select! {
@@ -218,8 +220,10 @@ impl Gateway {
         });
         stop_doors.send_replace(true);
         let handed_over = handover.turn.is_over();
+        let last = in_use.load_full();
+        let (settings, portal) = (&last.settings, &last.portal);
         background.block_on(async {
-            let limits = in_use.load().settings.limits;
+            let limits = settings.limits;
             let drain_max: Duration = limits.drain_max.into();
             if handed_over {
                 // Idle connections may carry one more request each: their clients do not know yet.
