@@ -3,7 +3,7 @@
 use super::operator::Configuration;
 use super::{CommandProblem, say};
 use crate::config::{Problem, Problems, Settings};
-use crate::edge::{Certificates, Leftovers};
+use crate::edge::{Certificates, Leftovers, check_upstreams};
 use crate::machine::Clock;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
@@ -18,7 +18,8 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
 pub(super) fn settings(configuration: &Configuration, leftovers: Leftovers) -> Result<Settings, CommandProblem> {
     let inspection = configuration.inspect()?;
     let certificates = Certificates::inspect(&inspection, Clock::new().now(), leftovers);
-    let certificates = certificates.into_iter();
+    let upstreams = inspection.settings.as_ref().map(|settings| check_upstreams(&settings.zones));
+    let certificates = certificates.into_iter().chain(upstreams.into_iter().flatten());
     let mut list = inspection.problems;
     list.extend(certificates.map(|found| Problem {
         line: found.place.line,

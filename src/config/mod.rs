@@ -9,6 +9,7 @@ mod problems;
 mod section;
 mod settings;
 mod tree;
+mod upstream;
 mod zones;
 
 pub use directory::{TenantEntry, UserEntry, load_directory};
@@ -17,7 +18,6 @@ pub use settings::{
     AdminListener, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair, Settings,
 };
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::base::Hostname;
@@ -40,8 +40,6 @@ pub trait Surroundings {
     fn variable(&self, name: &str) -> Option<String>;
     /// All environment variables whose name begins so.
     fn variables(&self, prefix: &str) -> Vec<(String, String)>;
-    /// The addresses of a name.
-    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
 }
 
 /// What one reading of a configuration found. Everything that could be read is here, whatever else is wrong, so that

@@ -18,7 +18,7 @@ use crate::pages::{Brand, Links, Logo, text_ids};
 use crate::zone::{Language, ZoneTable};
 
 /// The single values at the top of the file: what an environment variable without `__` may name.
-pub(super) const TOP_LEVEL: [&str; 3] = ["master_key", "threads", "universal_host"];
+pub(super) const TOP_LEVEL: [&str; 4] = ["master_key", "name_servers", "threads", "universal_host"];
 
 /// One immutable snapshot of everything an operator decides.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Settings {
     pub public_port: u16,
     /// Every hostname that is answered for.
     pub zones: ZoneTable,
+    /// Who is asked for the addresses of upstream names; none for the system's servers.
+    pub name_servers: Vec<SocketAddr>,
     /// Certificates and keys, as files hold them.
     pub certificates: Vec<PemPair>,
     /// The store's file.
@@ -164,6 +166,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
     let log = log(root.section("log"));
+    let name_servers = name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
     root.finish();
@@ -174,6 +177,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             listeners,
             public_port,
             zones,
+            name_servers,
             certificates: certificates.clone(),
             store_path,
             master_key,
@@ -240,6 +244,19 @@ fn address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<SocketAddr> {
             None
         }
     }
+}
+
+fn name_servers(root: &Section<'_>) -> Vec<SocketAddr> {
+    let given = root.scalars("name_servers");
+    let server = |scalar: &Scalar<'_>| {
+        let found = scalar.text.parse().ok().or_else(|| Some(SocketAddr::new(scalar.text.parse().ok()?, 53)));
+        if found.is_none() {
+            let text = format!("{:?} is not an address, like 10.0.0.2 or 10.0.0.2:53", scalar.text);
+            root.report_at(scalar, text);
+        }
+        found
+    };
+    given.iter().filter_map(server).collect()
 }
 
 fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) -> Option<AdminListener> {

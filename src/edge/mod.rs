@@ -17,3 +17,4 @@ pub mod upstream;
 
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, Leftovers};
+pub use upstream::check as check_upstreams;

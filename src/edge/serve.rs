@@ -22,7 +22,7 @@ use super::access_log::AccessLog;
 use super::proxy::{Edge, RequestIds};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, Opened, install_provider};
-use super::upstream::Peers;
+use super::upstream::{self, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
@@ -90,6 +90,10 @@ impl Gateway {
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings.certificates, &settings.zones, clock.now())
             .map_err(ServeFault::Certificates)?;
+        let problems = upstream::check(&settings.zones);
+        if !problems.is_empty() {
+            return Err(ServeFault::Certificates(problems));
+        }
         for address in settings.listeners.https.iter().chain(&settings.listeners.http) {
             std::net::TcpListener::bind(address)
                 .map_err(|error| ServeFault::Listen(address.to_string(), error))?;
@@ -121,7 +125,7 @@ impl Gateway {
             sessions: Arc::clone(&portal.sessions),
             keys: Arc::clone(&portal.keys),
             clock: Arc::clone(&portal.clock),
-            peers: Peers::of(&settings.zones),
+            peers: background.block_on(Peers::start(&settings, &portal.metrics.upstreams, None)),
             streams: Arc::clone(&streams),
             log,
             under_way: Arc::clone(&under_way),
@@ -155,8 +159,8 @@ fn server(settings: &Settings, edge: Edge, certificates: &Arc<Certificates>) -> 
     let conf = ServerConf {
         threads: settings.threads,
         work_stealing: true,
-        // At most one retry beyond the first try, and only of what pingora knows to be safe.
-        max_retries: 2,
+        // Tries in all; which of them are safe, `upstream::Attempts` says.
+        max_retries: 3,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         // Hot upgrades are not offered yet; a shared default path must not be created by accident.

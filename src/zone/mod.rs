@@ -4,13 +4,17 @@
 //! repeat ("Limited" twice in the shipped example), numbers have gaps, and a guess would hurt real users (R12).
 
 mod table;
+mod upstream;
 
 pub use table::{DuplicateHost, HostMatch, ZoneTable};
+pub use upstream::{
+    Backend, Balance, ClientIdentity, HealthCheck, HostHeader, Protocol, Target, Upstream, UpstreamLimits,
+    UpstreamTls,
+};
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Hostname, Ttl};
+use crate::base::Hostname;
 
 /// One hosted instance of the application.
 #[derive(Clone, Debug)]
@@ -54,43 +58,6 @@ impl Zone {
             path.strip_prefix(known).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'?')))
         })
     }
-}
-
-/// The application's address and how to speak to it.
-#[derive(Clone, Debug)]
-pub struct Upstream {
-    /// At least one address; requests go round them.
-    pub addresses: Vec<SocketAddr>,
-    /// `None` for plain HTTP.
-    pub tls: Option<UpstreamTls>,
-    /// The `Host` that the application receives: its own, or the zone's.
-    pub host_header: HostHeader,
-    /// The longest wait for a connection.
-    pub connect_max: Ttl,
-    /// The longest silence while a response is awaited or read. Not applied to WebSockets and event streams.
-    pub read_max: Ttl,
-    /// The longest time one write may take.
-    pub write_max: Ttl,
-    /// How long an unused connection is kept.
-    pub idle_max: Ttl,
-}
-
-/// TLS towards the application. Always verified: there is no switch to turn that off (SEC-R80, X6).
-#[derive(Clone, Debug)]
-pub struct UpstreamTls {
-    /// The name that is sent as SNI and that the certificate must carry. Never empty: pingora would not verify.
-    pub server_name: Hostname,
-    /// Certificates that are trusted instead of the system's, each in DER.
-    pub roots: Option<Arc<Vec<Vec<u8>>>>,
-}
-
-/// Which `Host` the application receives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum HostHeader {
-    /// The zone's own, so that the application's links work.
-    Zone,
-    /// A fixed one.
-    Fixed(String),
 }
 
 /// A language that the pages are complete in.

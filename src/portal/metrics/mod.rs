@@ -4,6 +4,10 @@
 //! adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue, lag) is read
 //! when it is asked for. Labels are our own words and zone names; no user, address or path is one (K4).
 
+mod upstreams;
+
+pub use upstreams::{BackendMetrics, UpstreamMetrics};
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +66,8 @@ struct ClassLabel {
 /// The counters, and the registry that prints them.
 #[derive(Debug)]
 pub struct Metrics {
+    /// What becomes of requests at the backends.
+    pub upstreams: UpstreamMetrics,
     registry: Registry,
     zones: HashMap<Hostname, Zoned>,
     /// Requests that came to no zone.
@@ -101,6 +107,8 @@ impl Metrics {
         );
         registry.register("password_hashes", "Passwords hashed since the start", hashes.clone());
         registry.register("password_queue", "Passwords that are being hashed or wait for it", hash_queue.clone());
+        let upstreams = UpstreamMetrics::default();
+        upstreams.register(&mut registry);
         let zoned = |zone: &str| Zoned {
             requests: DECISIONS.map(|decision| {
                 STATUSES.map(|status| {
@@ -111,7 +119,7 @@ impl Metrics {
         };
         let by_host = zones.zones().iter().map(|zone| (zone.host.clone(), zoned(zone.host.as_str()))).collect();
         let nowhere = zoned("");
-        Self { registry, zones: by_host, nowhere, reasons, logins, sessions, lag, hashes, hash_queue }
+        Self { upstreams, registry, zones: by_host, nowhere, reasons, logins, sessions, lag, hashes, hash_queue }
     }
 
     /// A request is over.
