@@ -78,6 +78,7 @@ fn sanitise(c: &mut Criterion) {
                     address: Ipv4Addr::new(192, 0, 2, 1).into(),
                     request: RequestId::from_bytes([7; 16]),
                     assertion: assertion.clone(),
+                    client_certificate: None,
                 };
                 upstream::head(copy, &grant, provenance).unwrap()
             },

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use zonegate::base::{FlowId, SessionId, SessionToken, TenantId, Ttl, UnixTime, UserId};
+use zonegate::base::{FlowId, SessionId, SessionToken, TenantId, UnixTime, UserId};
 use zonegate::config::Limits;
 use zonegate::directory::{Lifetimes, UserKind};
 use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
@@ -32,6 +32,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         audience: host.into(),
         body_bytes_max: 1,
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 
@@ -43,14 +44,7 @@ pub(crate) fn zones(count: u32) -> ZoneTable {
 
 /// The limits that hold when nothing is configured.
 pub(crate) fn limits() -> Limits {
-    Limits {
-        head_bytes_max: 32 * 1024,
-        head_fields_max: 100,
-        form_bytes_max: 16 * 1024,
-        form_time_max: Ttl::seconds_const(10),
-        keepalive_max: Ttl::seconds_const(60),
-        drain_max: Ttl::seconds_const(20),
-    }
+    Limits::default()
 }
 
 /// The token of session `serial`.

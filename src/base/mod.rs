@@ -5,6 +5,7 @@
 
 mod host;
 mod id;
+mod network;
 mod path;
 mod seal;
 mod secret;
@@ -13,6 +14,7 @@ mod username;
 
 pub use host::{Hostname, HostnameProblem};
 pub use id::{FlowId, IdProblem, RequestId, SessionId, TenantId, UserId};
+pub use network::{NetworkProblem, Networks, Source};
 pub use path::{LocalPath, is_gateway_path};
 pub use seal::{MasterKey, SealKey, SealProblem};
 pub use secret::{BrowserToken, SessionKey, SessionToken, TokenDigest};

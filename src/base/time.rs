@@ -77,6 +77,12 @@ impl Ttl {
     }
 }
 
+impl From<Ttl> for std::time::Duration {
+    fn from(ttl: Ttl) -> Self {
+        Self::from_secs(u64::from(ttl.seconds()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,7 @@
 //! outside says (files, names, the environment) comes through [`Surroundings`], so that the rules are pure.
 
 mod directory;
+mod listen;
 mod problems;
 mod section;
 mod settings;
@@ -13,10 +14,9 @@ mod upstream;
 mod zones;
 
 pub use directory::{TenantEntry, UserEntry, load_directory};
+pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
 pub use problems::{Place, Problem, Problems};
-pub use settings::{
-    AdminListener, HashingSettings, Limits, Listeners, LogSettings, NativeClient, PemPair, Settings,
-};
+pub use settings::{HashingSettings, Limits, LogSettings, NativeClient, PemPair, Settings};
 
 use std::path::Path;
 

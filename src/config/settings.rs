@@ -1,13 +1,12 @@
 //! What the program uses: every value parsed, bounded and defaulted.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::path::{Path, PathBuf};
 
-use super::Surroundings;
+use super::listen::Listeners;
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
-use super::zones;
+use super::{Surroundings, listen, upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
@@ -30,7 +29,7 @@ pub struct Settings {
     /// Every hostname that is answered for.
     pub zones: ZoneTable,
     /// Who is asked for the addresses of upstream names; none for the system's servers.
-    pub name_servers: Vec<SocketAddr>,
+    pub name_servers: Vec<std::net::SocketAddr>,
     /// Certificates and keys, as files hold them.
     pub certificates: Vec<PemPair>,
     /// The store's file.
@@ -53,26 +52,6 @@ pub struct Settings {
     pub log: LogSettings,
     /// Threads that carry requests; one a core by default.
     pub threads: usize,
-}
-
-/// Where to listen.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listeners {
-    /// TLS: zones and the universal host.
-    pub https: Vec<SocketAddr>,
-    /// Plain HTTP, which redirects.
-    pub http: Vec<SocketAddr>,
-    /// Health, metrics; nobody from outside.
-    pub admin: Option<AdminListener>,
-}
-
-/// The admin listener: never on an address that others reach.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AdminListener {
-    /// A Unix socket, mode 0600.
-    Unix(PathBuf),
-    /// A loopback address.
-    Loopback(SocketAddr),
 }
 
 /// A certificate chain and its key, as files hold them.
@@ -118,10 +97,44 @@ pub struct Limits {
     pub form_bytes_max: usize,
     /// How long a form may take to arrive.
     pub form_time_max: Ttl,
+    /// How long a request's whole head may take, from its first byte on (D1).
+    pub head_time_max: Ttl,
+    /// How long a TLS handshake may take, and a PROXY header before it.
+    pub handshake_max: Ttl,
     /// How long an idle connection is kept.
     pub keepalive_max: Ttl,
+    /// How long a client may take nothing of what is written to it, or send nothing of a body it began.
+    pub stall_max: Ttl,
+    /// The slowest that a request's body may arrive, in bytes a second over its whole time (D2).
+    pub body_rate_min: u64,
+    /// Connections at a time; 0 for as many as the process's file descriptors carry.
+    pub connections_max: u32,
+    /// Connections at a time of one source: an IPv4 address, or an IPv6 /64.
+    pub connections_per_source: u32,
+    /// Log-in attempts of one source in a minute (L3).
+    pub logins_per_source: NonZeroU32,
     /// How long requests that are under way may go on after a stop was asked for.
     pub drain_max: Ttl,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes_max: 32 * 1024,
+            head_fields_max: 100,
+            head_time_max: Ttl::seconds_const(15),
+            form_bytes_max: 16 * 1024,
+            form_time_max: Ttl::seconds_const(10),
+            handshake_max: Ttl::seconds_const(10),
+            keepalive_max: Ttl::seconds_const(60),
+            stall_max: Ttl::seconds_const(60),
+            body_rate_min: 256,
+            connections_max: 0,
+            connections_per_source: 1000,
+            logins_per_source: const { NonZeroU32::new(300).unwrap() },
+            drain_max: Ttl::seconds_const(20),
+        }
+    }
 }
 
 /// A program that may log in at `api/login`.
@@ -155,7 +168,7 @@ pub(super) struct Found {
 
 /// Takes everything out of the file.
 pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Found {
-    let (listeners, public_port) = listeners(root.section("listen"), directory);
+    let (listeners, public_port) = listen::read(root.section("listen"), directory);
     let master_key = master_key(&root, directory, outside);
     let store_path = store(root.section("store"), directory);
     let (certificates, keyless) = certificates(root.section("certificates"), directory, outside);
@@ -166,7 +179,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
     let log = log(root.section("log"));
-    let name_servers = name_servers(&root);
+    let name_servers = upstream::name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
     root.finish();
@@ -202,90 +215,6 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
 /// A path of the file, relative to the file itself.
 pub(super) fn path(directory: &Path, text: &str) -> PathBuf {
     directory.join(text)
-}
-
-fn listeners(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
-    let addresses = |name: &str, fallback: &[SocketAddr]| {
-        let given = section.scalars(name);
-        if given.is_empty() {
-            return fallback.to_vec();
-        }
-        given.iter().filter_map(|scalar| address(&section, scalar)).collect()
-    };
-    let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
-    let http = addresses("http", &[]);
-    let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
-    let loopback = match &admin {
-        Some(AdminListener::Loopback(address)) => Some(*address),
-        Some(AdminListener::Unix(_)) | None => None,
-    };
-    let mut taken = std::collections::HashSet::new();
-    for address in https.iter().chain(&http).chain(&loopback).filter(|address| address.port() != 0) {
-        if !taken.insert(*address) {
-            section.report(
-                section.line,
-                "https",
-                format!("and its neighbours name {address} twice: only one can listen there"),
-            );
-        }
-    }
-    let first = https.first().map_or(443, SocketAddr::port);
-    let public_port = section.number("public_port", u64::from(first), 0..=65535);
-    section.finish();
-    (Listeners { https, http, admin }, u16::try_from(public_port).unwrap_or(443))
-}
-
-fn address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<SocketAddr> {
-    match scalar.text.parse() {
-        Ok(address) => Some(address),
-        Err(_) => {
-            let text = format!("{:?} is not an address with a port, like 0.0.0.0:443 or [::]:443", scalar.text);
-            section.report_at(scalar, text);
-            None
-        }
-    }
-}
-
-fn name_servers(root: &Section<'_>) -> Vec<SocketAddr> {
-    let given = root.scalars("name_servers");
-    let server = |scalar: &Scalar<'_>| {
-        let found = scalar.text.parse().ok().or_else(|| Some(SocketAddr::new(scalar.text.parse().ok()?, 53)));
-        if found.is_none() {
-            let text = format!("{:?} is not an address, like 10.0.0.2 or 10.0.0.2:53", scalar.text);
-            root.report_at(scalar, text);
-        }
-        found
-    };
-    given.iter().filter_map(server).collect()
-}
-
-fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) -> Option<AdminListener> {
-    if let Some(socket) = scalar.text.strip_prefix("unix:") {
-        if socket.is_empty() {
-            section.report_at(scalar, "names no socket: give its path, like unix:/run/zonegate/admin.sock");
-            return None;
-        }
-        return Some(AdminListener::Unix(path(directory, socket)));
-    }
-    let Ok(address) = scalar.text.parse::<SocketAddr>() else {
-        let text = format!(
-            "{:?} is neither a loopback address like 127.0.0.1:9443 nor a socket like unix:/run/zonegate/admin.sock",
-            scalar.text
-        );
-        section.report_at(scalar, text);
-        return None;
-    };
-    if address.ip().is_loopback() {
-        Some(AdminListener::Loopback(address))
-    } else {
-        let text = format!(
-            "{:?} can be reached from outside: give a loopback address like 127.0.0.1:9443, or a socket like \
-             unix:/run/zonegate/admin.sock (SEC-R91)",
-            scalar.text
-        );
-        section.report_at(scalar, text);
-        None
-    }
 }
 
 /// The text behind `file:PATH` or `env:NAME`.
@@ -457,13 +386,30 @@ fn hashing(section: Section<'_>) -> HashingSettings {
 
 fn limits(section: Section<'_>) -> Limits {
     let wide = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let usual = Limits::default();
     let limits = Limits {
-        head_bytes_max: wide(section.size("head", 32 * 1024, 4 * 1024..=256 * 1024)),
-        head_fields_max: wide(section.number("head_fields", 100, 20..=256)),
-        form_bytes_max: wide(section.size("form", 16 * 1024, 8 * 1024..=1024 * 1024)),
-        form_time_max: section.duration("form_time", Ttl::seconds_const(10), 1..=120),
-        keepalive_max: section.duration("keepalive", Ttl::seconds_const(60), 1..=3600),
-        drain_max: section.duration("drain", Ttl::seconds_const(20), 1..=600),
+        head_bytes_max: wide(section.size("head", usual.head_bytes_max as u64, 4 * 1024..=256 * 1024)),
+        head_fields_max: wide(section.number("head_fields", usual.head_fields_max as u64, 20..=256)),
+        head_time_max: section.duration("head_time", usual.head_time_max, 1..=120),
+        form_bytes_max: wide(section.size("form", usual.form_bytes_max as u64, 8 * 1024..=1024 * 1024)),
+        form_time_max: section.duration("form_time", usual.form_time_max, 1..=120),
+        handshake_max: section.duration("handshake", usual.handshake_max, 1..=60),
+        keepalive_max: section.duration("keepalive", usual.keepalive_max, 1..=3600),
+        stall_max: section.duration("stall", usual.stall_max, 1..=600),
+        body_rate_min: section.size("body_rate", usual.body_rate_min, 1..=1024 * 1024),
+        connections_max: narrow(section.number("connections", 0, 0..=10_000_000)),
+        connections_per_source: narrow(section.number(
+            "connections_per_source",
+            u64::from(usual.connections_per_source),
+            1..=10_000_000,
+        )),
+        logins_per_source: {
+            let attempts =
+                section.number("logins_per_source", usual.logins_per_source.get().into(), 1..=1_000_000);
+            NonZeroU32::new(narrow(attempts)).unwrap_or(NonZeroU32::MIN)
+        },
+        drain_max: section.duration("drain", usual.drain_max, 1..=600),
     };
     section.finish();
     limits

@@ -266,13 +266,28 @@ fn certificates(
     }
 }
 
-fn roots(
+/// The certificates of authorities, in DER; `None` with a problem reported.
+pub(super) fn roots(
     section: &Section<'_>,
     scalar: &Scalar<'_>,
     directory: &Path,
     outside: &dyn Surroundings,
 ) -> Option<Arc<Vec<Vec<u8>>>> {
     certificates(section, scalar, directory, outside).map(Arc::new)
+}
+
+/// Who is asked for the addresses of names.
+pub(super) fn name_servers(root: &Section<'_>) -> Vec<SocketAddr> {
+    let given = root.scalars("name_servers");
+    let server = |scalar: &Scalar<'_>| {
+        let found = scalar.text.parse().ok().or_else(|| Some(SocketAddr::new(scalar.text.parse().ok()?, 53)));
+        if found.is_none() {
+            let text = format!("{:?} is not an address, like 10.0.0.2 or 10.0.0.2:53", scalar.text);
+            root.report_at(scalar, text);
+        }
+        found
+    };
+    given.iter().filter_map(server).collect()
 }
 
 /// The gateway's own certificate and key; both or neither.

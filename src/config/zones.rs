@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::Surroundings;
 use super::problems::Place;
 use super::section::{Scalar, Section};
-use super::upstream;
+use super::upstream::{self, roots};
 use crate::base::{Hostname, LocalPath};
-use crate::zone::{HeaderPreset, IdentityField, Language, Zone, ZoneTable};
+use crate::zone::{ClientCertificates, HeaderPreset, IdentityField, Language, Zone, ZoneTable};
 
 /// What the names of custom identity headers may carry, as the file writes it.
 const FIELDS: [(&str, IdentityField); 10] = [
@@ -120,6 +120,9 @@ fn zone(
     let audience = text("audience");
     let body_bytes_max = section.size("body_max", 100 * 1024 * 1024, 1024..=100 * 1024 * 1024 * 1024);
     let background_paths = background_paths(&section);
+    let client_certificates = section
+        .section_if_map("client_certificates")
+        .and_then(|asked| client_certificates(asked, directory, outside));
     let upstream = match section.section_if_map("upstream") {
         Some(section) => upstream::read(section, directory, outside),
         None => {
@@ -145,6 +148,7 @@ fn zone(
         language,
         preselectable,
         upstream: upstream?,
+        client_certificates,
         headers,
         body_bytes_max,
         background_paths,
@@ -161,6 +165,36 @@ fn background_paths(section: &Section<'_>) -> Vec<String> {
         }
     }
     given.iter().map(|scalar| scalar.text.to_owned()).collect()
+}
+
+fn client_certificates(
+    section: Section<'_>,
+    directory: &Path,
+    outside: &dyn Surroundings,
+) -> Option<ClientCertificates> {
+    let ca_file = section.scalar("ca_file");
+    if ca_file.is_none() {
+        section.report(
+            section.line,
+            "ca_file",
+            "is missing: the certificate of the authority that clients' are from",
+        );
+    }
+    let required = match section.scalar("mode") {
+        None => true,
+        Some(scalar) => match scalar.text {
+            "required" => true,
+            "optional" => false,
+            other => {
+                section.report_at(&scalar, format!("{other:?} is neither required nor optional"));
+                true
+            }
+        },
+    };
+    let passed_on = section.flag("pass_on", false);
+    let roots = ca_file.and_then(|scalar| roots(&section, &scalar, directory, outside));
+    section.finish();
+    Some(ClientCertificates { required, roots: roots?, passed_on })
 }
 
 fn language(section: &Section<'_>) -> Language {

@@ -1,13 +1,15 @@
 //! The edge: the only folder that names pingora. It reads what a request is, asks the gate, and does what the gate
 //! says.
 //!
-//! The order of a request: `hygiene` refuses what could mean two things, `facts` reads host, place and session,
+//! The order of a request: `listen` has its connection, `hygiene` refuses what could mean two things, `facts` reads host, place and session,
 //! `gate::decide` decides, and then either the portal's router answers, or a challenge or refusal is written, or
 //! `upstream` builds the application's head from the grant. There is no way to an upstream request but a grant.
 
 mod access_log;
+pub mod client;
 mod facts;
 pub mod hygiene;
+mod listen;
 mod proxy;
 mod rescue;
 mod serve;
@@ -16,5 +18,5 @@ mod tls;
 pub mod upstream;
 
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates, Leftovers};
+pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers};
 pub use upstream::check as check_upstreams;

@@ -1,34 +1,32 @@
 //! Putting it together, running it, and stopping it.
 
 use std::future::Future;
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use pingora::apps::HttpServerOptions;
-use pingora::listeners::ListenerConfig;
-use pingora::listeners::tls::TlsSettings;
-use pingora::proxy::ProxyServiceBuilder;
+use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
-use pingora::server::{RunArgs, Server, ShutdownSignal, ShutdownSignalWatch};
 use tokio::runtime::Runtime;
 
 use super::access_log::AccessLog;
+use super::listen::{Bound, Doors};
 use super::proxy::{Edge, RequestIds};
 use super::streams::Streams;
-use super::tls::{CertificateProblem, Certificates, Opened, install_provider};
+use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::upstream::{self, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
+use crate::portal::metrics::Connections;
 use crate::portal::verifier::VerifierProblem;
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
+
+/// How long connections may take to end once no request is under way.
+const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +55,6 @@ pub enum ServeFault {
     /// The system refused a thread or the like.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
-    /// A TLS listener could not be made.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
 }
 
 /// Everything that runs, opened and not yet listening.
@@ -67,6 +62,7 @@ pub struct Gateway {
     settings: Arc<Settings>,
     portal: Arc<Portal>,
     certificates: Arc<Certificates>,
+    bound: Bound,
     background: Runtime,
     hold: Hold,
 }
@@ -86,18 +82,18 @@ impl Gateway {
             .thread_name("background")
             .enable_all()
             .build()?;
+        // What the system allows, and not the soft limit that shells start programs with. If it says no, fewer
+        // connections are taken.
+        let _ = rlimit::increase_nofile_limit(u64::MAX);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
-        let certificates = Certificates::load(&settings.certificates, &settings.zones, clock.now())
-            .map_err(ServeFault::Certificates)?;
+        let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
         let problems = upstream::check(&settings.zones);
         if !problems.is_empty() {
             return Err(ServeFault::Certificates(problems));
         }
-        for address in settings.listeners.https.iter().chain(&settings.listeners.http) {
-            std::net::TcpListener::bind(address)
-                .map_err(|error| ServeFault::Listen(address.to_string(), error))?;
-        }
+        let bound = Bound::open(&settings.listeners)
+            .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
         let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
             let store = Store::open(&settings.store_path, &settings.master_key).await?;
@@ -106,7 +102,7 @@ impl Gateway {
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
             Ok::<_, ServeFault>(Arc::new(portal))
         })?;
-        Ok(Self { settings, portal, certificates, background, hold })
+        Ok(Self { settings, portal, certificates, bound, background, hold })
     }
 
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
@@ -116,9 +112,8 @@ impl Gateway {
         ready: impl FnOnce() + Send + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServeFault> {
-        let Self { settings, portal, certificates, background, hold } = self;
+        let Self { settings, portal, certificates, bound, background, hold } = self;
         let streams = Arc::new(Streams::default());
-        let under_way = Arc::new(AtomicUsize::new(0));
         let (log, log_writer) = AccessLog::start(settings.log.access)?;
         let edge = Edge {
             router: crate::portal::router(Arc::clone(&portal)),
@@ -128,20 +123,36 @@ impl Gateway {
             peers: background.block_on(Peers::start(&settings, &portal.metrics.upstreams, None)),
             streams: Arc::clone(&streams),
             log,
-            under_way: Arc::clone(&under_way),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
             settings: Arc::clone(&settings),
             portal: Arc::clone(&portal),
         };
-        let server = server(&settings, edge, &certificates)?;
-        let admin = settings.listeners.admin.clone();
-        background.block_on(listen_admin(admin, &portal))?;
+        let (stop_doors, stopping) = tokio::sync::watch::channel(false);
+        let counts = portal.metrics.connections.clone();
+        let proxy = http_proxy(&Arc::new(proxy_settings()), edge);
+        let doors = Doors::new(proxy, certificates, Arc::clone(&settings), counts, stopping);
+        let foreground = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.threads)
+            .thread_name("requests")
+            .enable_all()
+            .build()?;
+        background.block_on(listen_admin(settings.listeners.admin.clone(), &portal))?;
         run_clock(&portal.clock)?;
         spawn_background(&background, &portal, &streams);
-        background.spawn(announce(settings.listeners.https.clone(), ready));
-        let drain = Duration::from_secs(u64::from(settings.limits.drain_max.seconds()));
-        let watch = StopWatch { stop: tokio::sync::Mutex::new(Some(Box::pin(stop))), under_way, drain };
-        server.run(RunArgs { shutdown_signal: Box::new(watch) });
+        foreground.block_on(async { doors.open(bound) })?;
+        ready();
+        background.block_on(async {
+            tokio::select! {
+                () = stop => {}
+                () = signalled() => {}
+            }
+        });
+        stop_doors.send_replace(true);
+        background.block_on(async {
+            doors.let_go().await;
+            drain(&doors, &portal.metrics.connections, settings.limits.drain_max.into()).await;
+        });
+        foreground.shutdown_timeout(Duration::from_secs(1));
         background.block_on(async {
             if let Err(fault) = portal.sessions.flush().await {
                 tracing::error!(%fault, "the last activity of some sessions was not written");
@@ -155,35 +166,31 @@ impl Gateway {
     }
 }
 
-fn server(settings: &Settings, edge: Edge, certificates: &Arc<Certificates>) -> Result<Server, ServeFault> {
-    let conf = ServerConf {
-        threads: settings.threads,
-        work_stealing: true,
-        // Tries in all; which of them are safe, `upstream::Attempts` says.
-        max_retries: 3,
-        grace_period_seconds: Some(0),
-        graceful_shutdown_timeout_seconds: Some(1),
-        // Hot upgrades are not offered yet; a shared default path must not be created by accident.
-        upgrade_sock: String::new(),
-        ..ServerConf::default()
+fn proxy_settings() -> ServerConf {
+    // Tries in all; which of them are safe, `upstream::Attempts` says.
+    ServerConf { max_retries: 3, ..ServerConf::default() }
+}
+
+/// Waits for requests under way, as long as they take and no longer than allowed, and then a moment for the last bytes
+/// of their answers, which HTTP/2 writes once a request is over.
+async fn drain(doors: &Doors, counts: &Connections, allowed: Duration) {
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let requests = async {
+        while counts.requests_under_way() > 0 {
+            interval.tick().await;
+        }
     };
-    let mut server = Server::new_with_opt_and_conf(None, conf);
-    server.bootstrap();
-    let mut options = HttpServerOptions::default();
-    options.h2_idle_timeout = Some(Duration::from_secs(u64::from(settings.limits.keepalive_max.seconds())));
-    let mut service = ProxyServiceBuilder::new(&server.configuration, edge).server_options(options).build();
-    for address in &settings.listeners.https {
-        let opened = Box::new(Opened(Arc::clone(certificates)));
-        let mut tls = TlsSettings::with_callbacks(opened).map_err(|error| ServeFault::Tls(error.to_string()))?;
-        tls.set_cert_resolver(Arc::clone(certificates) as Arc<_>);
-        tls.enable_h2();
-        service.add_listener(ListenerConfig::tcp(address.to_string()).tls(tls));
+    if tokio::time::timeout(allowed, requests).await.is_err() {
+        tracing::warn!(requests = counts.requests_under_way(), "requests were cut off at the stop");
+        return;
     }
-    for address in &settings.listeners.http {
-        service.add_listener(ListenerConfig::tcp(address.to_string()));
-    }
-    server.add_service(service);
-    Ok(server)
+    let connections = async {
+        while !doors.are_empty() {
+            interval.tick().await;
+        }
+    };
+    // Who is still there has asked for nothing.
+    let _ = tokio::time::timeout(LAST_BYTES_MAX, connections).await;
 }
 
 /// The clock has a thread and a runtime of its own. On the one it watches, it would stand still together with
@@ -229,57 +236,6 @@ fn unix_listener(path: &PathBuf) -> std::io::Result<tokio::net::UnixListener> {
     let listener = tokio::net::UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
-}
-
-/// Calls `ready` once every listener takes connections.
-async fn announce(addresses: Vec<SocketAddr>, ready: impl FnOnce() + Send) {
-    for address in addresses {
-        let reachable = if address.ip().is_unspecified() {
-            SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), address.port())
-        } else {
-            address
-        };
-        let mut interval = tokio::time::interval(Duration::from_millis(10));
-        while tokio::net::TcpStream::connect(reachable).await.is_err() {
-            interval.tick().await;
-        }
-    }
-    ready();
-}
-
-type Stop = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Waits for a reason to stop, and then for what is under way: as long as that takes, and no longer than allowed.
-struct StopWatch {
-    stop: tokio::sync::Mutex<Option<Stop>>,
-    under_way: Arc<AtomicUsize>,
-    drain: Duration,
-}
-
-#[async_trait]
-impl ShutdownSignalWatch for StopWatch {
-    async fn recv(&self) -> ShutdownSignal {
-        let asked = async {
-            match self.stop.lock().await.take() {
-                Some(stop) => stop.await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = asked => {}
-            () = signalled() => {}
-        }
-        let drained = async {
-            let mut interval = tokio::time::interval(Duration::from_millis(20));
-            while self.under_way.load(Ordering::Acquire) > 0 {
-                interval.tick().await;
-            }
-        };
-        if tokio::time::timeout(self.drain, drained).await.is_err() {
-            tracing::warn!(requests = self.under_way.load(Ordering::Acquire), "requests were cut off at the stop");
-        }
-        ShutdownSignal::FastShutdown
-    }
 }
 
 /// SIGTERM, SIGINT or SIGQUIT. Without a handler the system's own default ends the process, which is what was asked.

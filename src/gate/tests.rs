@@ -28,6 +28,7 @@ fn zone(host: &str, alias: &str) -> Zone {
         audience: host.into(),
         body_bytes_max: 1,
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 

@@ -22,6 +22,7 @@ mod pool;
 mod public;
 mod session;
 pub mod strangers;
+mod throttle;
 pub mod verifier;
 
 use std::net::IpAddr;
@@ -47,6 +48,7 @@ pub use admin::admin_router;
 use answer::Answer;
 use csrf::Csrf;
 use strangers::Strangers;
+use throttle::Throttle;
 use verifier::{Verifier, VerifierProblem};
 
 /// What our pages and endpoints work with.
@@ -121,7 +123,8 @@ impl Portal {
         let master = &settings.master_key;
         let strangers = Arc::new(Strangers::new(store.clone()));
         let (hashing, security) = (settings.hashing, settings.security);
-        let verifier = Verifier::new(store.clone(), Arc::clone(&strangers), master, hashing, security)?;
+        let throttle = Throttle::new(settings.limits.logins_per_source);
+        let verifier = Verifier::new(store.clone(), Arc::clone(&strangers), throttle, master, hashing, security)?;
         Ok(Self {
             verifier,
             strangers,

@@ -28,6 +28,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         audience: format!("aud:{host}").into(),
         body_bytes_max: 1,
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Zone {
     pub preselectable: bool,
     /// Where the application answers.
     pub upstream: Upstream,
+    /// Whose certificates clients must or may show; `None` asks for none.
+    pub client_certificates: Option<ClientCertificates>,
     /// Which identity headers the application receives beside the assertion.
     pub headers: HeaderPreset,
     /// The assertion's `aud`: who it is meant for.
@@ -58,6 +60,18 @@ impl Zone {
             path.strip_prefix(known).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'?')))
         })
     }
+}
+
+/// What a zone asks of its clients' certificates. Such a certificate is one more thing that a client must have; who the
+/// person is, the log-in says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientCertificates {
+    /// Whether there is no connection without one.
+    pub required: bool,
+    /// The authorities that are trusted for it, each in DER; at least one.
+    pub roots: Arc<Vec<Vec<u8>>>,
+    /// Whether the application receives it, in the fields of RFC 9440.
+    pub passed_on: bool,
 }
 
 /// A language that the pages are complete in.

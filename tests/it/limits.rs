@@ -10,6 +10,8 @@ const SMALL: Wishes = Wishes {
     limits: "head: 8KiB, head_fields: 40, form: 8KiB, form_time: 1s, keepalive: 2s",
     upstream: "read_max: 20s",
     scheme: "http",
+    listen: "",
+    zone_b: "",
 };
 /// The zone's `body_max`.
 const BODY_MAX: usize = 64 * 1024;

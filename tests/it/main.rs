@@ -47,6 +47,9 @@ mod hygiene;
 mod limits;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod listeners;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -27,6 +27,7 @@ pub(crate) fn zone() -> Zone {
         audience: AUDIENCE.into(),
         body_bytes_max: 1,
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 

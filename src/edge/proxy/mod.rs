@@ -4,7 +4,7 @@ mod answers;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -20,15 +20,17 @@ use pingora::{Error, ErrorType, Result};
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
 use super::hygiene::{self, Refused};
+use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Attempts, Broken, Peers, Provenance};
-use super::{facts, rescue, tls};
+use super::{client, facts, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
 use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
+use crate::portal::metrics::UnderWay;
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
@@ -45,7 +47,6 @@ pub(super) struct Edge {
     pub(super) peers: Peers,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
-    pub(super) under_way: Arc<AtomicUsize>,
     pub(super) ids: RequestIds,
 }
 
@@ -70,6 +71,8 @@ pub(super) struct Passage {
     now: UnixTime,
     began: Instant,
     request: RequestId,
+    /// The connection; `None` only outside our own listeners, where nothing is served.
+    arrival: Option<Arc<Arrival>>,
     address: Option<IpAddr>,
     zone: Option<Arc<Zone>>,
     session: Option<Arc<Session>>,
@@ -86,25 +89,16 @@ pub(super) struct Passage {
     _under_way: UnderWay,
 }
 
-/// Counts requests that are under way, so that a stop waits for them and no longer.
-struct UnderWay(Arc<AtomicUsize>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
-    }
-}
-
 #[async_trait]
 impl ProxyHttp for Edge {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
-        self.under_way.fetch_add(1, Ordering::Acquire);
         Passage {
             now: self.clock.now(),
             began: Instant::now(),
             request: self.ids.next(),
+            arrival: Arrival::here(),
             address: None,
             zone: None,
             session: None,
@@ -116,7 +110,7 @@ impl ProxyHttp for Edge {
             reason: None,
             body_bytes: 0,
             answer_heads: 0,
-            _under_way: UnderWay(Arc::clone(&self.under_way)),
+            _under_way: self.portal.metrics.connections.request(),
         }
     }
 
@@ -124,17 +118,20 @@ impl ProxyHttp for Edge {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
-        passage.address = exchange.client_addr().and_then(|a| a.as_inet()).map(std::net::SocketAddr::ip);
+        let Some(arrival) = passage.arrival.clone() else { return Err(no_grant()) };
+        arrival.busy();
+        let listeners = &self.settings.listeners;
+        let headers = &exchange.req_header().headers;
+        let address = client::address(arrival.peer, headers, &listeners.trusted_proxies, listeners.client_address);
+        passage.address = Some(address);
         let downstream = exchange.as_downstream_mut();
-        // Not where the client, or HTTP/1.0, wants the connection to end: it would wait for that.
-        if downstream.get_keepalive().is_some() {
-            downstream.set_keepalive(Some(u64::from(self.settings.limits.keepalive_max.seconds())));
-        }
-        if downstream.req_header().version == Version::HTTP_10 {
+        match downstream.req_header().version {
             // An interim answer would be taken for the answer (RFC 9110 section 15.2).
-            downstream.set_ignore_info_resp(true);
+            Version::HTTP_10 => downstream.set_ignore_info_resp(true),
+            // The watch of the connection sees a client that takes nothing, but not one that gives a stream no window.
+            Version::HTTP_2 => downstream.set_write_timeout(Some(self.settings.limits.stall_max.into())),
+            _ => {}
         }
-        downstream.set_write_timeout(Some(Duration::from_secs(60)));
         let head = exchange.req_header();
         if let Err(refused) =
             hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &self.settings.limits)
@@ -142,12 +139,14 @@ impl ProxyHttp for Edge {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         let host = match hygiene::host(exchange.req_header()) {
-            Ok(host) if tls::belongs(exchange.digest(), host) => facts::find_host(&self.settings.zones, host),
-            Ok(_) => HostMatch::Unknown,
+            Ok(host) => match (facts::find_host(&self.settings.zones, host), &arrival.tls) {
+                (found, Some(tls)) if !tls.belongs(host, found) => HostMatch::Unknown,
+                (found, Some(_) | None) => found,
+            },
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         // The plain listener only redirects.
-        if exchange.digest().is_none_or(|digest| digest.ssl_digest.is_none()) {
+        if arrival.tls.is_none() {
             return Box::pin(self.to_https(exchange, passage, host)).await;
         }
         let head = exchange.req_header();
@@ -268,7 +267,10 @@ impl ProxyHttp for Edge {
         // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
         let address = passage.address.ok_or_else(no_grant)?;
         let taken = std::mem::replace(copy, upstream::nothing());
-        *copy = upstream::head(taken, grant, Provenance { address, request: passage.request, assertion })?;
+        let client_certificate =
+            passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
+        let provenance = Provenance { address, request: passage.request, assertion, client_certificate };
+        *copy = upstream::head(taken, grant, provenance)?;
         Ok(())
     }
 
@@ -287,8 +289,14 @@ impl ProxyHttp for Edge {
         in_time(passage)?;
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
-        if passage.body_bytes > limit && !exchange.was_upgraded() {
+        if exchange.was_upgraded() {
+            return Ok(());
+        }
+        if passage.body_bytes > limit {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is over the zone's limit"));
+        }
+        if !end && passage.stream.is_none() && self.is_too_slow(passage) {
+            return Err(Error::explain(ErrorType::HTTPStatus(408), "the body arrives too slowly"));
         }
         Ok(())
     }
@@ -393,6 +401,17 @@ impl ProxyHttp for Edge {
     /// What pingora writes into its own log when something fails: never the query.
     fn request_summary(&self, exchange: &Exchange, passage: &Passage) -> String {
         format!("{} request {}", exchange.req_header().method, passage.request)
+    }
+}
+
+impl Edge {
+    /// Whether a body has come in more slowly than allowed, over all its time but the first minute or so: a byte every
+    /// half minute keeps every other limit (D2).
+    fn is_too_slow(&self, passage: &Passage) -> bool {
+        let limits = &self.settings.limits;
+        let allowed: Duration = limits.stall_max.into();
+        let late = passage.began.elapsed().saturating_sub(allowed);
+        passage.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
     }
 }
 

@@ -15,6 +15,7 @@ use pingora::http::RequestHeader;
 use crate::assertion::{ASSERTION_HEADER, is_protected};
 use crate::base::RequestId;
 use crate::edge::hygiene;
+use crate::edge::tls::ClientCertificate;
 use crate::gate::Grant;
 use crate::zone::{HostHeader, Protocol, Zone};
 
@@ -22,26 +23,30 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// The fields that the gateway adds, at most: room for them is made at once.
-const OWN_FIELDS: usize = 13;
+const OWN_FIELDS: usize = 15;
 
 /// What the gateway says of a request, beside who it is.
 #[derive(Debug)]
-pub struct Provenance {
+pub struct Provenance<'a> {
     /// Who connected.
     pub address: IpAddr,
     /// The request's name in logs.
     pub request: RequestId,
     /// The session's signed assertion.
     pub assertion: HeaderValue,
+    /// The certificate that the client's connection was opened with.
+    pub client_certificate: Option<&'a ClientCertificate>,
 }
 
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
 /// Errors only if a value of our own were none, which none is.
-pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingora::Result<RequestHeader> {
+pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
     let (zone, session) = (grant.zone(), grant.session());
     let send_end_stream = copy.send_end_stream();
     let mut parts = Parts::from(copy);
@@ -72,12 +77,22 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance) -> pingo
         // gRPC servers refuse a client that cannot take trailers, and on the way from HTTP/1 the field is taken away.
         fields.insert(TE, HeaderValue::from_static("trailers"));
     }
+    if let Some(certificate) = provenance.client_certificate.filter(|_| passes_certificates_on(zone)) {
+        fields.insert(CLIENT_CERT, certificate.leaf.clone());
+        if let Some(chain) = &certificate.chain {
+            fields.insert(CLIENT_CERT_CHAIN, chain.clone());
+        }
+    }
 
     let mut head = RequestHeader::from(parts);
     if let Some(end) = send_end_stream {
         head.set_send_end_stream(end);
     }
     Ok(head)
+}
+
+fn passes_certificates_on(zone: &Zone) -> bool {
+    zone.client_certificates.as_ref().is_some_and(|asked| asked.passed_on)
 }
 
 /// A head that says nothing, in the place of one that was taken.

@@ -59,8 +59,79 @@ struct OutcomeLabel {
 }
 
 #[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
 struct ClassLabel {
     class: &'static str,
+}
+
+/// What becomes of connections.
+#[derive(Clone, Debug, Default)]
+pub struct Connections {
+    open: Gauge,
+    accepted: Counter,
+    refused: Family<ReasonLabel, Counter>,
+    closed: Family<ReasonLabel, Counter>,
+    requests: Gauge,
+}
+
+/// A request that is counted until it is dropped.
+#[derive(Debug)]
+pub struct UnderWay(Gauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Connections {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("connections", "Open connections", self.open.clone());
+        registry.register("connections_accepted", "Connections that were taken", self.accepted.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were not taken, by reason",
+            self.refused.clone(),
+        );
+        registry.register("connections_closed", "Connections that we ended, by reason", self.closed.clone());
+        registry.register("requests_under_way", "Requests that are being answered", self.requests.clone());
+    }
+
+    /// A connection is taken.
+    pub fn opened(&self) {
+        self.open.inc();
+        self.accepted.inc();
+    }
+
+    /// It is gone.
+    pub fn gone(&self) {
+        self.open.dec();
+    }
+
+    /// There was no room for one.
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// A request begins.
+    pub fn request(&self) -> UnderWay {
+        self.requests.inc();
+        UnderWay(self.requests.clone())
+    }
+
+    /// How many requests are being answered: what a stop waits for.
+    pub fn requests_under_way(&self) -> i64 {
+        self.requests.get()
+    }
+
+    /// One was ended by us.
+    pub fn closed(&self, reason: &'static str) {
+        self.closed.get_or_create(&ReasonLabel { reason }).inc();
+    }
 }
 
 /// The counters, and the registry that prints them.
@@ -69,6 +140,8 @@ pub struct Metrics {
     /// What becomes of requests at the backends.
     pub upstreams: UpstreamMetrics,
     registry: Registry,
+    /// What becomes of connections.
+    pub connections: Connections,
     zones: HashMap<Hostname, Zoned>,
     /// Requests that came to no zone.
     nowhere: Zoned,
@@ -109,6 +182,8 @@ impl Metrics {
         registry.register("password_queue", "Passwords that are being hashed or wait for it", hash_queue.clone());
         let upstreams = UpstreamMetrics::default();
         upstreams.register(&mut registry);
+        let connections = Connections::default();
+        connections.register(&mut registry);
         let zoned = |zone: &str| Zoned {
             requests: DECISIONS.map(|decision| {
                 STATUSES.map(|status| {
@@ -119,7 +194,19 @@ impl Metrics {
         };
         let by_host = zones.zones().iter().map(|zone| (zone.host.clone(), zoned(zone.host.as_str()))).collect();
         let nowhere = zoned("");
-        Self { upstreams, registry, zones: by_host, nowhere, reasons, logins, sessions, lag, hashes, hash_queue }
+        Self {
+            upstreams,
+            registry,
+            connections,
+            zones: by_host,
+            nowhere,
+            reasons,
+            logins,
+            sessions,
+            lag,
+            hashes,
+            hash_queue,
+        }
     }
 
     /// A request is over.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::pages::Brand;
 use crate::portal::login::LOGIN;
 use crate::portal::native::API_LOGIN;
 use crate::portal::strangers::Strangers;
+use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
 use crate::session::{Class, Liveness, Session};
@@ -130,10 +132,23 @@ impl Fixture {
         id
     }
 
+    /// A throttle that stops nobody.
+    pub(crate) fn generous() -> Throttle {
+        Throttle::new(NonZeroU32::MAX)
+    }
+
     pub(crate) fn verifier(&self) -> Verifier {
         let hashing = HashingSettings { cost: CHEAP, threads: 2, queue_max: 64 };
         let strangers = Arc::new(Strangers::new(self.store.clone()));
-        Verifier::new(self.store.clone(), strangers, &master(), hashing, SecurityDefaults::default()).unwrap()
+        Verifier::new(
+            self.store.clone(),
+            strangers,
+            Self::generous(),
+            &master(),
+            hashing,
+            SecurityDefaults::default(),
+        )
+        .unwrap()
     }
 
     pub(crate) fn attempt(&self, seconds: u64) -> Attempt<'_> {
@@ -183,6 +198,7 @@ fn zone(host: &str, language: Language) -> Zone {
         audience: origin,
         body_bytes_max: 1 << 20,
         background_paths: vec![],
+        client_certificates: None,
     }
 }
 
@@ -190,7 +206,7 @@ fn settings(directory: &Path) -> Settings {
     let zones = vec![zone("desk.localhost", Language::En), zone("de.localhost", Language::De)];
     let client = |id: &str, label: &str| NativeClient { id: id.into(), label: label.into() };
     Settings {
-        listeners: Listeners { https: vec![], http: vec![], admin: None },
+        listeners: Listeners::default(),
         public_port: 8443,
         zones: ZoneTable::new(zones, Some("login.localhost".parse().unwrap())).unwrap(),
         name_servers: vec![],
@@ -199,14 +215,7 @@ fn settings(directory: &Path) -> Settings {
         master_key: master(),
         security: SecurityDefaults::default(),
         hashing: HashingSettings { cost: CHEAP, threads: 2, queue_max: 64 },
-        limits: Limits {
-            head_bytes_max: 16384,
-            head_fields_max: 100,
-            form_bytes_max: 16384,
-            form_time_max: Ttl::seconds_const(10),
-            keepalive_max: Ttl::seconds_const(60),
-            drain_max: Ttl::seconds_const(10),
-        },
+        limits: Limits { head_bytes_max: 16384, drain_max: Ttl::seconds_const(10), ..Limits::default() },
         assertion: AssertionSettings::default(),
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),

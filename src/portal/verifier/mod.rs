@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 use self::turns::Turns;
 use super::pool::{HashPool, PoolFault};
 use super::strangers::Strangers;
+use super::throttle::Throttle;
 use crate::base::{Hostname, MasterKey, RequestId, UnixTime, Username};
 use crate::config::HashingSettings;
 use crate::credential::{
@@ -47,6 +48,7 @@ pub struct Verifier {
     owed: Mutex<HashMap<BudgetKey, u8>>,
     store: Store,
     strangers: Arc<Strangers>,
+    throttle: Throttle,
     pool: HashPool,
     secrets: Arc<Secrets>,
     shadow_key: aws_lc_rs::hmac::Key,
@@ -104,7 +106,8 @@ pub enum Verdict<T> {
 /// Why nothing was held against anything, or nobody knows with what result.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyFault {
-    /// More log-ins than the hashing pool takes. No attempt was counted.
+    /// More log-ins than the hashing pool takes, than one account may have waiting, or than one source may try in a
+    /// minute. No attempt was counted.
     #[error("too many log-ins at once")]
     Overloaded,
     /// The store failed.
@@ -134,9 +137,10 @@ type Ineligible = &'static str;
 
 impl Verifier {
     /// Starts the hashing threads. `security`: what holds where a tenant sets nothing else.
-    pub fn new(
+    pub(super) fn new(
         store: Store,
         strangers: Arc<Strangers>,
+        throttle: Throttle,
         master: &MasterKey,
         hashing: HashingSettings,
         security: SecurityDefaults,
@@ -151,6 +155,7 @@ impl Verifier {
             owed: Mutex::default(),
             store,
             strangers,
+            throttle,
             pool: HashPool::start(hashing.threads, hashing.queue_max)?,
             secrets: Arc::new(Secrets { pepper, cost: hashing.cost, dummy }),
             shadow_key: master.derive_mac("shadow budget v1"),
@@ -169,6 +174,9 @@ impl Verifier {
         password: &str,
         attempt: &Attempt<'_>,
     ) -> Result<Verdict<Box<Account>>, VerifyFault> {
+        if !self.throttle.allows(attempt.address) {
+            return self.shed(attempt, "source").await;
+        }
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
         let account = self.store.account(username).await?;
@@ -183,10 +191,10 @@ impl Verifier {
         if self.store.is_locked(key, limit).await? {
             return self.locked(attempt, account.as_ref()).await;
         }
-        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt).await };
+        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
         self.settle(key).await?;
         // The place comes before the attempt: what the pool cannot take must not cost one.
-        let Some(place) = self.pool.place() else { return self.shed(attempt).await };
+        let Some(place) = self.pool.place() else { return self.shed(attempt, "queue").await };
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
             Debit::Locked => return self.locked(attempt, account.as_ref()).await,
@@ -233,13 +241,16 @@ impl Verifier {
         code: &TotpCode,
         attempt: &Attempt<'_>,
     ) -> Result<Verdict<()>, VerifyFault> {
+        if !self.throttle.allows(attempt.address) {
+            return self.shed(attempt, "source").await;
+        }
         let limit = self.security.with(&account.tenant.overrides).attempts_max;
         let user = account.user.id;
         let key = BudgetKey::User(user);
         if self.store.is_locked(key, limit).await? {
             return self.locked(attempt, Some(account)).await;
         }
-        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt).await };
+        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
         self.settle(key).await?;
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
@@ -325,8 +336,9 @@ impl Verifier {
         Ok(Verdict::Locked)
     }
 
-    async fn shed<T>(&self, attempt: &Attempt<'_>) -> Result<T, VerifyFault> {
-        self.strangers.note(attempt.event(EventKind::LoginShed, Actor::Stranger)).await?;
+    async fn shed<T>(&self, attempt: &Attempt<'_>, reason: &'static str) -> Result<T, VerifyFault> {
+        let event = attempt.event(EventKind::LoginShed, Actor::Stranger);
+        self.strangers.note(SecurityEvent { reason: Some(reason), ..event }).await?;
         Err(VerifyFault::Overloaded)
     }
 

@@ -63,11 +63,21 @@ pub(crate) struct Wishes {
     pub(crate) upstream: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
+    /// What the section `listen` says beside its addresses.
+    pub(crate) listen: &'static str,
+    /// What the zone [`B`] says beside the rest, as lines of the file.
+    pub(crate) zone_b: &'static str,
 }
 
 impl Default for Wishes {
     fn default() -> Self {
-        Self { limits: "head: 8KiB, head_fields: 40, form: 8KiB", upstream: "read_max: 20s", scheme: "http" }
+        Self {
+            limits: "head: 8KiB, head_fields: 40, form: 8KiB",
+            upstream: "read_max: 20s",
+            scheme: "http",
+            listen: "",
+            zone_b: "",
+        }
     }
 }
 
@@ -88,7 +98,7 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme } = wishes;
+    let Wishes { limits, upstream: more, scheme, listen, zone_b } = wishes;
     let zone = |host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
@@ -96,12 +106,12 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
     };
     let zones = [
         zone(A, "    aliases: [alias.test]\n"),
-        zone(B, "    headers: oauth2-proxy\n"),
+        zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
     ];
     format!(
-        "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}' }}
+        "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}', {listen} }}
 master_key: file:master.key
 store: {{ path: zonegate.db }}
 universal_host: {LOGIN}
@@ -169,6 +179,14 @@ async fn seed() -> Seed {
 fn free_ports() -> [u16; 3] {
     let listeners = [(); 3].map(|()| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())
+}
+
+async fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
+    let socket = socket.connect(to).await.unwrap();
+    socket.set_nodelay(true).unwrap();
+    socket
 }
 
 impl Gateway {
@@ -241,6 +259,46 @@ impl Gateway {
     pub(crate) fn assert_well(&mut self) {
         assert!(self.child.try_wait().unwrap().is_none(), "the gateway has ended: {}", self.log());
         assert!(!self.log().contains("panicked"), "{}", self.log());
+    }
+
+    /// A socket to the TLS listener, on which nothing has been said.
+    pub(crate) async fn connect_socket(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.https).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn connect_socket_from(&self, address: &str) -> TcpStream {
+        connect_from(address, self.https).await
+    }
+
+    /// A socket to the plain listener.
+    pub(crate) async fn connect_plain_socket(&self) -> TcpStream {
+        TcpStream::connect(self.http).await.unwrap()
+    }
+
+    /// The same from another address of this machine.
+    pub(crate) async fn connect_plain_socket_from(&self, address: &str) -> TcpStream {
+        connect_from(address, self.http).await
+    }
+
+    /// The authorities of the gateway's certificates.
+    pub(crate) fn roots(&self) -> Arc<RootCertStore> {
+        Arc::clone(&self.roots)
+    }
+
+    /// What its metrics say, a line each.
+    pub(crate) async fn metrics(&self) -> String {
+        let url = format!("http://{}/metrics", self.admin);
+        reqwest::Client::new().get(url).send().await.unwrap().text().await.unwrap()
+    }
+
+    /// How many requests it is answering.
+    pub(crate) async fn under_way(&self) -> u64 {
+        let metrics = self.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix("zonegate_requests_under_way "));
+        line.expect("a gauge").parse().unwrap()
     }
 
     /// A TLS connection; an error is a handshake that was refused.

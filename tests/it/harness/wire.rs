@@ -82,6 +82,12 @@ impl Wire {
         Self { socket: Box::new(socket), buffer }
     }
 
+    /// The connection beneath, when nothing was received that was not looked at.
+    pub(crate) fn into_socket(self) -> Box<dyn Socket> {
+        assert!(self.buffer.is_empty());
+        self.socket
+    }
+
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.try_send(bytes)).await.unwrap();
     }

@@ -1,30 +1,41 @@
-//! Certificates by server name. A name nobody answers for gets no handshake (X2), and a connection carries requests
-//! only for hosts that its certificate covers (X1, X4).
+//! TLS by server name. A name nobody answers for gets no handshake (X2), and a connection carries requests only for
+//! hosts that its certificate covers and that ask the same of their clients (X1, X4).
+//!
+//! The client's hello is read before anything is chosen, so that a zone which asks for client certificates has
+//! settings, trust and tickets of its own. *Why not one verifier for all?* It would trust each zone's authority for
+//! every zone, and a ticket of one zone would open another (CVE-2025-23419).
+//!
+//! What was chosen for a connection stays with it: certificates that are swapped meanwhile count for the next one.
 
-use std::any::Any;
+mod entrance;
+
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use pingora::listeners::TlsAccept;
-use pingora::protocols::Digest;
-use pingora::protocols::tls::TlsRef;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::Acceptor;
 use rustls::sign::CertifiedKey;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
+use self::entrance::{Entrance, Entrances, Maker};
 use crate::base::{Hostname, UnixTime};
-use crate::config::{Inspection, PemPair, Place};
-use crate::zone::ZoneTable;
+use crate::config::{Inspection, PemPair, Place, Settings};
+use crate::zone::{HostMatch, Zone};
 
-/// The certificates in use, swapped whole.
+pub use self::entrance::ClientCertificate;
+
+/// The certificates in use and the settings that connections are made with, swapped whole.
 #[derive(Debug)]
 pub struct Certificates {
-    by_name: ArcSwap<HashMap<String, Arc<Served>>>,
+    maker: Maker,
+    entrances: ArcSwap<Entrances>,
 }
 
 /// A certificate with its key, and the names that it covers, in lower case.
@@ -61,20 +72,18 @@ pub(super) fn install_provider() {
 impl Certificates {
     /// Reads every pair and checks that each host of the table has one, all problems at once. A certificate that
     /// covers no host is no reason not to start: it may be there for a zone that is to come.
-    pub fn load(
-        pairs: &[PemPair],
-        zones: &ZoneTable,
-        now: UnixTime,
-    ) -> Result<Arc<Self>, Vec<CertificateProblem>> {
-        let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now);
-        let mut hosts: Vec<_> = zones.hosts().map(|host| (host.clone(), Place::default())).collect();
-        hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
-        if problems.is_empty() {
-            Ok(Arc::new(Self { by_name: ArcSwap::from_pointee(by_name) }))
-        } else {
-            Err(problems)
-        }
+    pub fn load(settings: &Settings, now: UnixTime) -> Result<Arc<Self>, Vec<CertificateProblem>> {
+        install_provider();
+        let maker = Maker::new().map_err(|problem| vec![problem])?;
+        let entrances = ArcSwap::from_pointee(entrances(&maker, settings, now)?);
+        Ok(Arc::new(Self { maker, entrances }))
+    }
+
+    /// Puts those of other settings in their place, or leaves everything as it is and says why (X7). Connections that
+    /// are open stay as they are.
+    pub fn replace(&self, settings: &Settings, now: UnixTime) -> Result<(), Vec<CertificateProblem>> {
+        self.entrances.store(Arc::new(entrances(&self.maker, settings, now)?));
+        Ok(())
     }
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
@@ -173,39 +182,81 @@ fn covers(name: &str, host: &str) -> bool {
     }
 }
 
-fn find<'a>(by_name: &'a HashMap<String, Arc<Served>>, name: &str) -> Option<&'a Arc<Served>> {
+fn find<'a, T>(by_name: &'a HashMap<String, T>, name: &str) -> Option<&'a T> {
     by_name.get(name).or_else(|| {
         let (_, parent) = name.split_once('.')?;
         by_name.get(&format!("*.{parent}"))
     })
 }
 
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // rustls has put the name into lower case. No name, or one nobody answers for: the handshake fails.
-        find(&self.by_name.load(), hello.server_name()?).map(|served| Arc::clone(&served.certified))
+fn entrances(maker: &Maker, settings: &Settings, now: UnixTime) -> Result<Entrances, Vec<CertificateProblem>> {
+    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(&settings.certificates, &[], now);
+    let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
+    hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Entrances::new(maker, settings, &by_name).map_err(|problem| vec![problem])
+}
+
+/// How a connection was opened.
+#[derive(Debug)]
+pub(super) struct TlsArrival {
+    entrance: Arc<Entrance>,
+    /// The certificate that the client proved to hold, where its zone asks for one.
+    pub(super) client: Option<ClientCertificate>,
+    /// Whether HTTP/2 was chosen.
+    pub(super) http2: bool,
+}
+
+/// Why no connection came about. For the log: strangers cause this all day.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeFault {
+    #[error("the client asks for a name that nobody answers for")]
+    UnknownName,
+    #[error("the handshake failed: {0}")]
+    Failed(#[from] io::Error),
+}
+
+impl Certificates {
+    /// Opens a connection for the name that the client asks for.
+    pub(super) async fn shake_hands<S>(&self, stream: S) -> Result<(TlsStream<S>, TlsArrival), HandshakeFault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let entrances = self.entrances.load_full();
+        // rustls has put the name into lower case.
+        let entrance = hello.client_hello().server_name().and_then(|name| entrances.find(name)).cloned();
+        let Some(entrance) = entrance else {
+            // Ends in an alert, as the protocol wants it; no certificate is shown.
+            hello.into_stream(Arc::clone(self.maker.nobody())).await?;
+            return Err(HandshakeFault::UnknownName);
+        };
+        let stream = hello.into_stream(Arc::clone(&entrance.config)).await?;
+        let (_, connection) = stream.get_ref();
+        let http2 = connection.alpn_protocol() == Some(b"h2");
+        let client = connection.peer_certificates().and_then(ClientCertificate::of);
+        Ok((stream, TlsArrival { entrance, client, http2 }))
     }
 }
 
-/// Keeps with each connection which certificate it was opened with.
-pub(super) struct Opened(pub(super) Arc<Certificates>);
-
-#[async_trait]
-impl TlsAccept for Opened {
-    async fn handshake_complete_callback(&self, tls: &TlsRef) -> Option<Arc<dyn Any + Send + Sync>> {
-        let served = find(&self.0.by_name.load(), tls.server_name()?).cloned()?;
-        Some(served)
+impl TlsArrival {
+    /// Whether a request for `host`, which leads to `found`, belongs on this connection.
+    ///
+    /// Browsers send requests for one host on a connection that they opened for another where they think that one
+    /// certificate covers both. A client that says one name to TLS and another to HTTP gets past whatever looks at the
+    /// first, so the certificate decides (RFC 9110 section 7.4); and a zone that asks for client certificates has them
+    /// only on connections that were opened for it.
+    pub(super) fn belongs(&self, host: &str, found: HostMatch<'_>) -> bool {
+        let guarded = |zone: &Zone| zone.client_certificates.is_some().then(|| zone.host.clone());
+        let guard = match found {
+            HostMatch::Zone(zone) | HostMatch::Alias(zone) => guarded(zone),
+            HostMatch::Universal | HostMatch::Unknown => None,
+        };
+        self.entrance.guards == guard && self.entrance.covers(host)
     }
-}
-
-/// Whether a request for `host` belongs on this connection.
-///
-/// Browsers send requests for one host on a connection that they opened for another where they think that one
-/// certificate covers both. A client that says one name to TLS and another to HTTP gets past whatever looks at the
-/// first, so the certificate decides (RFC 9110 section 7.4). The plain listener has none, and only redirects.
-pub(super) fn belongs(connection: Option<&Digest>, host: &str) -> bool {
-    let Some(tls) = connection.and_then(|digest| digest.ssl_digest.as_ref()) else { return true };
-    tls.extension.get::<Served>().is_some_and(|served| served.covers(host))
 }
 
 fn problem(pair: &PemPair, file: &std::path::Path, text: impl std::fmt::Display) -> CertificateProblem {

@@ -1,0 +1,163 @@
+//! The listeners of the file.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::section::{Scalar, Section};
+use super::settings::path;
+use crate::base::Networks;
+
+/// Where to listen, and whom to believe there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Listeners {
+    /// TLS: zones and the universal host.
+    pub https: Vec<SocketAddr>,
+    /// Plain HTTP, which redirects.
+    pub http: Vec<SocketAddr>,
+    /// Health, metrics; nobody from outside.
+    pub admin: Option<AdminListener>,
+    /// Balancers that pass connections on and name the client in a PROXY header, which they must send.
+    pub proxy_protocol_from: Networks,
+    /// Proxies that pass requests on and are believed when they name the client.
+    pub trusted_proxies: Networks,
+    /// Where they name it.
+    pub client_address: ForwardedField,
+    /// The oldest TLS that is spoken.
+    pub tls_min: TlsVersion,
+}
+
+/// The admin listener: never on an address that others reach.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum AdminListener {
+    /// A Unix socket, mode 0600.
+    Unix(PathBuf),
+    /// A loopback address.
+    Loopback(SocketAddr),
+}
+
+/// The field in which trusted proxies name the client. One, and never the other as well: whoever may write the one that
+/// nobody looks after chooses the address.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ForwardedField {
+    /// `X-Forwarded-For`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with forward secrecy only.
+    #[default]
+    Tls12,
+    /// TLS 1.3 (RFC 8446).
+    Tls13,
+}
+
+pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
+    let addresses = |name: &str, fallback: &[SocketAddr]| {
+        let given = section.scalars(name);
+        if given.is_empty() {
+            return fallback.to_vec();
+        }
+        given.iter().filter_map(|scalar| address(&section, scalar)).collect()
+    };
+    let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
+    let http = addresses("http", &[]);
+    let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
+    let loopback = match &admin {
+        Some(AdminListener::Loopback(address)) => Some(*address),
+        Some(AdminListener::Unix(_)) | None => None,
+    };
+    let mut taken = std::collections::HashSet::new();
+    for address in https.iter().chain(&http).chain(&loopback).filter(|address| address.port() != 0) {
+        if !taken.insert(*address) {
+            section.report(
+                section.line,
+                "https",
+                format!("and its neighbours name {address} twice: only one can listen there"),
+            );
+        }
+    }
+    let first = https.first().map_or(443, SocketAddr::port);
+    let public_port = section.number("public_port", u64::from(first), 0..=65535);
+    let proxy_protocol_from = networks(&section, "proxy_protocol_from");
+    let trusted_proxies = networks(&section, "trusted_proxies");
+    let client_address = choice(
+        &section,
+        "client_address",
+        &[("x-forwarded-for", ForwardedField::XForwardedFor), ("forwarded", ForwardedField::Forwarded)],
+    );
+    if let (true, Some(scalar)) = (trusted_proxies.is_empty(), section.scalar("client_address")) {
+        section.report_at(&scalar, "is read from nobody as long as trusted_proxies names nobody");
+    }
+    let tls_min = choice(&section, "tls_min", &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
+    section.finish();
+    let listeners =
+        Listeners { https, http, admin, proxy_protocol_from, trusted_proxies, client_address, tls_min };
+    (listeners, u16::try_from(public_port).unwrap_or(443))
+}
+
+fn address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<SocketAddr> {
+    match scalar.text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => {
+            let text = format!("{:?} is not an address with a port, like 0.0.0.0:443 or [::]:443", scalar.text);
+            section.report_at(scalar, text);
+            None
+        }
+    }
+}
+
+fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) -> Option<AdminListener> {
+    if let Some(socket) = scalar.text.strip_prefix("unix:") {
+        if socket.is_empty() {
+            section.report_at(scalar, "names no socket: give its path, like unix:/run/zonegate/admin.sock");
+            return None;
+        }
+        return Some(AdminListener::Unix(path(directory, socket)));
+    }
+    let Ok(address) = scalar.text.parse::<SocketAddr>() else {
+        let text = format!(
+            "{:?} is neither a loopback address like 127.0.0.1:9443 nor a socket like unix:/run/zonegate/admin.sock",
+            scalar.text
+        );
+        section.report_at(scalar, text);
+        return None;
+    };
+    if address.ip().is_loopback() {
+        Some(AdminListener::Loopback(address))
+    } else {
+        let text = format!(
+            "{:?} can be reached from outside: give a loopback address like 127.0.0.1:9443, or a socket like \
+             unix:/run/zonegate/admin.sock (SEC-R91)",
+            scalar.text
+        );
+        section.report_at(scalar, text);
+        None
+    }
+}
+
+fn networks(section: &Section<'_>, name: &str) -> Networks {
+    let range = |scalar: &Scalar<'_>| match Networks::range(scalar.text) {
+        Ok(range) => Some(range),
+        Err(problem) => {
+            section.report_at(scalar, problem.to_string());
+            None
+        }
+    };
+    Networks::new(section.scalars(name).iter().filter_map(range).collect())
+}
+
+/// One of a few words, the default when nothing is said.
+fn choice<T: Copy + Default>(section: &Section<'_>, name: &str, known: &[(&str, T)]) -> T {
+    let Some(scalar) = section.scalar(name) else { return T::default() };
+    if let Some((_, chosen)) = known.iter().find(|(word, _)| *word == scalar.text) {
+        return *chosen;
+    }
+    let words: Vec<_> = known.iter().map(|(word, _)| *word).collect();
+    section.report_at(&scalar, format!("{:?} is none of {}", scalar.text, words.join(", ")));
+    T::default()
+}

@@ -1,0 +1,368 @@
+//! The listeners: from an accepted socket to a connection that pingora speaks HTTP on.
+//!
+//! *Why not pingora's own?* They begin with TLS: what comes before it (a PROXY header, a source's share of the
+//! connections, a deadline for the handshake) has no place there, nor has a deadline for a request's head, a choice of
+//! the TLS settings by the name that the client asks for, or a stop that waits for what is under way and no longer.
+//! The price is the loop below. What the requests on a connection need to know of it, its [`Arrival`], travels as a
+//! task's local value, because pingora has no place for it either.
+//!
+//! A connection that is refused here (no share left, no handshake, late) is closed without a word, counted, and costs
+//! nothing further. Nothing here can stop the loop: a fault of one connection ends that connection.
+
+mod connection;
+mod proxy_header;
+mod sources;
+mod watch;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
+use pingora::protocols::ALPN;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite, BufStream};
+use tokio::net::{TcpListener, TcpStream};
+
+use self::connection::Connection;
+use self::sources::{Place, Sources};
+use self::watch::{Allowed, Watch, Watches};
+use super::proxy::Edge;
+use super::tls::{Certificates, TlsArrival};
+use crate::config::{Listeners, Settings};
+use crate::portal::metrics::Connections;
+
+/// Connections that wait to be accepted, at most (the system may allow fewer).
+const BACKLOG: i32 = 4096;
+/// One reading takes what a browser's request needs, one writing what a small answer does; larger ones take several.
+const READ_BYTES: usize = 16 * 1024;
+const WRITE_BYTES: usize = 4 * 1024;
+/// File descriptors that are not connections': the store, logs, the admin listener, libraries.
+const FILES_RESERVED: u64 = 64;
+/// How long the loop waits when the system has no file descriptor left for it, before it asks again.
+const EXHAUSTED: Duration = Duration::from_millis(100);
+
+tokio::task_local! {
+    static ARRIVAL: Arc<Arrival>;
+}
+
+/// What a request's connection is: who made it, and how.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    /// The other end: the client, or a proxy that may be trusted to name it.
+    pub(super) peer: IpAddr,
+    /// `None` on the plain listener.
+    pub(super) tls: Option<TlsArrival>,
+    watch: Arc<Watch>,
+}
+
+impl Arrival {
+    /// The connection of the request that this task serves.
+    pub(super) fn here() -> Option<Arc<Self>> {
+        ARRIVAL.try_with(Arc::clone).ok()
+    }
+
+    /// A request's head is complete.
+    pub(super) fn busy(&self) {
+        self.watch.busy();
+    }
+}
+
+/// Sockets that listen.
+#[derive(Debug)]
+pub(super) struct Bound {
+    https: Vec<std::net::TcpListener>,
+    http: Vec<std::net::TcpListener>,
+}
+
+impl Bound {
+    /// Listens on every address; from here on connections wait to be accepted. The error names the address.
+    pub(super) fn open(listeners: &Listeners) -> Result<Self, (SocketAddr, io::Error)> {
+        let bind = |addresses: &[SocketAddr]| -> Result<Vec<_>, _> {
+            addresses.iter().map(|address| bind(*address).map_err(|error| (*address, error))).collect()
+        };
+        Ok(Self { https: bind(&listeners.https)?, http: bind(&listeners.http)? })
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart takes the address from connections of before that are not quite gone.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// What all connections share.
+pub(super) struct Doors {
+    proxy: Arc<HttpProxy<Edge>>,
+    certificates: Arc<Certificates>,
+    watches: Watches,
+    sources: Arc<Sources>,
+    settings: Arc<Settings>,
+    options: HttpServerOptions,
+    counts: Connections,
+    open: AtomicU32,
+    open_max: u32,
+    numbers: AtomicI32,
+    stopping: ShutdownWatch,
+}
+
+impl Doors {
+    /// `stopping` turns true when no further connection is to be taken.
+    pub(super) fn new(
+        proxy: HttpProxy<Edge>,
+        certificates: Arc<Certificates>,
+        settings: Arc<Settings>,
+        counts: Connections,
+        stopping: ShutdownWatch,
+    ) -> Arc<Self> {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(settings.limits.keepalive_max.into());
+        let open_max = match settings.limits.connections_max {
+            0 => connections_that_fit(),
+            most => most,
+        };
+        Arc::new(Self {
+            proxy: Arc::new(proxy),
+            certificates,
+            watches: Watches::new(),
+            sources: Arc::default(),
+            settings,
+            options,
+            counts,
+            open: AtomicU32::new(0),
+            open_max,
+            numbers: AtomicI32::new(1),
+            stopping,
+        })
+    }
+
+    /// Takes connections, each a task of the current runtime's, until `stopping`.
+    pub(super) fn open(self: &Arc<Self>, bound: Bound) -> io::Result<()> {
+        let Bound { https, http } = bound;
+        for (listeners, secure) in [(https, true), (http, false)] {
+            for listener in listeners {
+                listener.set_nonblocking(true)?;
+                tokio::spawn(Arc::clone(self).accept(TcpListener::from_std(listener)?, secure));
+            }
+        }
+        let doors = Arc::clone(self);
+        tokio::spawn(async move { doors.watches.run(|late| doors.counts.closed(late.name())).await });
+        Ok(())
+    }
+
+    /// Ends connections without a request. After `stopping`, when no other comes.
+    pub(super) async fn let_go(&self) {
+        self.proxy.http_cleanup().await;
+    }
+
+    /// Whether no connection is open.
+    pub(super) fn are_empty(&self) -> bool {
+        self.open.load(Ordering::Acquire) == 0
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener, secure: bool) {
+        let mut stopping = self.stopping.clone();
+        loop {
+            let accepted = tokio::select! {
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.admit(socket, peer.ip(), secure),
+                Err(error) if is_the_connections_own(&error) => {}
+                Err(error) => {
+                    // No file descriptor or memory: others must go before another comes, and asking at once burns a core.
+                    self.counts.refused("exhausted");
+                    tracing::warn!(%error, "no connection can be accepted for the moment");
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, socket: TcpStream, peer: IpAddr, secure: bool) {
+        let listeners = &self.settings.listeners;
+        let behind_balancer = listeners.proxy_protocol_from.contains(peer);
+        // Whom a balancer speaks for is known once its header was read.
+        let place = if behind_balancer { None } else { Some(self.place(peer)) };
+        if matches!(place, Some(None)) {
+            return self.counts.refused("source");
+        }
+        let Some(opened) = Opened::count(self) else { return self.counts.refused("full") };
+        let doors = Arc::clone(self);
+        tokio::spawn(async move {
+            // Delays nothing that was meant to be sent; a fault here is found by the first write.
+            let _ = socket.set_nodelay(true);
+            let _ = keep_alive(&socket);
+            let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
+            doors.welcome(stream, peer, behind_balancer, secure).await;
+            drop((place, opened));
+        });
+    }
+
+    fn place(&self, address: IpAddr) -> Option<Option<Place>> {
+        // A trusted proxy carries many clients' requests on its connections.
+        if self.settings.listeners.trusted_proxies.contains(address) {
+            return Some(None);
+        }
+        self.sources.enter(address, self.settings.limits.connections_per_source).map(Some)
+    }
+
+    /// From a socket to requests: PROXY header, TLS, HTTP.
+    async fn welcome(
+        self: &Arc<Self>,
+        mut stream: BufStream<TcpStream>,
+        mut peer: IpAddr,
+        behind_balancer: bool,
+        secure: bool,
+    ) {
+        let handshake_max = self.settings.limits.handshake_max.into();
+        let mut place = None;
+        if behind_balancer {
+            match tokio::time::timeout(handshake_max, proxy_header::read(&mut stream)).await {
+                Err(_) => return self.counts.closed("proxy_header_timeout"),
+                Ok(Err(fault)) => {
+                    tracing::debug!(%peer, %fault, "a balancer's connection was closed");
+                    return self.counts.closed("proxy_header");
+                }
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(client))) => {
+                    peer = client;
+                    match self.place(client) {
+                        Some(taken) => place = taken,
+                        None => return self.counts.refused("source"),
+                    }
+                }
+            }
+        }
+        if secure {
+            match tokio::time::timeout(handshake_max, self.certificates.shake_hands(stream)).await {
+                Err(_) => self.counts.closed("handshake_timeout"),
+                Ok(Err(fault)) => {
+                    tracing::debug!(%peer, %fault, "no TLS");
+                    self.counts.closed("handshake");
+                }
+                Ok(Ok((stream, tls))) => self.speak(stream, peer, Some(tls)).await,
+            }
+        } else {
+            self.speak(stream, peer, None).await;
+        }
+        drop(place);
+    }
+
+    async fn speak<S>(self: &Arc<Self>, stream: S, peer: IpAddr, tls: Option<TlsArrival>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
+    {
+        let limits = &self.settings.limits;
+        let watch = self.watches.open(Allowed {
+            head: limits.head_time_max.into(),
+            idle: limits.keepalive_max.into(),
+            stall: limits.stall_max.into(),
+        });
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let several = tls.as_ref().is_some_and(|tls| tls.http2);
+        let alpn = if several { ALPN::H2 } else { ALPN::H1 };
+        let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number };
+        let arrival = Arc::new(Arrival { peer, tls, watch });
+        if several {
+            let session = Arc::new(Several { doors: Arc::clone(self), arrival });
+            session.process_new(Box::new(connection), &self.stopping).await;
+        } else {
+            ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &arrival)).await;
+        }
+    }
+
+    /// HTTP/1: one request after the other.
+    async fn one_by_one<S>(&self, connection: Connection<S>, arrival: &Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
+    {
+        let mut session = ServerSession::new_http1(Box::new(connection));
+        // Without pingora's limit: the watch has its own.
+        session.set_keepalive(if *self.stopping.borrow() { None } else { Some(0) });
+        while let Some(reused) = self.proxy.process_new_http(session, &self.stopping).await {
+            let (stream, kept) = reused.consume();
+            session = ServerSession::new_http1(stream);
+            if let Some(kept) = kept {
+                kept.apply_to_session(&mut session);
+            }
+            arrival.watch.idle();
+        }
+    }
+}
+
+/// HTTP/2: a connection with many requests, each a task of its own.
+struct Several {
+    doors: Arc<Doors>,
+    arrival: Arc<Arrival>,
+}
+
+#[async_trait]
+impl HttpServerApp for Several {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        // pingora ends a connection without requests; the watch had only the first head to wait for.
+        self.arrival.busy();
+        let served = self.doors.proxy.process_new_http(session, shutdown);
+        ARRIVAL.scope(Arc::clone(&self.arrival), served).await
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.doors.options)
+    }
+}
+
+/// A connection that is counted until it is dropped.
+struct Opened(Arc<Doors>);
+
+impl Opened {
+    fn count(doors: &Arc<Doors>) -> Option<Self> {
+        if doors.open.fetch_add(1, Ordering::AcqRel) >= doors.open_max {
+            doors.open.fetch_sub(1, Ordering::AcqRel);
+            return None;
+        }
+        doors.counts.opened();
+        Some(Self(Arc::clone(doors)))
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.counts.gone();
+    }
+}
+
+/// Connections that the process's file descriptors carry: each may need one more towards the application.
+fn connections_that_fit() -> u32 {
+    let (soft, _) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
+    u32::try_from(soft.saturating_sub(FILES_RESERVED) / 2).unwrap_or(u32::MAX).max(16)
+}
+
+/// Finds out within minutes that a client is gone which said nothing: nobody else does on a silent WebSocket.
+fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    SockRef::from(socket).set_tcp_keepalive(&probes)
+}
+
+/// Faults that say something of one connection only (`accept(2)`).
+fn is_the_connections_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
+}

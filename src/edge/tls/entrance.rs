@@ -1,0 +1,194 @@
+//! The settings that connections are made with: one for each certificate, and one for each host that asks its clients
+//! for certificates.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+
+use super::{CertificateProblem, Served, find};
+use crate::base::Hostname;
+use crate::config::{Place, Settings, TlsVersion};
+use crate::zone::{ClientCertificates, Zone};
+
+/// HTTP/2 first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// What lives as long as the process: the keys of tickets, so that clients resume over a reload.
+#[derive(Debug)]
+pub(super) struct Maker {
+    /// Stateless, with keys that change every six hours: a cache of sessions would be memory that strangers fill.
+    tickets: Arc<dyn ProducesTickets>,
+    nobody: Arc<ServerConfig>,
+}
+
+/// How connections for some names are opened.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    served: Arc<Served>,
+    pub(super) config: Arc<ServerConfig>,
+    /// The zone whose clients show a certificate here; nobody else's requests belong on such a connection.
+    pub(super) guards: Option<Hostname>,
+}
+
+/// All entrances.
+#[derive(Debug)]
+pub(super) struct Entrances {
+    by_name: HashMap<String, Arc<Entrance>>,
+    guarded: HashMap<Hostname, Arc<Entrance>>,
+}
+
+/// A client's certificate as the application may receive it (RFC 9440).
+#[derive(Debug)]
+pub struct ClientCertificate {
+    /// The value of `Client-Cert`.
+    pub leaf: HeaderValue,
+    /// The value of `Client-Cert-Chain`, when the client sent more than its own.
+    pub chain: Option<HeaderValue>,
+}
+
+/// Answers every name with one certificate, which was chosen before.
+#[derive(Debug)]
+struct Always(Arc<CertifiedKey>);
+
+impl ResolvesServerCert for Always {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+}
+
+/// Has no certificate for any name.
+#[derive(Debug)]
+struct Never;
+
+impl ResolvesServerCert for Never {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+}
+
+impl Maker {
+    pub(super) fn new() -> Result<Self, CertificateProblem> {
+        let tickets = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| CertificateProblem {
+            place: Place::default(),
+            text: format!("no key for TLS tickets could be made: {error}"),
+        })?;
+        let nobody = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Never));
+        Ok(Self { tickets, nobody: Arc::new(nobody) })
+    }
+
+    /// Settings under which every handshake fails.
+    pub(super) const fn nobody(&self) -> &Arc<ServerConfig> {
+        &self.nobody
+    }
+
+    fn config(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        served: &Served,
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_protocol_versions(versions);
+        let guarded = clients.is_some();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Always(Arc::clone(&served.certified))));
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if guarded {
+            // A resumed session is not verified again: an authority that was taken away would go on being trusted.
+            config.send_tls13_tickets = 0;
+        } else {
+            config.ticketer = Arc::clone(&self.tickets);
+        }
+        Arc::new(config)
+    }
+}
+
+impl Entrance {
+    /// Whether its certificate vouches for `host`, which may be written in any case and with a trailing dot.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        self.served.covers(host)
+    }
+}
+
+impl Entrances {
+    /// Each certificate's, and each guarded host's. The problem is one of a zone's client authorities.
+    pub(super) fn new(
+        maker: &Maker,
+        settings: &Settings,
+        certificates: &HashMap<String, Arc<Served>>,
+    ) -> Result<Self, CertificateProblem> {
+        let versions: &[&SupportedProtocolVersion] = match settings.listeners.tls_min {
+            TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+            TlsVersion::Tls13 => &[&version::TLS13],
+        };
+        // One for each certificate and not for each of its names.
+        let mut made: HashMap<*const Served, Arc<Entrance>> = HashMap::new();
+        let by_name = certificates.iter().map(|(name, served)| {
+            let entrance = made.entry(Arc::as_ptr(served)).or_insert_with(|| {
+                let config = maker.config(versions, served, None);
+                Arc::new(Entrance { served: Arc::clone(served), config, guards: None })
+            });
+            (name.clone(), Arc::clone(entrance))
+        });
+        let by_name = by_name.collect();
+        let mut guarded = HashMap::new();
+        for zone in settings.zones.zones() {
+            let Some(asked) = &zone.client_certificates else { continue };
+            let clients = verifier(zone, asked)?;
+            for host in std::iter::once(&zone.host).chain(&zone.aliases) {
+                // Every host has a certificate, or these settings were refused before.
+                let Some(served) = find(certificates, host.as_str()) else { continue };
+                let config = maker.config(versions, served, Some(Arc::clone(&clients)));
+                let entrance = Entrance { served: Arc::clone(served), config, guards: Some(zone.host.clone()) };
+                guarded.insert(host.clone(), Arc::new(entrance));
+            }
+        }
+        Ok(Self { by_name, guarded })
+    }
+
+    /// The entrance for a name in lower case.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Entrance>> {
+        let guarded = name.parse::<Hostname>().ok().and_then(|host| self.guarded.get(&host));
+        guarded.or_else(|| find(&self.by_name, name))
+    }
+}
+
+fn verifier(zone: &Zone, asked: &ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>, CertificateProblem> {
+    let problem = |text: String| CertificateProblem {
+        place: Place { line: 0, key: format!("client_certificates of {}", zone.host) },
+        text,
+    };
+    let mut roots = RootCertStore::empty();
+    for root in asked.roots.iter() {
+        let root = CertificateDer::from(root.as_slice());
+        roots.add(root).map_err(|error| problem(format!("a certificate of ca_file cannot be used: {error}")))?;
+    }
+    let builder = WebPkiClientVerifier::builder(Arc::new(roots));
+    let builder = if asked.required { builder } else { builder.allow_unauthenticated() };
+    builder.build().map_err(|error| problem(format!("client certificates cannot be verified: {error}")))
+}
+
+impl ClientCertificate {
+    /// Of a chain that was verified; `None` without one.
+    pub(super) fn of(chain: &[CertificateDer<'_>]) -> Option<Self> {
+        let (leaf, others) = chain.split_first()?;
+        // A byte sequence of structured fields (RFC 9651 section 3.3.5).
+        let value = |der: &CertificateDer<'_>| format!(":{}:", STANDARD.encode(der));
+        let others: Vec<_> = others.iter().map(value).collect();
+        let chain = if others.is_empty() { None } else { HeaderValue::try_from(others.join(", ")).ok() };
+        Some(Self { leaf: HeaderValue::try_from(value(leaf)).ok()?, chain })
+    }
+}

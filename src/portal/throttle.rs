@@ -1,0 +1,79 @@
+//! How often one source may try to log in (L3).
+//!
+//! The budget of an account stops who guesses one account's password; this stops who tries one password on every
+//! account. It is generous, because a company's people share one address at nine o'clock, and an attempt that it refuses
+//! costs nobody an attempt.
+//!
+//! The memory is bounded: beyond [`SOURCES_MAX`] sources, neighbours share. Strangers with many addresses make it
+//! stricter for others, then, and never looser for themselves.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+
+use crate::base::Source;
+
+/// Sources that are told apart.
+const SOURCES_MAX: usize = 50_000;
+/// After so many attempts, sources that were quiet long enough are forgotten.
+const TIDY_EVERY: u32 = 1024;
+
+/// The sources of late.
+pub(super) struct Throttle {
+    limiter: DefaultKeyedRateLimiter<Source>,
+    attempts: AtomicU32,
+}
+
+impl std::fmt::Debug for Throttle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Throttle")
+    }
+}
+
+impl Throttle {
+    /// `per_minute` attempts a source, all at once if need be.
+    pub(super) fn new(per_minute: NonZeroU32) -> Self {
+        Self { limiter: RateLimiter::keyed(Quota::per_minute(per_minute)), attempts: AtomicU32::new(0) }
+    }
+
+    /// Whether one more attempt from `address` is taken.
+    pub(super) fn allows(&self, address: IpAddr) -> bool {
+        if self.attempts.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
+            self.limiter.retain_recent();
+            self.limiter.shrink_to_fit();
+        }
+        let source = if self.limiter.len() < SOURCES_MAX { Source::of(address) } else { Source::wide(address) };
+        self.limiter.check_key(&source).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const SIXTY: NonZeroU32 = NonZeroU32::new(60).unwrap();
+
+    #[test]
+    fn l3_a_source_that_tries_too_often_is_stopped_and_its_neighbour_is_not() {
+        let throttle = Throttle::new(SIXTY);
+        let (sprayer, neighbour) = (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::new(192, 0, 2, 2).into());
+        let taken = (0..1000).filter(|_| throttle.allows(sprayer)).count();
+        assert!((60..=62).contains(&taken), "{taken}");
+        assert!(throttle.allows(neighbour));
+    }
+
+    #[test]
+    fn d5_a_million_addresses_take_bounded_memory_and_open_nothing() {
+        let throttle = Throttle::new(SIXTY);
+        for number in 0..1_000_000_u32 {
+            throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + number).into());
+        }
+        assert!(throttle.limiter.len() <= SOURCES_MAX + 65_536, "{}", throttle.limiter.len());
+        // The last neighbourhood has been used up by its many addresses.
+        assert!(!throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + 999_999).into()));
+    }
+}
