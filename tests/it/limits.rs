@@ -12,6 +12,8 @@ const SMALL: Wishes = Wishes {
     scheme: "http",
     listen: "",
     zone_b: "",
+    upstreams: ["", ""],
+    name_server: "",
 };
 /// The zone's `body_max`.
 const BODY_MAX: usize = 64 * 1024;

@@ -26,6 +26,12 @@ mod tidy;
 
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod backends;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod backends_wire;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

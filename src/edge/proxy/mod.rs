@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
@@ -335,6 +335,20 @@ impl ProxyHttp for Edge {
             answer.remove_header(&name);
         }
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Exchange,
+        trailers: &mut HeaderMap,
+        _: &mut Passage,
+    ) -> Result<Option<Bytes>> {
+        // What an application may not say in its head, it may not say behind its answer.
+        let ours: Vec<_> = trailers.keys().filter(|name| is_ours(name) || **name == SET_COOKIE).cloned().collect();
+        for name in ours {
+            trailers.remove(name);
+        }
+        Ok(None)
     }
 
     fn response_body_filter(

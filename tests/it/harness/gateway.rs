@@ -67,6 +67,10 @@ pub(crate) struct Wishes {
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
     pub(crate) zone_b: &'static str,
+    /// The sections `upstream` of [`A`] and [`B`], whole, in place of the usual; empty for the usual.
+    pub(crate) upstreams: [&'static str; 2],
+    /// Who is asked for names, as an item of the list `name_servers`.
+    pub(crate) name_server: &'static str,
 }
 
 impl Default for Wishes {
@@ -77,6 +81,8 @@ impl Default for Wishes {
             scheme: "http",
             listen: "",
             zone_b: "",
+            upstreams: ["", ""],
+            name_server: "",
         }
     }
 }
@@ -98,23 +104,25 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, listen, zone_b } = wishes;
-    let zone = |host: &str, more_of_zone: &str| {
-        format!(
-            "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
-        )
+    let Wishes { limits, upstream: more, scheme, listen, zone_b, upstreams: [a, b], name_server } = wishes;
+    let usual = format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
+    let whole = |own: &'static str| if own.is_empty() { usual.clone() } else { own.to_owned() };
+    let zone = |host: &str, upstream: String, more_of_zone: &str| {
+        let body_max = if more_of_zone.contains("body_max") { "" } else { "    body_max: 64KiB\n" };
+        format!("  - host: {host}\n{body_max}{more_of_zone}    upstream: {{ {upstream} }}\n")
     };
     let zones = [
-        zone(A, "    aliases: [alias.test]\n"),
-        zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
-        zone(SHARED[0], ""),
-        zone(SHARED[1], ""),
+        zone(A, whole(a), "    aliases: [alias.test]\n"),
+        zone(B, whole(b), &format!("    headers: oauth2-proxy\n{zone_b}")),
+        zone(SHARED[0], usual.clone(), ""),
+        zone(SHARED[1], usual.clone(), ""),
     ];
     format!(
         "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}', {listen} }}
 master_key: file:master.key
 store: {{ path: zonegate.db }}
 universal_host: {LOGIN}
+name_servers: [{name_server}]
 certificates: {{ directory: certs }}
 hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
 security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
@@ -193,6 +201,13 @@ impl Gateway {
     /// Starts in front of `upstream`.
     pub(crate) async fn start(upstream: &Upstream) -> Self {
         Self::start_with(upstream.address(), Wishes::default()).await
+    }
+
+    /// Starts with these sections `upstream` of [`A`] and [`B`]. In the others' there is nobody.
+    pub(crate) async fn start_before(a: impl Into<String>, b: impl Into<String>) -> Self {
+        let upstreams = [a.into().leak() as &str, b.into().leak()];
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        Self::start_with(nowhere, Wishes { upstreams, ..Wishes::default() }).await
     }
 
     /// Starts in front of whatever is at `upstream`, with the test's wishes.
