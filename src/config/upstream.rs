@@ -44,10 +44,11 @@ pub(super) fn read(section: Section<'_>, directory: &Path, outside: &dyn Surroun
         &[("http1", Protocol::Http1), ("http2", Protocol::Http2), ("grpc", Protocol::Grpc)],
     );
     let limits = limits(&section);
+    let compress = section.flag("compress", false);
     let health = section.section_if_map("health").map(health);
     let backends = backends(&section, &tls, directory);
     section.finish();
-    Some(Upstream { backends: backends?, balance, protocol, health, host_header, limits })
+    Some(Upstream { backends: backends?, balance, protocol, health, host_header, limits, compress })
 }
 
 /// What holds for all backends that begin with https.
@@ -58,10 +59,7 @@ struct Tls {
 }
 
 /// The value of a key that is one of a few words; the first is the default.
-fn one_of<T: Copy>(section: &Section<'_>, name: &str, words: &[(&str, T)]) -> T
-where
-    T: Default,
-{
+fn one_of<T: Copy + Default>(section: &Section<'_>, name: &str, words: &[(&str, T)]) -> T {
     let Some(scalar) = section.scalar(name) else { return T::default() };
     match words.iter().find(|(word, _)| *word == scalar.text) {
         Some((_, value)) => *value,

@@ -7,6 +7,7 @@
 
 mod access_log;
 pub mod client;
+mod compress;
 mod facts;
 pub mod hygiene;
 mod listen;

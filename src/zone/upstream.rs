@@ -27,6 +27,8 @@ pub struct Upstream {
     pub host_header: HostHeader,
     /// How long anything may take.
     pub limits: UpstreamLimits,
+    /// Whether answers are compressed for clients that accept it.
+    pub compress: bool,
 }
 
 impl Upstream {
@@ -40,6 +42,7 @@ impl Upstream {
             health: None,
             host_header: HostHeader::Zone,
             limits: UpstreamLimits::default(),
+            compress: false,
         }
     }
 }

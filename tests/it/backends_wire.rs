@@ -404,3 +404,72 @@ async fn a_name_is_looked_up_again_when_its_answer_grows_old_and_need_not_be_the
     assert_eq!((first.received().len(), second.received().len()), (8, 0));
     gateway.assert_well();
 }
+
+/// What gzip made of this, undone (RFC 1952, RFC 1951), by somebody else's hand.
+fn gunzip(bytes: &[u8]) -> String {
+    use std::io::Read as _;
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(bytes).read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test]
+async fn answers_are_compressed_only_where_the_zone_the_client_and_the_answer_say_so() {
+    let upstream = Upstream::start().await;
+    let address = upstream.address();
+    let gateway = Gateway::start_before(
+        format!("url: 'http://{address}', compress: true"),
+        format!("url: 'http://{address}'"),
+    )
+    .await;
+    let (wall, hall) = (cookie(&gateway, A, WALL).await, cookie(&gateway, B, HALL).await);
+    let text = "all work and no play ".repeat(2000);
+    let length = text.len();
+    let plain = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nETag: \"v1\"\r\nContent-Length: {length}\r\n\r\n{text}"
+    );
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{length:x}\r\n{text}\r\n0\r\n\r\n"
+    );
+    let accepts = "Accept-Encoding: gzip\r\n";
+    for answer in [&plain, &chunked] {
+        upstream.say("/x", answer);
+        // Over HTTP/1.1, raw.
+        let mut wire = gateway.connect(A).await;
+        wire.send(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{wall}{accepts}\r\n")).await;
+        let head = wire.head().await.unwrap();
+        assert_eq!((head.field("content-encoding"), head.field("content-length")), (Some("gzip"), None));
+        assert_eq!(head.field("vary").map(str::to_ascii_lowercase).as_deref(), Some("accept-encoding"));
+        assert!(head.field("etag").is_none_or(|tag| tag == "W/\"v1\""), "{head:?}");
+        let mut body = Vec::new();
+        loop {
+            match wire.chunk().await.unwrap() {
+                piece if piece.is_empty() => break,
+                piece => body.extend(piece),
+            }
+        }
+        assert!(body.len() < length / 10 && gunzip(&body) == text);
+        // Over HTTP/2.
+        let mut client = H2::new(gateway.connect_h2(A).await).await;
+        let token = wall.trim_end().strip_prefix("Cookie: ").unwrap();
+        let request = Request::get(format!("https://{}/x", gateway.authority(A)));
+        let request = request.header("cookie", token).header("accept-encoding", "gzip").body(()).unwrap();
+        let reply = client.ask(request, b"").await.unwrap();
+        assert_eq!(reply.headers["content-encoding"], "gzip");
+        assert_eq!(gunzip(&reply.body), text);
+        // Not asked for by the client, or by the zone.
+        for (zone, fields) in [(A, wall.clone()), (B, format!("{hall}{accepts}"))] {
+            let reply = get(&gateway, zone, &fields, "/x").await;
+            assert_eq!((reply.field("content-encoding"), reply.body.as_str()), (None, text.as_str()));
+        }
+    }
+    upstream.say("/x", plain.replace("ETag", "Cache-Control: no-transform\r\nETag"));
+    let reply = get(&gateway, A, &format!("{wall}{accepts}"), "/x").await;
+    assert_eq!(
+        (reply.field("content-encoding"), reply.field("etag"), reply.body.len()),
+        (None, Some("\"v1\""), length)
+    );
+    // Our own pages never are.
+    let reply = get(&gateway, A, &format!("Accept: text/html\r\n{accepts}"), "/.zonegate/login").await;
+    assert_eq!((reply.status, reply.field("content-encoding")), (200, None));
+}

@@ -23,7 +23,7 @@ use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Attempts, Broken, Peers, Provenance};
-use super::{client, facts, rescue};
+use super::{client, compress, facts, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::Settings;
@@ -87,6 +87,13 @@ pub(super) struct Passage {
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
     _under_way: UnderWay,
+}
+
+impl Passage {
+    /// Whether the answer may be made smaller: streams never, they are read piece by piece.
+    fn compresses(&self) -> bool {
+        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
+    }
 }
 
 #[async_trait]
@@ -333,6 +340,9 @@ impl ProxyHttp for Edge {
         let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
         for name in ours {
             answer.remove_header(&name);
+        }
+        if passage.compresses() {
+            compress::apply(exchange, answer);
         }
         Ok(())
     }
