@@ -13,7 +13,6 @@ use std::sync::atomic::AtomicU64;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Version};
 use pingora::http::RequestHeader;
-use zonegate::assertion::identity_headers;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
 use zonegate::gate::{Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
@@ -46,10 +45,8 @@ fn browser() -> RequestHeader {
 
 fn grant() -> Grant {
     let zones = samples::zones(17);
-    let zone = zones.zone(&HOST.parse().unwrap()).unwrap();
     let (record, principal) = (samples::record(HOST, 1), samples::principal());
-    let identity = identity_headers(&zone.headers, &record, &principal).unwrap();
-    let session = Arc::new(Session::new(record, principal, identity, Arc::new(AtomicU64::new(0))));
+    let session = Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(0))));
     let facts = Facts {
         host: zones.find(HOST),
         place: Place::Application,

@@ -28,7 +28,7 @@ fn table(count: u64) -> LiveTable {
     let epoch = Arc::new(AtomicU64::new(0));
     for serial in 0..count {
         let record = samples::record("ww7.desk.example", serial);
-        let session = Session::new(record, samples::principal(), vec![], Arc::clone(&epoch));
+        let session = Session::new(record, samples::principal(), Arc::clone(&epoch));
         table.restore(Arc::new(session), samples::START);
     }
     table

@@ -94,5 +94,5 @@ pub(crate) fn principal() -> Principal {
 
 /// Session `serial`, live.
 pub(crate) fn session(host: &str, serial: u64) -> Arc<Session> {
-    Arc::new(Session::new(record(host, serial), principal(), vec![], Arc::new(AtomicU64::new(0))))
+    Arc::new(Session::new(record(host, serial), principal(), Arc::new(AtomicU64::new(0))))
 }

@@ -9,9 +9,11 @@
 //! some. What would be longer than [`FIELD_BYTES_MAX`] is refused, never cut and never left out: an application
 //! that is told of half the groups decides wrongly and nobody notices (H9).
 
+use std::sync::Arc;
+
 use http::{HeaderName, HeaderValue};
 
-use crate::session::{Principal, SessionRecord};
+use crate::session::{IdentityHeaders, Principal, Session, SessionRecord};
 use crate::zone::{HeaderPreset, IdentityField};
 
 /// The longest value of one identity field, encoded, in bytes.
@@ -38,6 +40,20 @@ const REMOTE_EMAIL: HeaderName = HeaderName::from_static("remote-email");
 pub const PRESET_HEADERS: [HeaderName; 8] =
     [USER, EMAIL, GROUPS, PREFERRED_USERNAME, REMOTE_USER, REMOTE_GROUPS, REMOTE_NAME, REMOTE_EMAIL];
 
+/// The headers that tell an application who is asking: the session's own as long as they were made for `preset`, else
+/// new ones, which it keeps. A hit neither allocates nor locks.
+///
+/// What is sent is what was compared, never what another request has put in its place meanwhile.
+pub fn identity(session: &Session, preset: &HeaderPreset) -> Result<Arc<IdentityHeaders>, IdentityProblem> {
+    if let Some(kept) = session.identity.load_full().filter(|kept| kept.preset == *preset) {
+        return Ok(kept);
+    }
+    let fields = identity_headers(preset, &session.record, &session.principal)?;
+    let made = Arc::new(IdentityHeaders { preset: preset.clone(), fields });
+    session.identity.store(Some(Arc::clone(&made)));
+    Ok(made)
+}
+
 /// The headers of `preset` for one session, in the order they are sent.
 ///
 /// `X-Forwarded-User` carries the username and not the user id: it is what applications key their accounts on,
@@ -62,7 +78,7 @@ pub fn identity_headers(
             (REMOTE_NAME, IdentityField::DisplayName),
             (REMOTE_EMAIL, IdentityField::Email),
         ],
-        HeaderPreset::Custom(fields) => fields.clone(),
+        HeaderPreset::Custom(fields) => fields.to_vec(),
     };
     fields
         .into_iter()

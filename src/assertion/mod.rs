@@ -12,7 +12,7 @@ pub use claims::{
     AssertionSettings, Claims, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
     jose_header,
 };
-pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity_headers};
+pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity, identity_headers};
 pub use protected::{is_ours, is_protected};
 
 /// The header that carries the signed assertion.

@@ -124,7 +124,7 @@ mod tests {
         /// However a protected name is spelled, it stays protected.
         #[test]
         fn no_spelling_escapes(which in 0..PRESET_HEADERS.len() + NAMES.len() + 1, choice in any::<u64>()) {
-            let custom = HeaderPreset::Custom(vec![(HeaderName::from_static("my-app-user"), IdentityField::Username)]);
+            let custom = HeaderPreset::Custom(vec![(HeaderName::from_static("my-app-user"), IdentityField::Username)].into());
             let known: Vec<String> = PRESET_HEADERS.iter().map(|n| n.as_str().to_owned())
                 .chain(NAMES.iter().map(|n| (*n).to_owned())).chain(["my-app-user".to_owned()]).collect();
             let spelled: String = known[which].chars().enumerate().map(|(at, c)| match (c, choice >> (at % 60) & 3) {

@@ -46,6 +46,11 @@ impl MasterKey {
         bytes.try_into().map(Self).map_err(|_| SealProblem::NotAKey)
     }
 
+    /// Whether both are the same key, without telling by the time where they differ.
+    pub fn is(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_slice(), &other.0).into()
+    }
+
     /// The text form, for a key file that is being made.
     pub fn reveal(&self) -> String {
         STANDARD.encode(self.0)

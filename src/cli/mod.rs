@@ -12,8 +12,10 @@ mod files;
 mod keys;
 mod logging;
 mod operator;
+mod reload;
 mod serve;
 mod session;
+mod source;
 mod tenant;
 mod user;
 mod version;
@@ -43,6 +45,10 @@ enum Command {
     Serve(operator::Configuration),
     /// Read the configuration and certificates, and report everything that is wrong with them
     Check(operator::Configuration),
+    /// Have the running gateway read the configuration again, and report what changed or everything that is wrong
+    Reload(operator::Configuration),
+    /// Set how much the running gateway says of itself, until it reads the configuration again
+    LogLevel(reload::LevelArguments),
     /// Run everything on this computer, with sample zones, users and an application, to try it out
     Demo(demo::Arguments),
     /// Create, list and show tenants
@@ -71,6 +77,12 @@ pub(crate) enum CommandProblem {
     /// The configuration's file cannot be read.
     #[error("{0}. Name the configuration: --config FILE")]
     ConfigurationFile(String),
+    /// The running gateway refused the configuration: a line for each reason.
+    #[error("{0}")]
+    Refused(String),
+    /// The running gateway could not be asked, or could not do it.
+    #[error("{0}")]
+    Unreachable(String),
     /// What the operator typed makes no sense here.
     #[error("{0}")]
     Input(String),
@@ -93,10 +105,13 @@ impl CommandProblem {
         match self {
             Self::Configuration(_)
             | Self::ConfigurationFile(_)
+            | Self::Refused(_)
             | Self::Input(_)
             | Self::Store(StoreFault::Taken(_) | StoreFault::Missing(_) | StoreFault::DomainInUse(..))
             | Self::Demo(DemoProblem::Configuration(_)) => ExitCode::from(2),
-            Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) => ExitCode::FAILURE,
+            Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) | Self::Unreachable(_) => {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -114,6 +129,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match command_line.command {
         Command::Serve(configuration) => serve::run(&configuration),
         Command::Check(configuration) => check::run(&configuration),
+        Command::Reload(configuration) => reload::run(&configuration),
+        Command::LogLevel(arguments) => reload::log_level(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map_err(CommandProblem::from),
         Command::Tenant(arguments) => tenant::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
@@ -129,8 +146,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // Whoever reads our output has read enough.
         Err(CommandProblem::Io(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         // Each line begins with its file and line, where editors and people look for them.
-        Err(CommandProblem::Configuration(problems)) => {
-            let _ = writeln!(io::stderr(), "{problems}");
+        Err(problem @ (CommandProblem::Configuration(_) | CommandProblem::Refused(_))) => {
+            let _ = writeln!(io::stderr(), "{problem}");
             ExitCode::from(2)
         }
         Err(problem) => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::UnixTime;
-use crate::config::{self, Inspection, Settings, Surroundings as _};
+use crate::config::{self, Inspection, Settings, Surroundings};
 use crate::machine::Clock;
 use crate::store::Store;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -29,16 +29,16 @@ pub(super) struct Configuration {
 impl Configuration {
     /// Reads the configuration whole, or says everything that is wrong with it.
     pub(super) fn load(&self) -> Result<Settings, CommandProblem> {
-        Ok(config::load(&self.text()?, &self.name(), &Disk)?)
+        Ok(config::load(&self.text(&Disk)?, &self.name(), &Disk)?)
     }
 
     /// Reads what can be read of the configuration, whatever is wrong with the rest.
-    pub(super) fn inspect(&self) -> Result<Inspection, CommandProblem> {
-        Ok(config::inspect(&self.text()?, &self.name(), &Disk))
+    pub(super) fn inspect(&self, outside: &dyn Surroundings) -> Result<Inspection, CommandProblem> {
+        Ok(config::inspect(&self.text(outside)?, &self.name(), outside))
     }
 
-    fn text(&self) -> Result<String, CommandProblem> {
-        let bytes = Disk.read(&self.config).map_err(CommandProblem::ConfigurationFile)?;
+    fn text(&self, outside: &dyn Surroundings) -> Result<String, CommandProblem> {
+        let bytes = outside.read(&self.config).map_err(CommandProblem::ConfigurationFile)?;
         String::from_utf8(bytes)
             .map_err(|_| CommandProblem::ConfigurationFile(format!("{} is not UTF-8 text", self.config.display())))
     }

@@ -1,13 +1,23 @@
 //! `zonegate serve`: runs the gateway until it is told to stop.
 
+use std::sync::Arc;
+
 use super::operator::Configuration;
-use super::{CommandProblem, check, logging};
-use crate::edge::{Gateway, Leftovers};
+use super::source::Files;
+use super::{CommandProblem, logging};
+use crate::edge::Gateway;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
-    let settings = check::settings(configuration, Leftovers::Ignored)?;
-    logging::start(&settings.log, logging::Security::Shown);
+    let (settings, noted) = Files::begin(configuration)?;
+    let level = logging::start(settings.log, logging::Security::Shown);
+    let source = Files::new(configuration, noted, level);
     let gateway = Gateway::open(settings)?;
-    let ready = || tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
-    Ok(gateway.run(ready, std::future::pending())?)
+    let ready = || {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), "listening");
+        // Under systemd, what waits for this service goes on now. Elsewhere there is nobody to tell.
+        if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+            tracing::warn!(%error, "systemd was not told that the start is over");
+        }
+    };
+    Ok(gateway.run(ready, std::future::pending(), Some(Arc::new(source)))?)
 }

@@ -4,8 +4,10 @@
 //! taken out of it. Every problem is reported in one pass, with file, line, key and what would be right. What the
 //! outside says (files, names, the environment) comes through [`Surroundings`], so that the rules are pure.
 
+mod changes;
 mod directory;
 mod listen;
+mod log;
 mod problems;
 mod section;
 mod settings;
@@ -13,10 +15,12 @@ mod tree;
 mod upstream;
 mod zones;
 
+pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
+pub use log::{LogLevel, LogSettings, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
-pub use settings::{HashingSettings, Limits, LogSettings, NativeClient, PemPair, Settings};
+pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
 
 use std::path::Path;
 
@@ -50,6 +54,8 @@ pub struct Inspection {
     pub settings: Option<Settings>,
     /// Everything that is wrong, in the order of the file.
     pub problems: Vec<Problem>,
+    /// Where a gateway that runs with it takes commands.
+    pub admin: Option<AdminListener>,
     /// Every hostname that a certificate is needed for, and where it stands.
     pub hosts: Vec<(Hostname, Place)>,
     /// Whether each zone's host could be read: only then is a certificate known to cover none of them.
@@ -72,8 +78,8 @@ pub fn inspect(text: &str, file: &str, outside: &dyn Surroundings) -> Inspection
     let read = read(text, file, outside, &findings);
     let problems = findings.into_problems();
     let settings = read.settings.filter(|_| problems.is_empty());
-    let Found { hosts, hosts_are_all, certificates, keyless, .. } = read;
-    Inspection { settings, problems, hosts, hosts_are_all, certificates, keyless }
+    let Found { admin, hosts, hosts_are_all, certificates, keyless, .. } = read;
+    Inspection { settings, problems, admin, hosts, hosts_are_all, certificates, keyless }
 }
 
 fn read(text: &str, file: &str, outside: &dyn Surroundings, findings: &Findings) -> Found {

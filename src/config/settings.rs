@@ -3,10 +3,12 @@
 use std::num::{NonZeroU8, NonZeroU32};
 use std::path::{Path, PathBuf};
 
-use super::listen::Listeners;
+use super::Surroundings;
+use super::listen::{self, AdminListener, Listeners};
+use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
-use super::{Surroundings, listen, upstream, zones};
+use super::{upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
@@ -50,6 +52,8 @@ pub struct Settings {
     pub brand: Brand,
     /// What is logged.
     pub log: LogSettings,
+    /// Whether files that change are read anew without being told.
+    pub watch: bool,
     /// Threads that carry requests; one a core by default.
     pub threads: usize,
 }
@@ -146,20 +150,12 @@ pub struct NativeClient {
     pub label: String,
 }
 
-/// What is logged.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LogSettings {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
-    /// Whether each request is a line.
-    pub access: bool,
-}
-
 /// What could be taken out of the file.
 #[derive(Default)]
 pub(super) struct Found {
     /// `None` only with a problem reported.
     pub(super) settings: Option<Settings>,
+    pub(super) admin: Option<AdminListener>,
     pub(super) hosts: Vec<(Hostname, Place)>,
     pub(super) hosts_are_all: bool,
     pub(super) certificates: Vec<PemPair>,
@@ -169,6 +165,7 @@ pub(super) struct Found {
 /// Takes everything out of the file.
 pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Found {
     let (listeners, public_port) = listen::read(root.section("listen"), directory);
+    let admin = listeners.admin.clone();
     let master_key = master_key(&root, directory, outside);
     let store_path = store(root.section("store"), directory);
     let (certificates, keyless) = certificates(root.section("certificates"), directory, outside);
@@ -178,7 +175,8 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let limits = limits(root.section("limits"));
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
-    let log = log(root.section("log"));
+    let log = log::read(root.section("log"));
+    let watch = watch(root.section("reload"));
     let name_servers = upstream::name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
@@ -204,12 +202,13 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             native_clients,
             brand,
             log,
+            watch,
             threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
         })
     } else {
         None
     };
-    Found { settings, hosts, hosts_are_all, certificates, keyless }
+    Found { settings, admin, hosts, hosts_are_all, certificates, keyless }
 }
 
 /// A path of the file, relative to the file itself.
@@ -457,20 +456,10 @@ fn native_clients(root: &Section<'_>) -> Vec<NativeClient> {
     clients
 }
 
-fn log(section: Section<'_>) -> LogSettings {
-    let scalar = section.scalar("level");
-    let level = match scalar.as_ref().map(|scalar| scalar.text) {
-        None => "info",
-        Some(level @ ("error" | "warn" | "info" | "debug" | "trace")) => level,
-        Some(other) => {
-            let text = format!("{other:?} is none of error, warn, info, debug, trace");
-            section.report(scalar.as_ref().map_or(0, |s| s.line), "level", text);
-            "info"
-        }
-    };
-    let settings = LogSettings { level: level.to_owned(), access: section.flag("access", true) };
+fn watch(section: Section<'_>) -> bool {
+    let watch = section.flag("watch", true);
     section.finish();
-    settings
+    watch
 }
 
 fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Brand {

@@ -1,5 +1,6 @@
 //! Broken files, each with everything that is told about it; whole ones are in `tests/examples.rs`.
 
+mod changes;
 mod directories;
 mod environment;
 mod examples;
@@ -203,7 +204,7 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, name_servers, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones",
         ],
     );
 }

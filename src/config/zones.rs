@@ -255,7 +255,7 @@ fn headers(section: &Section<'_>) -> HeaderPreset {
         }
     }
     custom.finish();
-    HeaderPreset::Custom(names)
+    HeaderPreset::Custom(names.into())
 }
 
 /// Names that mean something to HTTP itself or that the gateway sets, and must not be taken for identity.

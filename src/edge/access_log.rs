@@ -50,34 +50,24 @@ pub(super) struct Record {
 /// Where records go.
 #[derive(Debug)]
 pub(super) struct AccessLog {
-    queue: Option<SyncSender<Record>>,
+    queue: SyncSender<Record>,
     dropped: AtomicU64,
 }
 
 /// The thread that writes. Dropped, it still writes what it has; [`Writer::finish`] waits for that.
 #[derive(Debug)]
-pub(super) struct Writer(Option<(Sender<Infallible>, JoinHandle<()>)>);
+pub(super) struct Writer(Sender<Infallible>, JoinHandle<()>);
 
 impl AccessLog {
-    /// Starts the writer to standard error, unless no log is wanted.
-    pub(super) fn start(wanted: bool) -> std::io::Result<(Self, Writer)> {
-        let dropped = AtomicU64::new(0);
-        if !wanted {
-            return Ok((Self { queue: None, dropped }, Writer(None)));
-        }
+    /// Starts the writer to standard error, also where no log is wanted: a reload may want one.
+    pub(super) fn start() -> std::io::Result<(Self, Writer)> {
         let (queue, records) = sync_channel(WAITING_MAX);
         let writer = Writer::start(records, std::io::stderr())?;
-        Ok((Self { queue: Some(queue), dropped }, writer))
-    }
-
-    /// Whether records are wanted: building one costs an allocation.
-    pub(super) const fn is_on(&self) -> bool {
-        self.queue.is_some()
+        Ok((Self { queue, dropped: AtomicU64::new(0) }, writer))
     }
 
     pub(super) fn write(&self, record: Record) {
-        let Some(queue) = &self.queue else { return };
-        match queue.try_send(record) {
+        match self.queue.try_send(record) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 let dropped = self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -94,16 +84,15 @@ impl Writer {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("access-log".into());
         let thread = thread.spawn(move || run(&records, &stopped, Lines::new(out)))?;
-        Ok(Self(Some((stop, thread))))
+        Ok(Self(stop, thread))
     }
 
     /// Waits until every record that was handed over is written.
     pub(super) fn finish(self) {
-        if let Some((stop, thread)) = self.0 {
-            drop(stop);
-            // A writer that panicked has nothing left to write.
-            let _ = thread.join();
-        }
+        let Self(stop, thread) = self;
+        drop(stop);
+        // A writer that panicked has nothing left to write.
+        let _ = thread.join();
     }
 }
 
@@ -267,7 +256,7 @@ mod tests {
         let (pipe, written) = channel();
         let (queue, records) = sync_channel(8);
         let writer = Writer::start(records, Pipe(pipe)).unwrap();
-        let log = AccessLog { queue: Some(queue), dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue, dropped: AtomicU64::new(0) };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         writer.finish();
         let text: Vec<String> = written.try_iter().collect();
@@ -277,7 +266,7 @@ mod tests {
     #[test]
     fn a_full_log_drops_and_counts_and_never_waits() {
         let (queue, records) = sync_channel(1);
-        let log = AccessLog { queue: Some(queue), dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue, dropped: AtomicU64::new(0) };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         assert_eq!(log.dropped.load(Ordering::Relaxed), 2);
         drop(records);

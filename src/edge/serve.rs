@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 
 use super::access_log::AccessLog;
+use super::generation::{Generation, InUse};
 use super::listen::{Bound, Doors};
 use super::proxy::{Edge, RequestIds};
+use super::reload::{Reloader, Source};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::upstream::{self, Peers};
@@ -59,8 +62,7 @@ pub enum ServeFault {
 
 /// Everything that runs, opened and not yet listening.
 pub struct Gateway {
-    settings: Arc<Settings>,
-    portal: Arc<Portal>,
+    in_use: InUse,
     certificates: Arc<Certificates>,
     bound: Bound,
     background: Runtime,
@@ -85,6 +87,8 @@ impl Gateway {
         // What the system allows, and not the soft limit that shells start programs with. If it says no, fewer
         // connections are taken.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
+        // A core dump would hold keys and passwords (K4). Nothing asks for less than nothing, so that it cannot be refused.
+        let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
@@ -100,45 +104,50 @@ impl Gateway {
             let sessions = Sessions::load(store.clone(), &settings.zones, Arc::clone(&clock)).await?;
             let keys = KeyRing::load(store.clone(), settings.assertion, clock.now()).await?;
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
-            Ok::<_, ServeFault>(Arc::new(portal))
+            Ok::<_, ServeFault>(portal)
         })?;
-        Ok(Self { settings, portal, certificates, bound, background, hold })
+        let peers = background.block_on(Peers::start(&settings, portal.metrics.upstreams(), None));
+        let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal, peers)));
+        Ok(Self { in_use, certificates, bound, background, hold })
     }
 
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
-    /// every listener answers.
+    /// every listener answers. `source` is where a changed configuration is read; without one there is no reload.
     pub fn run(
         self,
         ready: impl FnOnce() + Send + 'static,
         stop: impl Future<Output = ()> + Send + 'static,
+        source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
-        let Self { settings, portal, certificates, bound, background, hold } = self;
+        let Self { in_use, certificates, bound, background, hold } = self;
+        let first = in_use.load_full();
+        let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
-        let (log, log_writer) = AccessLog::start(settings.log.access)?;
+        let (log, log_writer) = AccessLog::start()?;
         let edge = Edge {
-            router: crate::portal::router(Arc::clone(&portal)),
+            in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
             keys: Arc::clone(&portal.keys),
             clock: Arc::clone(&portal.clock),
-            peers: background.block_on(Peers::start(&settings, &portal.metrics.upstreams, None)),
             streams: Arc::clone(&streams),
             log,
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
-            settings: Arc::clone(&settings),
-            portal: Arc::clone(&portal),
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
-        let counts = portal.metrics.connections.clone();
+        let counts = portal.metrics.connections().clone();
         let proxy = http_proxy(&Arc::new(proxy_settings()), edge);
-        let doors = Doors::new(proxy, certificates, Arc::clone(&settings), counts, stopping);
+        let doors = Doors::new(proxy, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
         let foreground = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.threads)
             .thread_name("requests")
             .enable_all()
             .build()?;
-        background.block_on(listen_admin(settings.listeners.admin.clone(), &portal))?;
+        let turn = tokio::sync::Mutex::default();
+        let reloader = Arc::new(Reloader { in_use: Arc::clone(&in_use), certificates, source, turn });
+        background.block_on(listen_admin(settings.listeners.admin.clone(), Arc::clone(&reloader)))?;
+        background.block_on(async { watch(&reloader) })?;
         run_clock(&portal.clock)?;
-        spawn_background(&background, &portal, &streams);
+        spawn_background(&background, portal, &streams);
         foreground.block_on(async { doors.open(bound) })?;
         ready();
         background.block_on(async {
@@ -150,7 +159,8 @@ impl Gateway {
         stop_doors.send_replace(true);
         background.block_on(async {
             doors.let_go().await;
-            drain(&doors, &portal.metrics.connections, settings.limits.drain_max.into()).await;
+            let drain_max = in_use.load().settings.limits.drain_max;
+            drain(&doors, portal.metrics.connections(), drain_max.into()).await;
         });
         foreground.shutdown_timeout(Duration::from_secs(1));
         background.block_on(async {
@@ -209,9 +219,19 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
     background.spawn(async move { streams.run(&clock).await });
 }
 
+/// Reloads on SIGHUP and when files change. Without a source SIGHUP ends the process, as the system has it.
+fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
+    if let Some(source) = &reloader.source {
+        let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+        tokio::spawn(Arc::clone(reloader).on_signal(hangup));
+        tokio::spawn(Arc::clone(reloader).on_change(Arc::clone(source)));
+    }
+    Ok(())
+}
+
 /// Opens the admin listener, where only this machine's people come.
-async fn listen_admin(admin: Option<AdminListener>, portal: &Arc<Portal>) -> Result<(), ServeFault> {
-    let router = crate::portal::admin_router(Arc::clone(portal));
+async fn listen_admin(admin: Option<AdminListener>, reloader: Arc<Reloader>) -> Result<(), ServeFault> {
+    let router = crate::portal::admin_router(reloader);
     match admin {
         None => {}
         Some(AdminListener::Loopback(address)) => {

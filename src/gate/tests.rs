@@ -66,7 +66,7 @@ fn session(host: &str, user_epoch: u64) -> Arc<Session> {
         tenant_slug: "acme".into(),
         kind: UserKind::Regular,
     };
-    Arc::new(Session::new(record, principal, vec![], Arc::new(AtomicU64::new(user_epoch))))
+    Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(user_epoch))))
 }
 
 /// One row: host, path's owner, client, cookie, store, seconds after log-in, what must happen.
@@ -225,7 +225,7 @@ proptest! {
 fn raising_the_users_epoch_kills_every_older_session_at_once() {
     let epoch = Arc::new(AtomicU64::new(5));
     let template = session("a.example", 5);
-    let session = Session::new(template.record.clone(), template.principal.clone(), vec![], Arc::clone(&epoch));
+    let session = Session::new(template.record.clone(), template.principal.clone(), Arc::clone(&epoch));
     let now = UnixTime::from_seconds(START);
     assert_eq!(session.liveness(now), Liveness::Live);
     epoch.store(6, Ordering::Release);

@@ -36,6 +36,8 @@ pub struct Assets {
     pub paths: AssetPaths,
     /// The files.
     pub files: Vec<Asset>,
+    /// The files of the brand before this one: pages that were sent a moment ago still ask for them.
+    former: Vec<Asset>,
 }
 
 impl Assets {
@@ -56,7 +58,20 @@ impl Assets {
             icon: path(&icon),
             logo: logo.as_ref().map(path),
         };
-        Self { paths, files: [Some(stylesheet), Some(script), Some(icon), logo].into_iter().flatten().collect() }
+        let files = [Some(stylesheet), Some(script), Some(icon), logo].into_iter().flatten().collect();
+        Self { paths, files, former: Vec::new() }
+    }
+
+    /// Makes the files of a brand that takes the place of another.
+    pub fn after(before: &Self, brand: &Brand) -> Self {
+        let after = Self::of(brand);
+        let former = if after.paths == before.paths { &before.former } else { &before.files };
+        Self { former: former.clone(), ..after }
+    }
+
+    /// The file of that name.
+    pub fn find(&self, name: &str) -> Option<&Asset> {
+        self.files.iter().chain(&self.former).find(|file| file.name == name)
     }
 }
 

@@ -1,38 +1,113 @@
-//! The admin listener: alive, ready, metrics. On loopback or a Unix socket only, so it asks nobody who they are, and
-//! shows nothing that would need it (K4).
+//! The admin listener: alive, ready, metrics, and what a command asks of a running gateway. On loopback or a Unix
+//! socket only, so it asks nobody who they are, and shows nothing that would need it (K4).
+//!
+//! *What if a page in a browser on this machine sends something here?* A request that changes anything must carry a
+//! header field that no page can add without asking us first (a preflight, which is not answered), and none of the
+//! fields by which browsers say that a page sent it. The second also stops a page whose own name leads to this machine
+//! (DNS rebinding): such a page need not ask, but its browser says where it came from.
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::Router;
-use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::header::{self, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::Portal;
+use crate::config::LogLevel;
 use crate::gate::StoreHealth;
 
-/// Health and metrics, for the admin listener.
-pub fn admin_router(portal: Arc<Portal>) -> Router {
+/// What a command sends along, so that no page can do what it does. Its value says nothing.
+pub const COMMAND: HeaderName = HeaderName::from_static("x-zonegate-command");
+/// Where `zonegate reload` posts.
+pub const RELOAD: &str = "/reload";
+/// Where `zonegate log-level` posts the level, as text.
+pub const LOG_LEVEL: &str = "/log-level";
+
+/// What the admin listener can have done to the gateway that runs.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// The portal in use.
+    fn portal(&self) -> Arc<Portal>;
+    /// Reads the configuration again. What differs, in words, or why nothing was taken over.
+    async fn reload(self: Arc<Self>) -> Result<String, Unchanged>;
+    /// Logs so much, until the configuration is read again.
+    fn set_log_level(&self, level: LogLevel) -> Result<(), Unchanged>;
+}
+
+/// Why everything is as it was: a line for each reason.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Unchanged {
+    /// What was asked for is wrong, and what would be right.
+    Wrong(String),
+    /// It could not be done.
+    Failed(String),
+}
+
+/// Health, metrics and commands, for the admin listener.
+pub fn admin_router(control: Arc<dyn Control>) -> Router {
+    let commands = Router::new()
+        .route(RELOAD, post(reload))
+        .route(LOG_LEVEL, post(log_level))
+        .layer(axum::middleware::from_fn(from_a_command));
     let router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics));
+        .route("/metrics", get(metrics))
+        .merge(commands);
     #[cfg(feature = "test-clock")]
-    let router = router.route("/test/clock", axum::routing::post(test_clock));
-    router.with_state(portal)
+    let router = router.route("/test/clock", post(test_clock));
+    router.with_state(control)
+}
+
+async fn from_a_command(request: Request, next: Next) -> Response {
+    if is_command(request.headers()) {
+        return next.run(request).await;
+    }
+    let told = format!("only for commands: a request with {COMMAND} and without what a browser adds\n");
+    (StatusCode::FORBIDDEN, told).into_response()
+}
+
+fn is_command(headers: &HeaderMap) -> bool {
+    let of_a_page = [header::ORIGIN, HeaderName::from_static("sec-fetch-site")];
+    headers.contains_key(COMMAND) && !of_a_page.iter().any(|name| headers.contains_key(name))
+}
+
+async fn reload(State(control): State<Arc<dyn Control>>) -> (StatusCode, String) {
+    told(control.reload().await)
+}
+
+async fn log_level(State(control): State<Arc<dyn Control>>, level: String) -> (StatusCode, String) {
+    let level = match level.parse::<LogLevel>() {
+        Ok(level) => level,
+        Err(problem) => return told(Err(Unchanged::Wrong(format!("{level:?} {problem}")))),
+    };
+    told(control.set_log_level(level).map(|()| format!("The log's level is {}.", level.name())))
+}
+
+fn told(outcome: Result<String, Unchanged>) -> (StatusCode, String) {
+    let (status, text) = match outcome {
+        Ok(text) => (StatusCode::OK, text),
+        Err(Unchanged::Wrong(text)) => (StatusCode::UNPROCESSABLE_ENTITY, text),
+        Err(Unchanged::Failed(text)) => (StatusCode::INTERNAL_SERVER_ERROR, text),
+    };
+    (status, text + "\n")
 }
 
 /// Whether requests are let through at all: without the store they are refused (G4).
-async fn ready(State(portal): State<Arc<Portal>>) -> (StatusCode, &'static str) {
-    match portal.sessions.health() {
+async fn ready(State(control): State<Arc<dyn Control>>) -> (StatusCode, &'static str) {
+    match control.portal().sessions.health() {
         StoreHealth::Current => (StatusCode::OK, "ready\n"),
         StoreHealth::Stale => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }
 }
 
-async fn metrics(State(portal): State<Arc<Portal>>) -> Response {
+async fn metrics(State(control): State<Arc<dyn Control>>) -> Response {
+    let portal = control.portal();
     // Counting a million sessions takes a while, and this thread has other things to do.
     let text = tokio::task::spawn_blocking(move || portal.metrics.text(&portal)).await;
     let Ok(Ok(text)) = text else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
@@ -43,10 +118,32 @@ async fn metrics(State(portal): State<Arc<Portal>>) -> Response {
 /// Puts the clock ahead. Only in builds for tests.
 #[cfg(feature = "test-clock")]
 async fn test_clock(
-    State(portal): State<Arc<Portal>>,
+    State(control): State<Arc<dyn Control>>,
     axum::Json(wish): axum::Json<std::collections::HashMap<String, u64>>,
 ) -> StatusCode {
     let Some(seconds) = wish.get("ahead_seconds") else { return StatusCode::UNPROCESSABLE_ENTITY };
-    portal.clock.set_ahead(*seconds);
+    control.portal().clock.set_ahead(*seconds);
     StatusCode::NO_CONTENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_page_in_a_browser_is_taken_for_a_command() {
+        for (fields, want) in [
+            (&[("x-zonegate-command", "1")][..], true),
+            (&[], false),
+            (&[("x-zonegate-command", "1"), ("origin", "http://127.0.0.1:9443")], false),
+            (&[("x-zonegate-command", "1"), ("origin", "null")], false),
+            (&[("x-zonegate-command", "1"), ("sec-fetch-site", "same-origin")], false),
+        ] {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            let headers: HeaderMap = fields.collect();
+            assert_eq!(is_command(&headers), want, "{headers:?}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub fn came_from(headers: &HeaderMap, origin: &str) -> bool {
 }
 
 /// Makes and checks the tokens of forms outside the log-in flow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Csrf(aws_lc_rs::hmac::Key);
 
 impl Csrf {

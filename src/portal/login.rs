@@ -110,7 +110,7 @@ async fn take(
     request: Request<Body>,
 ) -> Answer {
     let (Parts { headers, .. }, body) = request.into_parts();
-    if !csrf::came_from(&headers, &portal.origin(&visit)) {
+    if !csrf::came_from(&headers, &portal.origin(&visit.realm)) {
         return portal.forged(&visit, &headers, "foreign_origin").await;
     }
     let form = match Form::read(&headers, body, portal.settings.limits.form_bytes_max).await {

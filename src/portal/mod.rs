@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
 
-pub use admin::admin_router;
+pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, Unchanged, admin_router};
 
 use answer::Answer;
 use csrf::Csrf;
@@ -143,6 +143,30 @@ impl Portal {
         })
     }
 
+    /// The same under other settings. What counts, queues and remembers is shared with this one: nothing starts anew.
+    pub fn under(&self, settings: Arc<Settings>) -> Result<Self, VerifierProblem> {
+        Ok(Self {
+            verifier: self.verifier.under(
+                settings.hashing,
+                settings.security,
+                settings.limits.logins_per_source,
+            )?,
+            strangers: Arc::clone(&self.strangers),
+            csrf: self.csrf.clone(),
+            metrics: self.metrics.with(&settings.zones),
+            flow_key: self.flow_key.clone(),
+            handover_key: self.handover_key.clone(),
+            guess_key: self.guess_key.clone(),
+            assets: Assets::after(&self.assets, &settings.brand),
+            policy: answer::policy(settings.zones.zones().iter().map(|zone| &*zone.origin)),
+            settings,
+            store: self.store.clone(),
+            sessions: Arc::clone(&self.sessions),
+            keys: Arc::clone(&self.keys),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
     /// What surrounds a page for this visitor.
     pub fn chrome(&self, visit: &Visit, headers: &HeaderMap) -> Chrome<'_> {
         let accept = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
@@ -167,9 +191,9 @@ impl Portal {
         }
     }
 
-    /// What browsers send as `Origin` from our pages under this host.
-    pub fn origin(&self, visit: &Visit) -> String {
-        match &visit.realm {
+    /// What browsers send as `Origin` from our pages there.
+    pub fn origin(&self, realm: &Realm) -> String {
+        match realm {
             Realm::Zone(zone) => zone.origin.to_string(),
             Realm::Universal => {
                 let host = self.settings.zones.universal().map_or("", Hostname::as_str);

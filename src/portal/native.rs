@@ -99,7 +99,7 @@ async fn take(
     let here = Here { portal: &portal, visit: &visit, headers: &headers };
     // A native client sends no Origin. A browser's page may use this address on its own zone only.
     let from_page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
-    if from_page && !csrf::came_from(&headers, &portal.origin(&visit)) {
+    if from_page && !csrf::came_from(&headers, &portal.origin(&visit.realm)) {
         return portal.forged(&visit, &headers, "foreign_origin").await;
     }
     let told = match read(&headers, body, portal.settings.limits.form_bytes_max).await {
@@ -227,7 +227,7 @@ impl Here<'_> {
             }
             // The QR code needs a second screen: the web page is the place for it.
             Step::Enrolment(_) | Step::Enrolled(_) => {
-                let login_url = Some(format!("{}{}", self.portal.origin(self.visit), super::login::LOGIN));
+                let login_url = Some(format!("{}{}", self.portal.origin(&self.visit.realm), super::login::LOGIN));
                 self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("otp_setup_required", None) })
             }
             Step::Slot(step) => {

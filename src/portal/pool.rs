@@ -5,25 +5,64 @@
 //! and what does not fit is refused at once, before it has cost an attempt.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// What a thread takes from the queue.
+enum Order {
+    Do(Job),
+    /// The thread that takes this one ends: there are to be fewer.
+    Leave,
+}
+
 /// The threads and their queue. Dropping it ends the threads once the queue is empty.
+///
+/// *Why is it resized, and not replaced, when its settings change?* Two pools would use the memory of both, and what
+/// waits would be counted against neither.
 #[derive(Debug)]
 pub(super) struct HashPool {
-    jobs: mpsc::Sender<Job>,
-    room: Arc<Semaphore>,
-    room_max: usize,
+    orders: mpsc::Sender<Order>,
+    queue: Arc<Mutex<mpsc::Receiver<Order>>>,
+    /// How many threads there are, or will be once those that were told to leave have.
+    threads: Mutex<usize>,
+    room: Arc<Room>,
+}
+
+/// How many jobs wait or are worked on, and how many may.
+#[derive(Debug)]
+struct Room {
+    taken: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Room {
+    fn take(self: &Arc<Self>) -> Option<Permit> {
+        let most = self.most.load(Ordering::Relaxed);
+        let more = |taken: usize| Some(taken + 1).filter(|taken| *taken <= most);
+        self.taken.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok()?;
+        Some(Permit(Arc::clone(self)))
+    }
+}
+
+/// Dropped, its place is free.
+#[derive(Debug)]
+struct Permit(Arc<Room>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A place in the queue, taken before anything is promised.
 #[derive(Debug)]
 pub(super) struct Place<'a> {
     pool: &'a HashPool,
-    permit: OwnedSemaphorePermit,
+    permit: Permit,
 }
 
 /// The job was not finished: its thread is gone or it panicked.
@@ -34,26 +73,47 @@ pub struct PoolFault;
 impl HashPool {
     /// Starts `threads` threads, at least one, before which `queue_max` jobs may wait.
     pub(super) fn start(threads: usize, queue_max: usize) -> std::io::Result<Self> {
+        let (orders, queue) = mpsc::channel::<Order>();
+        let room = Arc::new(Room { taken: AtomicUsize::new(0), most: AtomicUsize::new(0) });
+        let pool = Self { orders, queue: Arc::new(Mutex::new(queue)), threads: Mutex::new(0), room };
+        pool.resize(threads, queue_max)?;
+        Ok(pool)
+    }
+
+    /// Changes how many threads there are and how many jobs may wait. What waits already is still done.
+    ///
+    /// Errors: the system refused a thread. Then there are as many as before.
+    pub(super) fn resize(&self, threads: usize, queue_max: usize) -> std::io::Result<()> {
         let threads = threads.max(1);
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
-        for number in 0..threads {
-            let queue = Arc::clone(&queue);
-            std::thread::Builder::new().name(format!("hash-{number}")).spawn(move || work(&queue))?;
+        let mut present = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let leave = |count: usize| {
+            for _ in 0..count {
+                // The queue is this pool's own: it is there for as long as the pool is.
+                let _ = self.orders.send(Order::Leave);
+            }
+        };
+        for number in *present..threads {
+            let queue = Arc::clone(&self.queue);
+            let thread = std::thread::Builder::new().name(format!("hash-{number}"));
+            if let Err(refused) = thread.spawn(move || work(&queue)) {
+                leave(number - *present);
+                return Err(refused);
+            }
         }
-        let room_max = queue_max.saturating_add(threads).min(Semaphore::MAX_PERMITS);
-        Ok(Self { jobs, room: Arc::new(Semaphore::new(room_max)), room_max })
+        leave(present.saturating_sub(threads));
+        *present = threads;
+        self.room.most.store(queue_max.saturating_add(threads), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Takes a place; `None` when the queue is full.
     pub(super) fn place(&self) -> Option<Place<'_>> {
-        let permit = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        Some(Place { pool: self, permit })
+        Some(Place { pool: self, permit: self.room.take()? })
     }
 
     /// How many jobs wait or are being worked on.
     pub(super) fn busy(&self) -> usize {
-        self.room_max.saturating_sub(self.room.available_permits())
+        self.room.taken.load(Ordering::Relaxed)
     }
 }
 
@@ -71,16 +131,19 @@ impl Place<'_> {
             let _ = answer.send(job());
             drop(permit);
         });
-        self.pool.jobs.send(job).map_err(|_| PoolFault)?;
+        self.pool.orders.send(Order::Do(job)).map_err(|_| PoolFault)?;
         answered.await.map_err(|_| PoolFault)
     }
 }
 
-fn work(queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(queue: &Mutex<mpsc::Receiver<Order>>) {
     loop {
         // The lock is held while waiting: the others wait for the lock instead, which comes to the same.
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+        let order = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let job = match order {
+            Ok(Order::Do(job)) => job,
+            Ok(Order::Leave) | Err(_) => return,
+        };
         // A panic costs this job its answer, not the pool its thread.
         let _ = std::panic::catch_unwind(AssertUnwindSafe(job));
     }

@@ -57,7 +57,7 @@ async fn asset(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
-    let Some(file) = portal.assets.files.iter().find(|file| file.name == name) else {
+    let Some(file) = portal.assets.find(&name) else {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     };
     let mut answer = Response::new(file.bytes.clone().into());

@@ -9,6 +9,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -22,6 +23,7 @@ const TIDY_EVERY: u32 = 1024;
 
 /// The sources of late.
 pub(super) struct Throttle {
+    per_minute: NonZeroU32,
     limiter: DefaultKeyedRateLimiter<Source>,
     attempts: AtomicU32,
 }
@@ -35,7 +37,13 @@ impl std::fmt::Debug for Throttle {
 impl Throttle {
     /// `per_minute` attempts a source, all at once if need be.
     pub(super) fn new(per_minute: NonZeroU32) -> Self {
-        Self { limiter: RateLimiter::keyed(Quota::per_minute(per_minute)), attempts: AtomicU32::new(0) }
+        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute));
+        Self { per_minute, limiter, attempts: AtomicU32::new(0) }
+    }
+
+    /// This one, with all that it remembers, as long as the rate is the same; else one that begins anew.
+    pub(super) fn under(this: &Arc<Self>, per_minute: NonZeroU32) -> Arc<Self> {
+        if this.per_minute == per_minute { Arc::clone(this) } else { Arc::new(Self::new(per_minute)) }
     }
 
     /// Whether one more attempt from `address` is taken.

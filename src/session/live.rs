@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use super::{EndReason, Principal, SessionRecord};
 use crate::base::{SessionKey, UnixTime};
+use crate::zone::{HeaderPreset, Zone};
 
 /// Whether a session may still be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,8 +29,8 @@ pub struct Session {
     pub record: SessionRecord,
     /// Whose it is, as the application is told.
     pub principal: Principal,
-    /// The plain identity headers of the zone's preset, in the order they are sent.
-    pub identity: Vec<(http::HeaderName, HeaderValue)>,
+    /// The plain identity headers, once a request needed them: see [`crate::assertion::identity`].
+    pub identity: IdentityCache,
     /// The signed assertion, once one was needed.
     pub assertion: AssertionCache,
     last_seen: AtomicU64,
@@ -42,19 +43,14 @@ impl Session {
     ///
     /// `user_epoch` is shared by all sessions of the user: whoever raises it above the epoch of the record kills
     /// them all with one store, and no late write brings one back.
-    pub fn new(
-        record: SessionRecord,
-        principal: Principal,
-        identity: Vec<(http::HeaderName, HeaderValue)>,
-        user_epoch: Arc<AtomicU64>,
-    ) -> Self {
+    pub fn new(record: SessionRecord, principal: Principal, user_epoch: Arc<AtomicU64>) -> Self {
         Self {
             last_seen: AtomicU64::new(record.last_seen.seconds()),
             ended: AtomicU8::new(0),
+            identity: IdentityCache::default(),
             assertion: AssertionCache::default(),
             record,
             principal,
-            identity,
             user_epoch,
         }
     }
@@ -106,11 +102,31 @@ impl Session {
     }
 }
 
+/// The plain identity headers of a session.
+///
+/// *Why do they carry what they were made for?* A reload may change a zone's preset while its sessions live and while
+/// requests of the settings before it are under way. Whoever sends headers compares: no walk over all sessions has to
+/// be complete, and none can be overtaken by a session that begins.
+#[derive(Debug, Eq, PartialEq)]
+pub struct IdentityHeaders {
+    /// The preset that they were made for, and that they are good for.
+    pub preset: HeaderPreset,
+    /// Names and values, in the order they are sent.
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// A session's current identity headers; empty until the first request needs them.
+pub type IdentityCache = ArcSwapOption<IdentityHeaders>;
+
 /// A signed assertion as it goes upstream.
 #[derive(Debug)]
 pub struct CachedAssertion {
     /// The compact JWS.
     pub value: HeaderValue,
+    /// Its `iss`: the zone's origin when it was signed.
+    pub issuer: Arc<str>,
+    /// Its `aud`: whom the zone's assertions were meant for then. A reload may change it.
+    pub audience: Arc<str>,
     /// When it was signed; before that, the clock was set back and nobody would accept it.
     pub issued_at: UnixTime,
     /// From here on a new one is signed, while this one may still be used.
@@ -124,9 +140,11 @@ pub struct CachedAssertion {
 }
 
 impl CachedAssertion {
-    /// Whether it may be sent at `now`.
-    pub fn is_usable(&self, now: UnixTime) -> bool {
-        self.issued_at <= now && now < self.expires_at
+    /// Whether it may be sent to the zone's application at `now`.
+    pub fn is_usable(&self, zone: &Zone, now: UnixTime) -> bool {
+        // Compared by pointer first: the text is looked at only after a reload.
+        let meant_for_it = self.issuer == zone.origin && self.audience == zone.audience;
+        meant_for_it && self.issued_at <= now && now < self.expires_at
     }
 
     /// Whether the next one is due at `now`, under the key ring's present generation.

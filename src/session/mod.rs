@@ -6,7 +6,7 @@ mod live;
 pub(crate) mod samples;
 
 pub use admission::{Admission, Held, admit};
-pub use live::{AssertionCache, CachedAssertion, Liveness, Session};
+pub use live::{AssertionCache, CachedAssertion, IdentityCache, IdentityHeaders, Liveness, Session};
 
 use serde::{Deserialize, Serialize};
 

@@ -68,5 +68,5 @@ pub(crate) fn principal() -> Principal {
 /// The session of `record`, live.
 pub(crate) fn session(record: SessionRecord) -> Arc<Session> {
     let epoch = Arc::new(AtomicU64::new(record.epoch));
-    Arc::new(Session::new(record, principal(), vec![], epoch))
+    Arc::new(Session::new(record, principal(), epoch))
 }

@@ -210,7 +210,7 @@ fn a_record_of_a_later_epoch_than_the_tables_is_alive_and_of_an_earlier_one_is_n
     let epoch = Arc::new(AtomicU64::new(6));
     let of_epoch = |n| {
         let record = SessionRecord { epoch: n, ..samples::record("a.example") };
-        Session::new(record, samples::principal(), vec![], Arc::clone(&epoch)).liveness(samples::START)
+        Session::new(record, samples::principal(), Arc::clone(&epoch)).liveness(samples::START)
     };
     assert_eq!(of_epoch(5), Liveness::Ended(EndReason::Revoked));
     assert_eq!(of_epoch(6), Liveness::Live);

@@ -20,6 +20,7 @@ mod keys;
 mod ledger;
 mod rows;
 mod sessions;
+mod zones;
 
 pub use directory::{Account, NewUser, StoredPassword, TotpEnrolment};
 pub use events::EventRow;

@@ -76,7 +76,7 @@ pub enum Rotation {
 #[derive(Debug)]
 pub struct KeyRing {
     store: Store,
-    settings: AssertionSettings,
+    settings: ArcSwap<AssertionSettings>,
     ring: ArcSwap<Ring>,
     generation: AtomicU64,
 }
@@ -178,21 +178,46 @@ pub async fn rotate_signing_key(
     Ok(kid)
 }
 
+/// The configuration refuses other lifetimes; beyond these a stolen assertion would live too long.
+fn bounded(settings: AssertionSettings) -> AssertionSettings {
+    let lifetime = settings.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX);
+    AssertionSettings { lifetime, overlap: settings.overlap.max(lifetime), ..settings }
+}
+
+/// Makes the first key, and a new one when the operator changed the algorithm.
+async fn make_current(store: &Store, algorithm: KeyAlgorithm, now: UnixTime) -> Result<(), KeyFault> {
+    let rows = store.signing_keys().await?;
+    let current = rows.iter().find(|row| row.retired_at.is_none());
+    if current.is_none_or(|row| row.algorithm != algorithm) {
+        rotate_signing_key(store, algorithm, Rotation::Overlap, Actor::System, now).await?;
+    }
+    Ok(())
+}
+
 impl KeyRing {
     /// Reads the keys; makes the first one, and a new one when the operator changed the algorithm.
     pub async fn load(store: Store, settings: AssertionSettings, now: UnixTime) -> Result<Arc<Self>, KeyFault> {
-        // The configuration refuses other lifetimes; beyond these a stolen assertion would live too long.
-        let lifetime = settings.lifetime.clamp(LIFETIME_MIN, LIFETIME_MAX);
-        let settings = AssertionSettings { lifetime, overlap: settings.overlap.max(lifetime), ..settings };
-        let mut rows = store.signing_keys().await?;
-        let current = rows.iter().find(|row| row.retired_at.is_none());
-        if current.is_none_or(|row| row.algorithm != settings.algorithm) {
-            rotate_signing_key(&store, settings.algorithm, Rotation::Overlap, Actor::System, now).await?;
-            rows = store.signing_keys().await?;
-        }
-        let keys = rows.into_iter().map(parse).collect::<Result<_, _>>()?;
+        let settings = bounded(settings);
+        make_current(&store, settings.algorithm, now).await?;
+        let keys = store.signing_keys().await?.into_iter().map(parse).collect::<Result<_, _>>()?;
         let ring = ArcSwap::from_pointee(Ring::new(keys, settings.overlap, now)?);
+        let settings = ArcSwap::from_pointee(settings);
         Ok(Arc::new(Self { store, settings, ring, generation: AtomicU64::new(0) }))
+    }
+
+    /// Makes a key of the algorithm that is asked for, unless the current one is of it. All that can go wrong with new
+    /// settings goes wrong here; [`KeyRing::adopt`] follows.
+    pub async fn prepare(&self, settings: AssertionSettings, now: UnixTime) -> Result<(), KeyFault> {
+        make_current(&self.store, settings.algorithm, now).await
+    }
+
+    /// Works with these settings from here on. What is cached is signed anew by the next request of its session.
+    pub fn adopt(&self, settings: AssertionSettings) {
+        let settings = bounded(settings);
+        if **self.settings.load() != settings {
+            self.settings.store(Arc::new(settings));
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// The published keys as a JWK Set (RFC 7517 section 5), prebuilt. To be sent as `application/jwk-set+json`
@@ -213,7 +238,7 @@ impl KeyRing {
     pub fn assertion(&self, session: &Session, zone: &Zone, now: UnixTime) -> Result<HeaderValue, KeyFault> {
         let generation = self.generation.load(Ordering::Acquire);
         let cached = session.assertion.load();
-        let Some(present) = cached.as_deref().filter(|present| present.is_usable(now)) else {
+        let Some(present) = cached.as_deref().filter(|present| present.is_usable(zone, now)) else {
             return self.sign(session, zone, now, generation);
         };
         let due = present.is_due(now, generation);
@@ -240,7 +265,7 @@ impl KeyRing {
         now: UnixTime,
         generation: u64,
     ) -> Result<HeaderValue, KeyFault> {
-        let lifetime = self.settings.lifetime;
+        let lifetime = self.settings.load().lifetime;
         let claims = Claims::new(zone, &session.record, &session.principal, now, lifetime, random()?);
         let payload = serde_json::to_vec(&claims).map_err(|_| KeyFault::Unwritable)?;
         let jws = self.ring.load().signing.signer.sign(&payload)?;
@@ -251,6 +276,8 @@ impl KeyRing {
         session.assertion.store(Some(Arc::new(CachedAssertion {
             // The first clone of a value allocates its reference count; later ones, on hits, do not.
             value: value.clone(),
+            issuer: Arc::clone(&zone.origin),
+            audience: Arc::clone(&zone.audience),
             issued_at: now,
             refresh_at: after(seconds * 7 / 10),
             expires_at: after(seconds.saturating_sub(USE_BEFORE_EXPIRY_SECONDS)),
@@ -267,7 +294,7 @@ impl KeyRing {
             Ok(keys) => (keys, None),
             Err(fault) => (present.keys.clone(), Some(fault)),
         };
-        let ring = Ring::new(keys, self.settings.overlap, now)?;
+        let ring = Ring::new(keys, self.settings.load().overlap, now)?;
         let changed = ring.signing.signer.kid() != present.signing.signer.kid();
         self.ring.store(Arc::new(ring));
         if changed {
@@ -278,7 +305,7 @@ impl KeyRing {
 
     async fn read(&self, present: &Ring, now: UnixTime) -> Result<Vec<Arc<Key>>, KeyFault> {
         let rows = self.store.signing_keys().await?;
-        let overlap = self.settings.overlap;
+        let overlap = self.settings.load().overlap;
         if rows.iter().any(|row| !row_life(row).is_published(overlap, now)) {
             // `is_published` backwards: retired at or before this point in time.
             let span = u64::from(PUBLISHED_AHEAD.seconds()) + u64::from(overlap.seconds());

@@ -274,7 +274,7 @@ mod tests {
 
     fn commit(table: &LiveTable, n: u8, reservation: Reservation) -> Arc<Session> {
         let epoch = table.epoch(user(), record(n).epoch);
-        let session = Arc::new(Session::new(record(n), samples::principal(), vec![], epoch));
+        let session = Arc::new(Session::new(record(n), samples::principal(), epoch));
         reservation.commit(Arc::clone(&session), &[]);
         session
     }

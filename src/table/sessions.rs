@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::RwLock;
+
 use super::live::LiveTable;
-use crate::assertion::{IdentityProblem, identity_headers};
-use crate::base::{FlowId, SessionId, SessionKey, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
+use crate::assertion::{IdentityProblem, check_identity};
+use crate::base::{FlowId, Hostname, SessionId, SessionKey, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
 use crate::directory::{Lifetimes, Slots};
 use crate::gate::StoreHealth;
 use crate::login::Proven;
@@ -53,6 +55,8 @@ pub struct Sessions {
     store: Store,
     clock: Arc<Clock>,
     table: Arc<LiveTable>,
+    /// The zones in which sessions may live. Whoever begins one reads it, and holds it until the store has committed.
+    zones: Arc<RwLock<HashSet<Hostname>>>,
     /// Sessions whose activity has to be written behind. Bounded: each is in it once per interval.
     touched: Mutex<Vec<Arc<Session>>>,
     /// Ended sessions that the store knows to have ended.
@@ -146,13 +150,21 @@ pub enum Begun {
 }
 
 impl Sessions {
-    /// Loads every live session, and recent endings, before anything is answered.
+    /// Loads every live session, and recent endings, before anything is answered. Sessions of zones that are no longer
+    /// there end first: they must not live again when such a zone comes back (C3).
     pub async fn load(store: Store, zones: &ZoneTable, clock: Arc<Clock>) -> Result<Arc<Self>, SessionFault> {
         let now = clock.now();
+        let served = hosts(zones);
+        let gone: Vec<_> =
+            store.session_zones().await?.into_iter().filter(|zone| !served.contains(zone)).collect();
+        if !gone.is_empty() {
+            store.end_zones(&gone, now).await?;
+        }
         // The place in the list first: what is revoked while we load is then seen twice and not missed.
         let tailed_to = store.last_revocation().await?;
         let sessions = Self {
             table: Arc::default(),
+            zones: Arc::new(RwLock::new(served)),
             touched: Mutex::default(),
             graves: Mutex::default(),
             tailed_to: AtomicU64::new(tailed_to),
@@ -162,14 +174,14 @@ impl Sessions {
         };
         let since = UnixTime::from_seconds(now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds())));
         for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await? {
-            if let Some(session) = sessions.rebuild(ended.session, zones) {
+            if let Some(session) = sessions.rebuild(ended.session) {
                 session.end(ended.reason);
                 lock(&sessions.graves).add(session.key(), now);
                 sessions.table.restore(session, now);
             }
         }
         for loaded in sessions.store.live_sessions().await? {
-            if let Some(session) = sessions.rebuild(loaded, zones) {
+            if let Some(session) = sessions.rebuild(loaded) {
                 sessions.table.restore(session, now);
             }
         }
@@ -178,13 +190,11 @@ impl Sessions {
 
     /// The session as it was. `None`: its person cannot be described to the application any more (the directory
     /// was changed); they log in again, and are refused with the reason. No reason to refuse everybody else.
-    fn rebuild(&self, loaded: LoadedSession, zones: &ZoneTable) -> Option<Arc<Session>> {
+    fn rebuild(&self, loaded: LoadedSession) -> Option<Arc<Session>> {
         let LoadedSession { record, principal, user_epoch } = loaded;
         let epoch = self.table.epoch(record.user, user_epoch);
-        // A zone that is gone has no host under which its sessions could be used.
-        let headers = zones.zone(&record.zone).map(|zone| identity_headers(&zone.headers, &record, &principal));
-        match headers.transpose() {
-            Ok(identity) => Some(Arc::new(Session::new(record, principal, identity.unwrap_or_default(), epoch))),
+        match check_identity(&record, &principal) {
+            Ok(()) => Some(Arc::new(Session::new(record, principal, epoch))),
             Err(problem) => {
                 tracing::warn!(session = %record.id, user = %record.user, %problem, "a session was not loaded");
                 None
@@ -202,6 +212,11 @@ impl Sessions {
         assert_eq!(new.proven.claimant().user, new.account.user.id, "a proof of somebody else");
         if new.account.tenant.zone != new.zone.host {
             // The company was moved to another zone while its person logged in: they start again, there.
+            return Ok(Begun::EpochStale);
+        }
+        // Held until the store has committed, or the zone could be removed in between and its new session missed.
+        let zones = Arc::clone(&self.zones).read_owned().await;
+        if !zones.contains(&new.zone.host) {
             return Ok(Begun::EpochStale);
         }
         let token = SessionToken::from_bytes(random()?);
@@ -222,7 +237,7 @@ impl Sessions {
             tenant_slug: new.account.tenant.slug.clone(),
             kind: user.kind,
         };
-        let identity = identity_headers(&new.zone.headers, &record, &principal)?;
+        check_identity(&record, &principal)?;
         let event = SecurityEvent {
             tenant: Some(record.tenant),
             user: Some(user.id),
@@ -240,13 +255,14 @@ impl Sessions {
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
         // must not be missing here.
         let committed = tokio::spawn(async move {
+            let _zones = zones;
             match store.begin_session(&record, flow_epoch, &leaving, &event).await? {
                 Begin::FlowSpent => return Ok(Begun::FlowSpent),
                 Begin::EpochStale => return Ok(Begun::EpochStale),
                 Begin::Begun => {}
             }
             let epoch = table.epoch(record.user, record.epoch);
-            let session = Arc::new(Session::new(record, principal, identity, epoch));
+            let session = Arc::new(Session::new(record, principal, epoch));
             reservation.commit(Arc::clone(&session), &leaving);
             Ok(Begun::Session(session, token))
         });
@@ -279,6 +295,33 @@ impl Sessions {
     ) -> Result<(), SessionFault> {
         self.store.end_others(user, kept, reason, event).await?;
         Ok(self.tail().await?)
+    }
+
+    /// Lets sessions live in these zones and no others: those of a zone that is gone end, in the store first.
+    ///
+    /// *Why can none be missed, and none come back?* A session begins under the lock that is written here, from the
+    /// question whether its zone is served to the store's commit. So whatever began before is in the store when the
+    /// zones that are gone are looked for, and nothing begins in them later, also not for a request that still works
+    /// with the settings before. What the store has ended stays ended, there and in memory: no statement takes an
+    /// ending back, and [`Session::end`] happens once.
+    ///
+    /// Errors: the store did not commit. Then nothing has changed.
+    pub async fn confine(&self, zones: &ZoneTable, now: UnixTime) -> Result<(), StoreFault> {
+        let served = hosts(zones);
+        let before = std::mem::replace(&mut *self.zones.write().await, served.clone());
+        let gone: Vec<_> = before.difference(&served).cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        if let Err(fault) = self.store.end_zones(&gone, now).await {
+            *self.zones.write().await = before;
+            return Err(fault);
+        }
+        if let Err(fault) = self.tail().await {
+            // They have ended. The next look finds it, and until then nobody reaches a host that is not served.
+            tracing::warn!(%fault, "sessions of a removed zone end here a moment later");
+        }
+        Ok(())
     }
 
     /// The user's live sessions, oldest first.
@@ -402,6 +445,10 @@ async fn repeat<F: Future<Output = Result<(), StoreFault>>>(every: Duration, wor
 /// What is behind these locks is whole between two statements, so a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn hosts(zones: &ZoneTable) -> HashSet<Hostname> {
+    zones.zones().iter().map(|zone| zone.host.clone()).collect()
 }
 
 fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, SessionId, EndReason, SecurityEvent) {

@@ -138,6 +138,8 @@ event_kinds! {
     UserDisabled => "user_disabled",
     /// A user was activated again.
     UserEnabled => "user_enabled",
+    /// A zone is no longer served; its sessions ended.
+    ZoneRemoved => "zone_removed",
     /// A signing key was made.
     KeyRotated => "key_rotated",
     /// The store was restored from a backup.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::base::Hostname;
 
 /// One hosted instance of the application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Zone {
     /// The canonical hostname.
     pub host: Hostname,
@@ -114,7 +114,7 @@ pub enum HeaderPreset {
     /// `Remote-User`, `Remote-Groups`, `Remote-Name`, `Remote-Email`, as Authelia sends them.
     Remote,
     /// Names of the operator's choice.
-    Custom(Vec<(http::HeaderName, IdentityField)>),
+    Custom(Arc<[(http::HeaderName, IdentityField)]>),
 }
 
 /// What an identity header can carry.

@@ -57,5 +57,5 @@ pub(crate) fn session(now: UnixTime) -> Session {
         tenant_slug: "acme".into(),
         kind: UserKind::Regular,
     };
-    Session::new(record, principal, vec![], Arc::new(AtomicU64::new(0)))
+    Session::new(record, principal, Arc::new(AtomicU64::new(0)))
 }

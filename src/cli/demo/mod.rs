@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::base::{Hostname, MasterKey, UnixTime, Username};
-use crate::config::{self, AdminListener, Problems, Settings};
+use crate::config::{self, AdminListener, LogLevel, Problems, Settings};
 use crate::edge::{Gateway, ServeFault};
 use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
@@ -124,9 +124,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     if !arguments.json {
         // The page of text is for a person; a line for every request would push it off the screen.
         settings.log.access = false;
-        settings.log.level = "warn".into();
+        settings.log.level = LogLevel::Warn;
     }
-    logging::start(&settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
+    logging::start(settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
     let gateway = Gateway::open(settings)?;
     let json = arguments.json;
     let announce = move || {
@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     };
     // Ends with the process: nothing of it is worth waiting for.
     runtime.spawn(async move { axum::serve(upstream, desk).await });
-    gateway.run(announce, std::future::pending())?;
+    gateway.run(announce, std::future::pending(), None)?;
     runtime.shutdown_background();
     drop(place);
     Ok(())

@@ -33,6 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use self::connection::Connection;
 use self::sources::{Place, Sources};
 use self::watch::{Allowed, Watch, Watches};
+use super::generation::InUse;
 use super::proxy::Edge;
 use super::tls::{Certificates, TlsArrival};
 use crate::config::{Listeners, Settings};
@@ -106,11 +107,11 @@ pub(super) struct Doors {
     certificates: Arc<Certificates>,
     watches: Watches,
     sources: Arc<Sources>,
-    settings: Arc<Settings>,
-    options: HttpServerOptions,
+    in_use: InUse,
     counts: Connections,
     open: AtomicU32,
-    open_max: u32,
+    /// What the process's file descriptors carry.
+    fits: u32,
     numbers: AtomicI32,
     stopping: ShutdownWatch,
 }
@@ -120,26 +121,19 @@ impl Doors {
     pub(super) fn new(
         proxy: HttpProxy<Edge>,
         certificates: Arc<Certificates>,
-        settings: Arc<Settings>,
+        in_use: InUse,
         counts: Connections,
         stopping: ShutdownWatch,
     ) -> Arc<Self> {
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(settings.limits.keepalive_max.into());
-        let open_max = match settings.limits.connections_max {
-            0 => connections_that_fit(),
-            most => most,
-        };
         Arc::new(Self {
             proxy: Arc::new(proxy),
             certificates,
             watches: Watches::new(),
             sources: Arc::default(),
-            settings,
-            options,
+            in_use,
             counts,
             open: AtomicU32::new(0),
-            open_max,
+            fits: connections_that_fit(),
             numbers: AtomicI32::new(1),
             stopping,
         })
@@ -190,42 +184,44 @@ impl Doors {
     }
 
     fn admit(self: &Arc<Self>, socket: TcpStream, peer: IpAddr, secure: bool) {
-        let listeners = &self.settings.listeners;
-        let behind_balancer = listeners.proxy_protocol_from.contains(peer);
+        // What holds for the connection from its beginning to its end; requests on it take what is in use then.
+        let settings = Arc::clone(&self.in_use.load().settings);
+        let behind_balancer = settings.listeners.proxy_protocol_from.contains(peer);
         // Whom a balancer speaks for is known once its header was read.
-        let place = if behind_balancer { None } else { Some(self.place(peer)) };
+        let place = if behind_balancer { None } else { Some(self.place(&settings, peer)) };
         if matches!(place, Some(None)) {
             return self.counts.refused("source");
         }
-        let Some(opened) = Opened::count(self) else { return self.counts.refused("full") };
+        let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
         let doors = Arc::clone(self);
         tokio::spawn(async move {
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
             let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
-            doors.welcome(stream, peer, behind_balancer, secure).await;
+            doors.welcome(stream, &settings, peer, behind_balancer, secure).await;
             drop((place, opened));
         });
     }
 
-    fn place(&self, address: IpAddr) -> Option<Option<Place>> {
+    fn place(&self, settings: &Settings, address: IpAddr) -> Option<Option<Place>> {
         // A trusted proxy carries many clients' requests on its connections.
-        if self.settings.listeners.trusted_proxies.contains(address) {
+        if settings.listeners.trusted_proxies.contains(address) {
             return Some(None);
         }
-        self.sources.enter(address, self.settings.limits.connections_per_source).map(Some)
+        self.sources.enter(address, settings.limits.connections_per_source).map(Some)
     }
 
     /// From a socket to requests: PROXY header, TLS, HTTP.
     async fn welcome(
         self: &Arc<Self>,
         mut stream: BufStream<TcpStream>,
+        settings: &Settings,
         mut peer: IpAddr,
         behind_balancer: bool,
         secure: bool,
     ) {
-        let handshake_max = self.settings.limits.handshake_max.into();
+        let handshake_max = settings.limits.handshake_max.into();
         let mut place = None;
         if behind_balancer {
             match tokio::time::timeout(handshake_max, proxy_header::read(&mut stream)).await {
@@ -237,7 +233,7 @@ impl Doors {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(client))) => {
                     peer = client;
-                    match self.place(client) {
+                    match self.place(settings, client) {
                         Some(taken) => place = taken,
                         None => return self.counts.refused("source"),
                     }
@@ -251,19 +247,19 @@ impl Doors {
                     tracing::debug!(%peer, %fault, "no TLS");
                     self.counts.closed("handshake");
                 }
-                Ok(Ok((stream, tls))) => self.speak(stream, peer, Some(tls)).await,
+                Ok(Ok((stream, tls))) => self.speak(stream, settings, peer, Some(tls)).await,
             }
         } else {
-            self.speak(stream, peer, None).await;
+            self.speak(stream, settings, peer, None).await;
         }
         drop(place);
     }
 
-    async fn speak<S>(self: &Arc<Self>, stream: S, peer: IpAddr, tls: Option<TlsArrival>)
+    async fn speak<S>(self: &Arc<Self>, stream: S, settings: &Settings, peer: IpAddr, tls: Option<TlsArrival>)
     where
         S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
     {
-        let limits = &self.settings.limits;
+        let limits = &settings.limits;
         let watch = self.watches.open(Allowed {
             head: limits.head_time_max.into(),
             idle: limits.keepalive_max.into(),
@@ -275,7 +271,9 @@ impl Doors {
         let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number };
         let arrival = Arc::new(Arrival { peer, tls, watch });
         if several {
-            let session = Arc::new(Several { doors: Arc::clone(self), arrival });
+            let mut options = HttpServerOptions::default();
+            options.h2_idle_timeout = Some(limits.keepalive_max.into());
+            let session = Arc::new(Several { doors: Arc::clone(self), arrival, options });
             session.process_new(Box::new(connection), &self.stopping).await;
         } else {
             ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &arrival)).await;
@@ -305,6 +303,7 @@ impl Doors {
 struct Several {
     doors: Arc<Doors>,
     arrival: Arc<Arrival>,
+    options: HttpServerOptions,
 }
 
 #[async_trait]
@@ -321,7 +320,7 @@ impl HttpServerApp for Several {
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.doors.options)
+        Some(&self.options)
     }
 }
 
@@ -329,8 +328,12 @@ impl HttpServerApp for Several {
 struct Opened(Arc<Doors>);
 
 impl Opened {
-    fn count(doors: &Arc<Doors>) -> Option<Self> {
-        if doors.open.fetch_add(1, Ordering::AcqRel) >= doors.open_max {
+    fn count(doors: &Arc<Doors>, settings: &Settings) -> Option<Self> {
+        let most = match settings.limits.connections_max {
+            0 => doors.fits,
+            most => most,
+        };
+        if doors.open.fetch_add(1, Ordering::AcqRel) >= most {
             doors.open.fetch_sub(1, Ordering::AcqRel);
             return None;
         }

@@ -13,25 +13,33 @@ use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt as _;
 
 use super::{Edge, Passage};
+use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
-use crate::gate::{Challenge, ChallengeReason, Client};
+use crate::gate::{ChallengeReason, Client};
 use crate::portal::answer::{self, Answer};
 use crate::portal::login::LOGIN;
 use crate::portal::{Realm, Visit, cookies};
-use crate::zone::HostMatch;
+use crate::zone::Zone;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 impl Edge {
     /// One of our own pages answers.
-    pub(super) async fn serve(&self, exchange: &mut Exchange, visit: Visit) -> Result<bool> {
-        let limits = &self.settings.limits;
+    pub(super) async fn serve(
+        &self,
+        exchange: &mut Exchange,
+        generation: &Generation,
+        visit: Visit,
+    ) -> Result<bool> {
+        let limits = &generation.settings.limits;
         let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
         let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
             Ok(Ok(Some(body))) => body,
-            Ok(Ok(None)) => return self.refuse_form(exchange, &visit, StatusCode::PAYLOAD_TOO_LARGE).await,
-            Err(_) => return self.refuse_form(exchange, &visit, StatusCode::REQUEST_TIMEOUT).await,
+            Ok(Ok(None)) => {
+                return self.refuse_form(exchange, generation, &visit, StatusCode::PAYLOAD_TOO_LARGE).await;
+            }
+            Err(_) => return self.refuse_form(exchange, generation, &visit, StatusCode::REQUEST_TIMEOUT).await,
             Ok(Err(error)) => return Err(error),
         };
         let head = exchange.req_header();
@@ -44,7 +52,7 @@ impl Edge {
             .map_or_else(|| http::Uri::from_static("/"), |target| http::Uri::from(target.clone()));
         *request.headers_mut() = head.headers.clone();
         request.extensions_mut().insert(visit);
-        let answer = match self.router.clone().oneshot(request).await {
+        let answer = match generation.router.clone().oneshot(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
@@ -52,14 +60,15 @@ impl Edge {
         Ok(true)
     }
 
-    pub(super) async fn refuse_form(
+    async fn refuse_form(
         &self,
         exchange: &mut Exchange,
+        generation: &Generation,
         visit: &Visit,
         status: StatusCode,
     ) -> Result<bool> {
         exchange.as_downstream_mut().set_keepalive(None);
-        let answer = self.portal.refuse(visit, &exchange.req_header().headers, status);
+        let answer = generation.portal.refuse(visit, &exchange.req_header().headers, status);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -69,12 +78,13 @@ impl Edge {
         &self,
         exchange: &mut Exchange,
         passage: &mut Passage,
-        challenge: Challenge<'_>,
+        zone: Arc<Zone>,
+        client: Client,
+        reason: ChallengeReason,
     ) -> Result<bool> {
-        let Challenge { zone, client, reason } = challenge;
         passage.decision = "challenge";
         passage.reason = Some(reason.name());
-        passage.zone = Some(Arc::clone(zone));
+        passage.zone = Some(Arc::clone(&zone));
         let head = exchange.req_header();
         let unsafe_form = head.method != Method::GET
             && head.method != Method::HEAD
@@ -92,8 +102,8 @@ impl Edge {
                 answer::see_other(&location)
             }
             Client::Program if unsafe_form => {
-                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), None, None);
-                self.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
+                let visit = self.visit(passage, Realm::Zone(zone), None, None);
+                passage.generation.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
             }
             Client::Program => {
                 let login_url = format!("{}{LOGIN}", zone.origin);
@@ -108,7 +118,7 @@ impl Edge {
         if client == Client::Navigation && reason != ChallengeReason::NoSession {
             answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
         }
-        write(exchange, self.portal.secure(answer)).await?;
+        write(exchange, passage.generation.portal.secure(answer)).await?;
         Ok(true)
     }
 
@@ -124,7 +134,7 @@ impl Edge {
             exchange.as_downstream_mut().set_keepalive(None);
         }
         let visit = self.visit(passage, self.realm(passage), None, None);
-        let answer = self.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
+        let answer = passage.generation.portal.refuse(&visit, &exchange.req_header().headers, refused.status);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -134,30 +144,24 @@ impl Edge {
         &self,
         exchange: &mut Exchange,
         passage: &mut Passage,
-        host: HostMatch<'_>,
+        realm: Option<Realm>,
     ) -> Result<bool> {
-        let origin = match host {
-            HostMatch::Zone(zone) | HostMatch::Alias(zone) => zone.origin.to_string(),
-            HostMatch::Universal => {
-                let visit = self.visit(passage, Realm::Universal, None, None);
-                self.portal.origin(&visit)
-            }
-            HostMatch::Unknown => {
-                let refused =
-                    Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
-                return self.refuse(exchange, passage, refused).await;
-            }
+        let Some(realm) = realm else {
+            let refused =
+                Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
+            return self.refuse(exchange, passage, refused).await;
         };
         passage.decision = "https";
+        let origin = passage.generation.portal.origin(&realm);
         let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));
-        self.redirect(exchange, &target).await
+        self.redirect(exchange, passage, &target).await
     }
 
-    pub(super) async fn redirect(&self, exchange: &mut Exchange, target: &str) -> Result<bool> {
+    pub(super) async fn redirect(&self, exchange: &mut Exchange, passage: &Passage, target: &str) -> Result<bool> {
         let mut answer = answer::see_other(target);
         // The method is kept: what was posted here must be posted there or not at all.
         *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        write(exchange, self.portal.secure(answer)).await?;
+        write(exchange, passage.generation.portal.secure(answer)).await?;
         Ok(true)
     }
 }

@@ -19,32 +19,29 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::generation::{Generation, InUse};
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
-use super::upstream::{self, Attempts, Broken, Peers, Provenance};
+use super::upstream::{self, Attempts, Broken, Provenance};
 use super::{client, compress, facts, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
-use crate::config::Settings;
-use crate::gate::{Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
 use crate::portal::metrics::UnderWay;
-use crate::portal::{Portal, Realm, Visit};
+use crate::portal::{Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{HostMatch, Zone};
 
 /// What all requests share.
 pub(super) struct Edge {
-    pub(super) settings: Arc<Settings>,
-    pub(super) portal: Arc<Portal>,
-    pub(super) router: axum::Router,
+    pub(super) in_use: InUse,
     pub(super) sessions: Arc<Sessions>,
     pub(super) keys: Arc<KeyRing>,
     pub(super) clock: Arc<Clock>,
-    pub(super) peers: Peers,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
     pub(super) ids: RequestIds,
@@ -68,6 +65,8 @@ impl RequestIds {
 
 /// What one request carries along.
 pub(super) struct Passage {
+    /// The configuration that holds for this request.
+    generation: Arc<Generation>,
     now: UnixTime,
     began: Instant,
     request: RequestId,
@@ -101,7 +100,10 @@ impl ProxyHttp for Edge {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
+        let generation = self.in_use.load_full();
         Passage {
+            _under_way: generation.portal.metrics.connections().request(),
+            generation,
             now: self.clock.now(),
             began: Instant::now(),
             request: self.ids.next(),
@@ -117,7 +119,6 @@ impl ProxyHttp for Edge {
             reason: None,
             body_bytes: 0,
             answer_heads: 0,
-            _under_way: self.portal.metrics.connections.request(),
         }
     }
 
@@ -127,7 +128,7 @@ impl ProxyHttp for Edge {
     async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
         let Some(arrival) = passage.arrival.clone() else { return Err(no_grant()) };
         arrival.busy();
-        let listeners = &self.settings.listeners;
+        let listeners = &passage.generation.settings.listeners;
         let headers = &exchange.req_header().headers;
         let address = client::address(arrival.peer, headers, &listeners.trusted_proxies, listeners.client_address);
         passage.address = Some(address);
@@ -136,17 +137,19 @@ impl ProxyHttp for Edge {
             // An interim answer would be taken for the answer (RFC 9110 section 15.2).
             Version::HTTP_10 => downstream.set_ignore_info_resp(true),
             // The watch of the connection sees a client that takes nothing, but not one that gives a stream no window.
-            Version::HTTP_2 => downstream.set_write_timeout(Some(self.settings.limits.stall_max.into())),
+            Version::HTTP_2 => {
+                downstream.set_write_timeout(Some(passage.generation.settings.limits.stall_max.into()));
+            }
             _ => {}
         }
         let head = exchange.req_header();
         if let Err(refused) =
-            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &self.settings.limits)
+            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &passage.generation.settings.limits)
         {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         let host = match hygiene::host(exchange.req_header()) {
-            Ok(host) => match (facts::find_host(&self.settings.zones, host), &arrival.tls) {
+            Ok(host) => match (facts::find_host(&passage.generation.settings.zones, host), &arrival.tls) {
                 (found, Some(tls)) if !tls.belongs(host, found) => HostMatch::Unknown,
                 (found, Some(_) | None) => found,
             },
@@ -154,7 +157,12 @@ impl ProxyHttp for Edge {
         };
         // The plain listener only redirects.
         if arrival.tls.is_none() {
-            return Box::pin(self.to_https(exchange, passage, host)).await;
+            let realm = match host {
+                HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
+                HostMatch::Universal => Some(Realm::Universal),
+                HostMatch::Unknown => None,
+            };
+            return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
         let session;
@@ -190,19 +198,22 @@ impl ProxyHttp for Edge {
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
                 let visit = Visit { unsure, ..visit };
-                Box::pin(self.serve(exchange, visit)).await
+                Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Universal => {
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Universal, None, None);
-                Box::pin(self.serve(exchange, visit)).await
+                Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
-            Decision::Challenge(challenge) => Box::pin(self.challenge(exchange, passage, challenge)).await,
+            Decision::Challenge(Challenge { zone, client, reason }) => {
+                let zone = Arc::clone(zone);
+                Box::pin(self.challenge(exchange, passage, zone, client, reason)).await
+            }
             Decision::Canonical(zone) => {
                 passage.decision = "canonical";
                 let target =
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
-                Box::pin(self.redirect(exchange, &target)).await
+                Box::pin(self.redirect(exchange, passage, &target)).await
             }
             Decision::Refuse(refusal) => {
                 let status = match refusal {
@@ -220,7 +231,7 @@ impl ProxyHttp for Edge {
         // What has come of the body is sent again from its beginning.
         passage.body_bytes = 0;
         let may_be_long = zone.upstream.protocol.is_http2() && may_be_long(exchange);
-        let peer = passage.attempts.next(&self.peers, zone, passage.stream.as_ref(), may_be_long);
+        let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
         peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))
     }
 
@@ -232,7 +243,7 @@ impl ProxyHttp for Edge {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(grant) = &passage.grant {
-            passage.attempts.not_connected(&self.peers, grant.zone(), &mut error);
+            passage.attempts.not_connected(&passage.generation.peers, grant.zone(), &mut error);
         }
         error
     }
@@ -251,7 +262,7 @@ impl ProxyHttp for Edge {
         let repeatable = whole && passage.answer_heads == 0 && downstream.req_header().method.is_idempotent();
         if let Some(grant) = &passage.grant {
             let broken = Broken { reused, repeatable, sent };
-            passage.attempts.broke_off(&self.peers, grant.zone(), broken, &mut error);
+            passage.attempts.broke_off(&passage.generation.peers, grant.zone(), broken, &mut error);
         }
         error
     }
@@ -321,7 +332,7 @@ impl ProxyHttp for Edge {
         if let Some(grant) = &passage.grant
             && !(answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS)
         {
-            passage.attempts.answered(&self.peers, grant.zone());
+            passage.attempts.answered(&passage.generation.peers, grant.zone());
         }
         if exchange.req_header().version == Version::HTTP_10 {
             // Chunks would be taken for the body (RFC 9112 section 6.1): it ends with the connection.
@@ -387,7 +398,7 @@ impl ProxyHttp for Edge {
             if exchange.response_written().is_none_or(interim) {
                 exchange.as_downstream_mut().set_keepalive(None);
                 let visit = self.visit(passage, self.realm(passage), None, None);
-                let answer = self.portal.refuse(&visit, &exchange.req_header().headers, status);
+                let answer = passage.generation.portal.refuse(&visit, &exchange.req_header().headers, status);
                 if let Err(fault) = write(exchange, answer).await {
                     tracing::debug!(%fault, "the client left before it was told");
                 }
@@ -399,8 +410,14 @@ impl ProxyHttp for Edge {
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
-        self.portal.metrics.request(passage.zone.as_deref(), passage.decision, passage.reason, status, took);
-        if !self.log.is_on() {
+        passage.generation.portal.metrics.request(
+            passage.zone.as_deref(),
+            passage.decision,
+            passage.reason,
+            status,
+            took,
+        );
+        if !passage.generation.settings.log.access {
             return;
         }
         let head = exchange.req_header();
@@ -432,7 +449,7 @@ impl Edge {
     /// Whether a body has come in more slowly than allowed, over all its time but the first minute or so: a byte every
     /// half minute keeps every other limit (D2).
     fn is_too_slow(&self, passage: &Passage) -> bool {
-        let limits = &self.settings.limits;
+        let limits = &passage.generation.settings.limits;
         let allowed: Duration = limits.stall_max.into();
         let late = passage.began.elapsed().saturating_sub(allowed);
         passage.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)

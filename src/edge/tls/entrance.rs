@@ -1,7 +1,7 @@
 //! The settings that connections are made with: one for each certificate, and one for each host that asks its clients
 //! for certificates.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -36,13 +36,27 @@ pub(super) struct Maker {
 pub(super) struct Entrance {
     served: Arc<Served>,
     pub(super) config: Arc<ServerConfig>,
-    /// The zone whose clients show a certificate here; nobody else's requests belong on such a connection.
-    pub(super) guards: Option<Hostname>,
+    /// What its clients' certificates were verified for; nobody else's requests belong on such a connection.
+    pub(super) guard: Option<Guard>,
+}
+
+/// A zone that asks its clients for certificates, and what it asked when the connection was opened.
+#[derive(Debug)]
+pub(super) struct Guard {
+    host: Hostname,
+    asked: ClientCertificates,
+}
+
+impl Guard {
+    /// Whether it is this zone's, and the zone asks for the same now: a reload may have taken an authority away.
+    pub(super) fn is_of(&self, zone: &Zone) -> bool {
+        self.host == zone.host && zone.client_certificates.as_ref() == Some(&self.asked)
+    }
 }
 
 /// All entrances.
 #[derive(Debug)]
-pub(super) struct Entrances {
+pub(in crate::edge) struct Entrances {
     by_name: HashMap<String, Arc<Entrance>>,
     guarded: HashMap<Hostname, Arc<Entrance>>,
 }
@@ -139,7 +153,7 @@ impl Entrances {
         let by_name = certificates.iter().map(|(name, served)| {
             let entrance = made.entry(Arc::as_ptr(served)).or_insert_with(|| {
                 let config = maker.config(versions, served, None);
-                Arc::new(Entrance { served: Arc::clone(served), config, guards: None })
+                Arc::new(Entrance { served: Arc::clone(served), config, guard: None })
             });
             (name.clone(), Arc::clone(entrance))
         });
@@ -152,11 +166,22 @@ impl Entrances {
                 // Every host has a certificate, or these settings were refused before.
                 let Some(served) = find(certificates, host.as_str()) else { continue };
                 let config = maker.config(versions, served, Some(Arc::clone(&clients)));
-                let entrance = Entrance { served: Arc::clone(served), config, guards: Some(zone.host.clone()) };
+                let guard = Some(Guard { host: zone.host.clone(), asked: asked.clone() });
+                let entrance = Entrance { served: Arc::clone(served), config, guard };
                 guarded.insert(host.clone(), Arc::new(entrance));
             }
         }
         Ok(Self { by_name, guarded })
+    }
+
+    /// Its certificates that are not among `others`, with names and end.
+    pub(super) fn not_in(&self, others: &Self) -> Vec<String> {
+        let leaf = |entrance: &Entrance| entrance.served.certified.cert.first().cloned();
+        let known: HashSet<_> = others.by_name.values().filter_map(|entrance| leaf(entrance)).collect();
+        let new =
+            self.by_name.values().filter(|entrance| leaf(entrance).is_none_or(|leaf| !known.contains(&leaf)));
+        let new: BTreeSet<String> = new.map(|entrance| entrance.served.to_string()).collect();
+        new.into_iter().collect()
     }
 
     /// The entrance for a name in lower case.

@@ -24,12 +24,13 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use self::entrance::{Entrance, Entrances, Maker};
+use self::entrance::{Entrance, Maker};
 use crate::base::{Hostname, UnixTime};
 use crate::config::{Inspection, PemPair, Place, Settings};
-use crate::zone::{HostMatch, Zone};
+use crate::zone::HostMatch;
 
 pub use self::entrance::ClientCertificate;
+pub(super) use self::entrance::Entrances;
 
 /// The certificates in use and the settings that connections are made with, swapped whole.
 #[derive(Debug)]
@@ -53,6 +54,15 @@ impl Served {
     }
 }
 
+/// Its names and its end, for the operator.
+impl std::fmt::Display for Served {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        let leaf = self.certified.cert.first().and_then(|leaf| X509Certificate::from_der(leaf).ok());
+        leaf.map_or(Ok(()), |(_, leaf)| write!(f, " until {}", leaf.validity().not_after))
+    }
+}
+
 /// What is wrong with a certificate, for the operator.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{text}")]
@@ -64,7 +74,7 @@ pub struct CertificateProblem {
 }
 
 /// Makes aws-lc-rs the process's one provider. Must come before anything of pingora's touches TLS, or ring is it.
-pub(super) fn install_provider() {
+pub fn install_provider() {
     // The second call of a process finds the first one's provider, which is the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
@@ -79,11 +89,21 @@ impl Certificates {
         Ok(Arc::new(Self { maker, entrances }))
     }
 
-    /// Puts those of other settings in their place, or leaves everything as it is and says why (X7). Connections that
-    /// are open stay as they are.
-    pub fn replace(&self, settings: &Settings, now: UnixTime) -> Result<(), Vec<CertificateProblem>> {
-        self.entrances.store(Arc::new(entrances(&self.maker, settings, now)?));
-        Ok(())
+    /// Makes those of other settings, or says everything that is wrong with them (X7). Nothing changes yet.
+    pub(super) fn prepare(
+        &self,
+        settings: &Settings,
+        now: UnixTime,
+    ) -> Result<Entrances, Vec<CertificateProblem>> {
+        entrances(&self.maker, settings, now)
+    }
+
+    /// Takes what was prepared from here on; connections that are open stay as they are. The answer: which certificates
+    /// were not in use before, in words.
+    pub(super) fn adopt(&self, prepared: Entrances) -> Vec<String> {
+        let prepared = Arc::new(prepared);
+        let before = self.entrances.swap(Arc::clone(&prepared));
+        prepared.not_in(&before)
     }
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
@@ -250,12 +270,15 @@ impl TlsArrival {
     /// first, so the certificate decides (RFC 9110 section 7.4); and a zone that asks for client certificates has them
     /// only on connections that were opened for it.
     pub(super) fn belongs(&self, host: &str, found: HostMatch<'_>) -> bool {
-        let guarded = |zone: &Zone| zone.client_certificates.is_some().then(|| zone.host.clone());
-        let guard = match found {
-            HostMatch::Zone(zone) | HostMatch::Alias(zone) => guarded(zone),
+        let zone = match found {
+            HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(zone),
             HostMatch::Universal | HostMatch::Unknown => None,
         };
-        self.entrance.guards == guard && self.entrance.covers(host)
+        let guarded = match &self.entrance.guard {
+            Some(guard) => zone.is_some_and(|zone| guard.is_of(zone)),
+            None => zone.is_none_or(|zone| zone.client_certificates.is_none()),
+        };
+        guarded && self.entrance.covers(host)
     }
 }
 

@@ -12,7 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Uri};
 use pingora::http::RequestHeader;
 
-use crate::assertion::{ASSERTION_HEADER, is_protected};
+use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
 use crate::base::RequestId;
 use crate::edge::hygiene;
 use crate::edge::tls::ClientCertificate;
@@ -45,7 +45,8 @@ pub struct Provenance<'a> {
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
-/// Errors only if a value of our own were none, which none is.
+/// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
+/// began.
 pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
     let (zone, session) = (grant.zone(), grant.session());
     let send_end_stream = copy.send_end_stream();
@@ -69,7 +70,9 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
     fields.append(X_FORWARDED_PROTO, HTTPS);
     fields.append(X_FORWARDED_HOST, zone.authority.clone());
     fields.append(X_REQUEST_ID, id(provenance.request)?);
-    for (name, value) in &session.identity {
+    let described = identity(session, &zone.headers)
+        .map_err(|problem| pingora::Error::explain(pingora::ErrorType::InternalError, problem.to_string()))?;
+    for (name, value) in &described.fields {
         fields.append(name, value.clone());
     }
     fields.append(ASSERTION_HEADER, provenance.assertion);

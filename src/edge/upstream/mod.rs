@@ -43,11 +43,6 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// How long a start waits for names. What has no address by then gets one when it has one.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(2);
 
-/// Groups of shared connections, over all configurations: pingora's pool outlives each of them, and a number that comes
-/// again would give a zone the connections of another. Streams share with nobody, and begin where zones never come.
-static GROUPS: AtomicU64 = AtomicU64::new(1);
-static STREAMS: AtomicU64 = AtomicU64::new(1 << 32);
-
 /// The backends of all zones of one configuration, and the tasks that keep them.
 #[derive(Debug)]
 pub(super) struct Peers {
@@ -115,7 +110,7 @@ fn pool(zone: &Arc<Zone>, metrics: &UpstreamMetrics, before: Option<&Peers>) -> 
     let before = before.and_then(|before| before.pool(zone));
     let upstream = |zone: &Zone| (zone.upstream.backends.clone(), zone.upstream.protocol);
     let same = before.filter(|before| upstream(&before.zone) == upstream(zone));
-    let group = same.map_or_else(|| GROUPS.fetch_add(1, Ordering::Relaxed), |same| same.group);
+    let group = same.map_or_else(fresh_group, |same| same.group);
     let pool = Pool::new(zone, group, metrics, before.map(|before| &**before));
     for (at, backend) in zone.upstream.backends.iter().enumerate() {
         let address = match &backend.target {
@@ -137,9 +132,19 @@ fn pool(zone: &Arc<Zone>, metrics: &UpstreamMetrics, before: Option<&Peers>) -> 
     pool
 }
 
+/// A key that no other connection of this process has or had.
+///
+/// The pool of connections is shared by address and server name, outlives every configuration and knows nothing of
+/// trust: under a common key a zone would be given a connection that was verified against another zone's roots, or
+/// against those that a reload has taken away.
+fn fresh_group() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
 fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
-    peer.group_key = STREAMS.fetch_add(1, Ordering::Relaxed);
+    peer.group_key = fresh_group();
     let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
     peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
     peer.options.max_h2_streams = 1;

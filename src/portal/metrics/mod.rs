@@ -1,7 +1,7 @@
 //! What an operator's monitoring asks for, in the OpenMetrics text format.
 //!
-//! Every handle of the hot path is made at start, one for each zone and decision: a request finds its zone's and
-//! adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue, lag) is read
+//! Every handle of the hot path is made with its configuration, one for each zone and decision: a request finds its
+//! zone's and adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue, lag) is read
 //! when it is asked for. Labels are our own words and zone names; no user, address or path is one (K4).
 
 mod upstreams;
@@ -21,7 +21,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::Portal;
-use crate::base::Hostname;
+use crate::base::{Hostname, UnixTime};
 use crate::session::Class;
 use crate::zone::{Zone, ZoneTable};
 
@@ -134,23 +134,33 @@ impl Connections {
     }
 }
 
-/// The counters, and the registry that prints them.
+/// The counters as one snapshot of the settings uses them: those of its zones at hand, all others shared with the
+/// snapshots before and after it. So no counter goes back, and a zone that was away goes on where it was.
 #[derive(Debug)]
 pub struct Metrics {
-    /// What becomes of requests at the backends.
-    pub upstreams: UpstreamMetrics,
-    registry: Registry,
-    /// What becomes of connections.
-    pub connections: Connections,
+    shared: Arc<Shared>,
     zones: HashMap<Hostname, Zoned>,
     /// Requests that came to no zone.
     nowhere: Zoned,
+}
+
+/// All counters, and the registry that prints them.
+#[derive(Debug)]
+struct Shared {
+    registry: Registry,
+    connections: Connections,
+    upstreams: UpstreamMetrics,
+    requests: Family<RequestLabels, Counter>,
+    took: Family<ZoneLabel, Latency>,
     reasons: Family<ReasonLabels, Counter>,
     logins: Family<OutcomeLabel, Counter>,
     sessions: Family<ClassLabel, Gauge>,
     lag: Gauge,
     hashes: Gauge,
     hash_queue: Gauge,
+    reloads: Family<OutcomeLabel, Counter>,
+    reloaded_at: Gauge,
+    generation: Gauge,
 }
 
 #[derive(Debug)]
@@ -162,6 +172,84 @@ struct Zoned {
 impl Metrics {
     /// Makes every counter, so that each is there at zero before the first request.
     pub fn new(zones: &ZoneTable) -> Self {
+        Self::of(Arc::new(Shared::new()), zones)
+    }
+
+    /// The same counters for other zones.
+    pub fn with(&self, zones: &ZoneTable) -> Self {
+        Self::of(Arc::clone(&self.shared), zones)
+    }
+
+    fn of(shared: Arc<Shared>, zones: &ZoneTable) -> Self {
+        let zoned = |host: &Hostname| (host.clone(), shared.zoned(host.as_str()));
+        let zones = zones.zones().iter().map(|zone| zoned(&zone.host)).collect();
+        Self { nowhere: shared.zoned(""), zones, shared }
+    }
+
+    /// A request is over.
+    pub fn request(
+        &self,
+        zone: Option<&Zone>,
+        decision: &'static str,
+        reason: Option<&'static str>,
+        status: u16,
+        took: Duration,
+    ) {
+        let zoned = zone.and_then(|zone| self.zones.get(&zone.host)).unwrap_or(&self.nowhere);
+        let row = DECISIONS.iter().position(|known| *known == decision).unwrap_or(DECISIONS.len() - 1);
+        let counter = zoned.requests.get(row).and_then(|row| row.get(usize::from(status / 100)));
+        if let Some(counter) = counter {
+            counter.inc();
+        }
+        zoned.took.observe(took);
+        if let Some(reason) = reason {
+            self.shared.reasons.get_or_create(&ReasonLabels { decision, reason }).inc();
+        }
+    }
+
+    /// A step of a log-in came to this.
+    pub fn login(&self, outcome: &'static str) {
+        self.shared.logins.get_or_create(&OutcomeLabel { outcome }).inc();
+    }
+
+    /// What becomes of connections.
+    pub fn connections(&self) -> &Connections {
+        &self.shared.connections
+    }
+
+    /// What becomes of requests at the backends.
+    pub fn upstreams(&self) -> &UpstreamMetrics {
+        &self.shared.upstreams
+    }
+
+    /// These settings, the `generation`th of this process, are in use since `at`.
+    pub fn in_use(&self, generation: u64, at: UnixTime) {
+        self.shared.generation.set(gauge(generation));
+        self.shared.reloaded_at.set(gauge(at.seconds()));
+    }
+
+    /// The configuration was read anew, and is in use now or was refused.
+    pub fn reload(&self, applied: bool) {
+        self.shared.reloads.get_or_create(&reload_outcome(applied)).inc();
+    }
+
+    /// The text for a scraper. Walks the session table: not for a request's path.
+    pub fn text(&self, portal: &Portal) -> Result<String, std::fmt::Error> {
+        let (web, mobile) = portal.sessions.count();
+        for (class, count) in [(Class::Web, web), (Class::Mobile, mobile)] {
+            self.shared.sessions.get_or_create(&ClassLabel { class: class.name() }).set(gauge(count as u64));
+        }
+        self.shared.lag.set(gauge(portal.sessions.lag()));
+        self.shared.hashes.set(gauge(portal.verifier.computed()));
+        self.shared.hash_queue.set(gauge(portal.verifier.busy() as u64));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.shared.registry)?;
+        Ok(text)
+    }
+}
+
+impl Shared {
+    fn new() -> Self {
         let mut registry = Registry::with_prefix("zonegate");
         let requests = Family::<RequestLabels, Counter>::default();
         let took = Family::<ZoneLabel, Latency>::default();
@@ -184,70 +272,54 @@ impl Metrics {
         upstreams.register(&mut registry);
         let connections = Connections::default();
         connections.register(&mut registry);
-        let zoned = |zone: &str| Zoned {
-            requests: DECISIONS.map(|decision| {
-                STATUSES.map(|status| {
-                    requests.get_or_create(&RequestLabels { zone: zone.into(), decision, status }).clone()
-                })
-            }),
-            took: took.get_or_create(&ZoneLabel { zone: zone.into() }).clone(),
-        };
-        let by_host = zones.zones().iter().map(|zone| (zone.host.clone(), zoned(zone.host.as_str()))).collect();
-        let nowhere = zoned("");
+        let reloads = Family::<OutcomeLabel, Counter>::default();
+        let (reloaded_at, generation) = (Gauge::default(), Gauge::default());
+        registry.register("reloads", "Times that the configuration was read anew, by outcome", reloads.clone());
+        for outcome in [true, false] {
+            drop(reloads.get_or_create(&reload_outcome(outcome)));
+        }
+        registry.register(
+            "reload_success_timestamp_seconds",
+            "When the configuration in use was read: seconds since 1970",
+            reloaded_at.clone(),
+        );
+        registry.register(
+            "configuration_generation",
+            "Which configuration is in use: 1 is the one of the start",
+            generation.clone(),
+        );
         Self {
-            upstreams,
             registry,
             connections,
-            zones: by_host,
-            nowhere,
+            upstreams,
+            requests,
+            took,
             reasons,
             logins,
             sessions,
             lag,
             hashes,
             hash_queue,
+            reloads,
+            reloaded_at,
+            generation,
         }
     }
 
-    /// A request is over.
-    pub fn request(
-        &self,
-        zone: Option<&Zone>,
-        decision: &'static str,
-        reason: Option<&'static str>,
-        status: u16,
-        took: Duration,
-    ) {
-        let zoned = zone.and_then(|zone| self.zones.get(&zone.host)).unwrap_or(&self.nowhere);
-        let row = DECISIONS.iter().position(|known| *known == decision).unwrap_or(DECISIONS.len() - 1);
-        let counter = zoned.requests.get(row).and_then(|row| row.get(usize::from(status / 100)));
-        if let Some(counter) = counter {
-            counter.inc();
-        }
-        zoned.took.observe(took);
-        if let Some(reason) = reason {
-            self.reasons.get_or_create(&ReasonLabels { decision, reason }).inc();
+    /// The handles of one zone's counters: new ones for a zone that was never there.
+    fn zoned(&self, zone: &str) -> Zoned {
+        let counter = |decision, status| {
+            self.requests.get_or_create(&RequestLabels { zone: zone.into(), decision, status }).clone()
+        };
+        Zoned {
+            requests: DECISIONS.map(|decision| STATUSES.map(|status| counter(decision, status))),
+            took: self.took.get_or_create(&ZoneLabel { zone: zone.into() }).clone(),
         }
     }
+}
 
-    /// A step of a log-in came to this.
-    pub fn login(&self, outcome: &'static str) {
-        self.logins.get_or_create(&OutcomeLabel { outcome }).inc();
-    }
-
-    /// The text for a scraper. Walks the session table: not for a request's path.
-    pub fn text(&self, portal: &Portal) -> Result<String, std::fmt::Error> {
-        let (web, mobile) = portal.sessions.count();
-        for (class, count) in [(Class::Web, web), (Class::Mobile, mobile)] {
-            self.sessions.get_or_create(&ClassLabel { class: class.name() }).set(gauge(count as u64));
-        }
-        self.lag.set(gauge(portal.sessions.lag()));
-        self.hashes.set(gauge(portal.verifier.computed()));
-        self.hash_queue.set(gauge(portal.verifier.busy() as u64));
-        let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
-    }
+fn reload_outcome(applied: bool) -> OutcomeLabel {
+    OutcomeLabel { outcome: if applied { "applied" } else { "refused" } }
 }
 
 fn gauge(count: u64) -> i64 {
@@ -304,7 +376,7 @@ mod tests {
 
     fn text(metrics: &Metrics) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &metrics.registry).unwrap();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.shared.registry).unwrap();
         text
     }
 

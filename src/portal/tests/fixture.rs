@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 use crate::assertion::AssertionSettings;
 use crate::base::{Hostname, MasterKey, RequestId, SessionToken, TenantId, Ttl, UnixTime, UserId, Username};
-use crate::config::{HashingSettings, Limits, Listeners, LogSettings, NativeClient, Settings};
+use crate::config::{HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings};
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
     SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
@@ -219,7 +219,8 @@ fn settings(directory: &Path) -> Settings {
         assertion: AssertionSettings::default(),
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
-        log: LogSettings { level: "info".into(), access: false },
+        log: LogSettings { level: LogLevel::Info, access: false },
+        watch: false,
         threads: 1,
     }
 }

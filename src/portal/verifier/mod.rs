@@ -14,7 +14,7 @@ mod turns;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,17 +39,18 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 /// NFC may shorten a text, but no password of 256 bytes comes from one of this length.
 const RAW_BYTES_MAX: usize = 16 * PASSWORD_BYTES_MAX;
 
-/// The guarded verifier.
+/// The guarded verifier, under one snapshot of the settings. What counts and queues is shared with the snapshots before
+/// and after it.
 #[derive(Debug)]
 pub struct Verifier {
-    turns: Turns,
+    turns: Arc<Turns>,
     /// Attempts that were debited for a right password while the store could not give them back: they are, before
     /// the next one is debited. Bounded by the directory; a restart forgets it.
-    owed: Mutex<HashMap<BudgetKey, u8>>,
+    owed: Arc<Mutex<HashMap<BudgetKey, u8>>>,
     store: Store,
     strangers: Arc<Strangers>,
-    throttle: Throttle,
-    pool: HashPool,
+    throttle: Arc<Throttle>,
+    pool: Arc<HashPool>,
     secrets: Arc<Secrets>,
     shadow_key: aws_lc_rs::hmac::Key,
     security: SecurityDefaults,
@@ -146,22 +147,52 @@ impl Verifier {
         security: SecurityDefaults,
     ) -> Result<Self, VerifierProblem> {
         let pepper = Pepper::of(master);
-        // Nobody knows the dummy's password, and being right would not help.
-        let unknown: [u8; 16] = random()?;
-        let text = u128::from_be_bytes(unknown).to_string();
-        let dummy = hash_password(&text, random()?, &pepper, hashing.cost)?;
+        let dummy = dummy(&pepper, hashing.cost)?;
         Ok(Self {
-            turns: Turns::new(),
-            owed: Mutex::default(),
+            turns: Arc::new(Turns::new()),
+            owed: Arc::default(),
             store,
             strangers,
-            throttle,
-            pool: HashPool::start(hashing.threads, hashing.queue_max)?,
+            throttle: Arc::new(throttle),
+            pool: Arc::new(HashPool::start(hashing.threads, hashing.queue_max)?),
             secrets: Arc::new(Secrets { pepper, cost: hashing.cost, dummy }),
             shadow_key: master.derive_mac("shadow budget v1"),
             security,
             computed: Arc::new(AtomicU64::new(0)),
         })
+    }
+
+    /// The same under other settings: hashes of their cost from here on, on the same threads. May compute a hash.
+    pub(super) fn under(
+        &self,
+        hashing: HashingSettings,
+        security: SecurityDefaults,
+        logins_per_source: NonZeroU32,
+    ) -> Result<Self, VerifierProblem> {
+        let secrets = if self.secrets.cost == hashing.cost {
+            Arc::clone(&self.secrets)
+        } else {
+            let pepper = self.secrets.pepper.clone();
+            let dummy = dummy(&pepper, hashing.cost)?;
+            Arc::new(Secrets { pepper, cost: hashing.cost, dummy })
+        };
+        Ok(Self {
+            turns: Arc::clone(&self.turns),
+            owed: Arc::clone(&self.owed),
+            store: self.store.clone(),
+            strangers: Arc::clone(&self.strangers),
+            throttle: Throttle::under(&self.throttle, logins_per_source),
+            pool: Arc::clone(&self.pool),
+            secrets,
+            shadow_key: self.shadow_key.clone(),
+            security,
+            computed: Arc::clone(&self.computed),
+        })
+    }
+
+    /// Makes the hashing threads and their queue, which all snapshots share, those of `hashing`.
+    pub fn resize(&self, hashing: HashingSettings) -> Result<(), VerifierProblem> {
+        Ok(self.pool.resize(hashing.threads, hashing.queue_max)?)
     }
 
     /// Holds `password` against the account of `username` in the zone of the attempt.
@@ -367,6 +398,14 @@ impl Verifier {
     ) -> Result<(), StoreFault> {
         self.store.append_event(&told(attempt, kind, account, reason)).await
     }
+}
+
+/// What passwords are held against when there is nothing to hold them against. Nobody knows its password, and being
+/// right would not help.
+fn dummy(pepper: &Pepper, cost: HashCost) -> Result<PasswordHash, VerifierProblem> {
+    let unknown: [u8; 16] = random()?;
+    let text = u128::from_be_bytes(unknown).to_string();
+    Ok(hash_password(&text, random()?, pepper, cost)?)
 }
 
 fn told(attempt: &Attempt<'_>, kind: EventKind, account: Option<&Account>, reason: &'static str) -> SecurityEvent {
