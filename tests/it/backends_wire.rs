@@ -312,6 +312,31 @@ async fn a_long_upload_over_http2_is_not_cut_while_it_makes_progress() {
     assert_eq!(application.heard()[0].body, b"xxxxxxxx");
 }
 
+#[tokio::test]
+async fn a_conversation_over_http2_ends_with_its_session_although_the_application_is_silent() {
+    let application = Http2::start(None).await;
+    let gateway = Gateway::start_before(format!("url: 'http://{}', protocol: grpc", application.address), "").await;
+    let token = gateway.log_in(A, WALL).await;
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let request = Request::post(format!("https://{}/svc/Talk", gateway.authority(A)))
+        .header("cookie", format!("__Host-zg_session={token}"))
+        .body(())
+        .unwrap();
+    let (answer, mut stream) = client.begin(request).await;
+    stream.send_data(Bytes::from_static(b"before"), false).unwrap();
+    gateway.advance(25 * 3600).await;
+    let talk = async {
+        let mut interval = tokio::time::interval(Duration::from_millis(100));
+        // Until the stream is reset: the first piece after the clock has moved is one too many.
+        while stream.send_data(Bytes::from_static(b"after"), false).is_ok() {
+            interval.tick().await;
+        }
+    };
+    within(talk).await;
+    drop(answer);
+    assert!(application.heard().iter().all(|one| !one.body.ends_with(b"after")), "nothing of it arrives");
+}
+
 /// A name server that knows one name, `app.test`, and whatever address the test gives it, for a second.
 struct NameServer {
     address: SocketAddr,

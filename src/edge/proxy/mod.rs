@@ -305,6 +305,10 @@ impl ProxyHttp for Edge {
             *body = None;
         }
         in_time(passage)?;
+        if passage.grant.as_ref().is_some_and(|grant| grant.zone().upstream.protocol.is_http2()) {
+            // Over HTTP/2 a body may be one half of a conversation, and the other half silent.
+            self.still_lives(passage)?;
+        }
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if exchange.was_upgraded() {
@@ -381,10 +385,7 @@ impl ProxyHttp for Edge {
     ) -> Result<Option<Duration>> {
         in_time(passage)?;
         // A long answer ends with its session, like a stream that is not silent.
-        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
-            None | Some(Liveness::Live) => Ok(None),
-            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
-        }
+        self.still_lives(passage).map(|()| None)
     }
 
     async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
@@ -496,6 +497,14 @@ fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session
 }
 
 impl Edge {
+    /// Fails once the session of a request that is under way has ended.
+    fn still_lives(&self, passage: &Passage) -> Result<()> {
+        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
+            None | Some(Liveness::Live) => Ok(()),
+            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
+        }
+    }
+
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
         passage.zone = Some(Arc::clone(grant.zone()));

@@ -101,24 +101,30 @@ impl Attempts {
         }
     }
 
-    /// No connection could be made: says in `error` whether the request goes to another.
+    /// No connection could be made: says in `error` whether the request goes to another. It has reached nobody, so its
+    /// method does not matter.
     pub(in crate::edge) fn not_connected(&mut self, peers: &Peers, zone: &Zone, error: &mut Error) {
         error.set_retry(false);
         let (Some(UnderWay(choice)), Some(pool)) = (&self.under_way, peers.pool(zone)) else { return };
-        let counter = if is_timeout(error) {
-            &choice.member.metrics.timed_out
-        } else {
-            &choice.member.metrics.not_connected
-        };
+        let Choice { member, trial } = choice;
+        let counter = if is_timeout(error) { &member.metrics.timed_out } else { &member.metrics.not_connected };
         counter.inc();
         // Out of sockets, for example: the next backend cannot be connected to either.
         if error.etype() == &ErrorType::InternalError {
             return;
         }
-        if choice.member.standing.not_connected(now_ms(), choice.trial) {
-            ejected(pool, &choice.member, error);
+        if is_broken_connection(error) {
+            // A connection was there, and had no place for another request: a kept one of HTTP/2 that has just died.
+            if member.standing.broke_off(now_ms(), *trial) {
+                ejected(pool, member, error);
+            }
+            error.set_retry(self.count < TRIES_MAX);
+            return;
         }
-        self.tried.push(Arc::clone(&choice.member.standing));
+        if member.standing.not_connected(now_ms(), *trial) {
+            ejected(pool, member, error);
+        }
+        self.tried.push(Arc::clone(&member.standing));
         error.set_retry(self.count < TRIES_MAX && pool.has_other(&self.tried));
     }
 
@@ -171,4 +177,128 @@ fn is_broken_connection(error: &Error) -> bool {
         error.etype(),
         ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError | ErrorType::H2Error
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::portal::metrics::UpstreamMetrics;
+    use crate::session::samples;
+    use crate::zone::{Backend, Target};
+
+    /// Nobody listens at these addresses, and nobody connects to them.
+    fn peers(backends: u16) -> (Peers, Zone) {
+        let mut zone = samples::zone("a.example");
+        let target = |port: u16| Target::Address(([127, 0, 0, 1], port).into());
+        let backend = |port: u16| Backend { target: target(port), weight: 1, tls: None };
+        zone.upstream.backends = (1..=backends).map(backend).collect();
+        (Peers::of(&[Arc::new(zone.clone())], &UpstreamMetrics::default(), None), zone)
+    }
+
+    fn fault(kind: ErrorType) -> Box<Error> {
+        Error::explain(kind, "a test").into_up()
+    }
+
+    const SENT: Broken = Broken { reused: false, repeatable: true, sent: true };
+
+    #[test]
+    fn who_cannot_be_connected_to_is_not_asked_again_and_all_others_are() {
+        let (peers, zone) = peers(3);
+        let mut attempts = Attempts::default();
+        let mut asked = Vec::new();
+        for want in [true, true, false] {
+            asked.push(attempts.next(&peers, &zone, None, false).unwrap()._address.to_string());
+            let mut error = fault(ErrorType::ConnectRefused);
+            attempts.not_connected(&peers, &zone, &mut error);
+            assert_eq!(error.retry(), want);
+        }
+        asked.sort();
+        asked.dedup();
+        assert_eq!(asked.len(), 3);
+        assert!(peers.pool(&zone).unwrap().members().iter().all(|member| !member.standing.is_well()));
+    }
+
+    #[test]
+    fn no_request_is_tried_more_than_three_times_whatever_fails() {
+        for backends in [1, 9] {
+            for kind in [ErrorType::ConnectTimedout, ErrorType::H2Error] {
+                let (peers, zone) = peers(backends);
+                let mut attempts = Attempts::default();
+                let mut tries = 0;
+                loop {
+                    drop(attempts.next(&peers, &zone, None, false).unwrap());
+                    tries += 1;
+                    let mut error = fault(kind.clone());
+                    attempts.not_connected(&peers, &zone, &mut error);
+                    if !error.retry() {
+                        break;
+                    }
+                }
+                assert_eq!(tries, if backends == 1 && kind == ErrorType::ConnectTimedout { 1 } else { 3 });
+            }
+        }
+    }
+
+    #[test]
+    fn our_own_want_of_sockets_is_no_backends_fault() {
+        let (peers, zone) = peers(2);
+        let mut attempts = Attempts::default();
+        drop(attempts.next(&peers, &zone, None, false).unwrap());
+        let mut error = fault(ErrorType::InternalError);
+        attempts.not_connected(&peers, &zone, &mut error);
+        assert!(!error.retry());
+        assert!(peers.pool(&zone).unwrap().members().iter().all(|member| member.standing.is_well()));
+    }
+
+    #[test]
+    fn f12_what_was_sent_is_sent_again_only_where_it_may_be_and_helps() {
+        let check = |backends, broken: Broken, kind: ErrorType, want: bool| {
+            let (peers, zone) = peers(backends);
+            let mut attempts = Attempts::default();
+            drop(attempts.next(&peers, &zone, None, false).unwrap());
+            let mut error = fault(kind.clone());
+            attempts.broke_off(&peers, &zone, broken, &mut error);
+            assert_eq!(error.retry(), want, "{backends} {broken:?} {kind:?}");
+        };
+        check(2, SENT, ErrorType::ConnectionClosed, true);
+        check(2, SENT, ErrorType::ReadError, true);
+        check(2, Broken { repeatable: false, ..SENT }, ErrorType::ConnectionClosed, false);
+        // Nobody else is there.
+        check(1, SENT, ErrorType::ConnectionClosed, false);
+        // A kept connection: the same backend is as good.
+        check(1, Broken { reused: true, ..SENT }, ErrorType::ConnectionClosed, true);
+        check(1, Broken { reused: true, repeatable: false, sent: true }, ErrorType::ConnectionClosed, false);
+        // What takes too long takes too long elsewhere; what was no answer was one all the same.
+        for kind in [ErrorType::ReadTimedout, ErrorType::WriteTimedout, ErrorType::InvalidHTTPHeader] {
+            check(2, SENT, kind, false);
+        }
+    }
+
+    #[test]
+    fn a_client_that_stops_sending_is_no_backends_fault_and_a_backend_that_hangs_is() {
+        for (sent, well) in [(false, true), (true, false)] {
+            let (peers, zone) = peers(1);
+            for _ in 0..3 {
+                let mut attempts = Attempts::default();
+                drop(attempts.next(&peers, &zone, None, false).unwrap());
+                let broken = Broken { sent, ..SENT };
+                attempts.broke_off(&peers, &zone, broken, &mut fault(ErrorType::ReadTimedout));
+            }
+            assert_eq!(peers.pool(&zone).unwrap().members()[0].standing.is_well(), well);
+        }
+    }
+
+    #[test]
+    fn a_request_is_under_way_until_it_is_over_however_it_ends() {
+        let (peers, zone) = peers(1);
+        let load =
+            |peers: &Peers| peers.pool(&zone).unwrap().members()[0].standing.in_flight.load(Ordering::Relaxed);
+        let mut attempts = Attempts::default();
+        for _ in 0..2 {
+            drop(attempts.next(&peers, &zone, None, false).unwrap());
+            assert_eq!(load(&peers), 1);
+        }
+        drop(attempts);
+        assert_eq!(load(&peers), 0);
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::header::{HOST, USER_AGENT};
+use http::header::{CONNECTION, HOST, USER_AGENT};
 use pingora::connectors::http::Connector;
 use pingora::http::RequestHeader;
 use pingora::upstreams::peer::HttpPeer;
@@ -57,6 +57,8 @@ async fn ask(connector: &Connector, zone: &Zone, template: &HttpPeer, check: &He
     head.insert_header(USER_AGENT, "zonegate")?;
     if zone.upstream.protocol.is_http2() {
         http2(&mut head, &peer)?;
+    } else {
+        head.insert_header(CONNECTION, "close")?;
     }
     exchange.write_request_header(Box::new(head)).await?;
     exchange.finish_request_body().await?;

@@ -60,18 +60,26 @@ impl Peers {
     /// Looks names up once, and starts what keeps them and who asks after health, on the runtime that this runs on.
     /// `before`: those of the configuration that this one replaces.
     pub(super) async fn start(settings: &Settings, metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
-        let zones = settings.zones.zones().iter();
-        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, metrics, before)));
-        let mut peers = Self { by_zone: zones.map(pool).collect(), tasks: Vec::new() };
+        let mut peers = Self::of(settings.zones.zones(), metrics, before);
         peers.follow_names(&settings.name_servers).await;
+        peers.watch_health();
+        peers
+    }
+
+    /// Those that have an address of their own, and those that were looked up before.
+    fn of(zones: &[Arc<Zone>], metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
+        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, metrics, before)));
+        Self { by_zone: zones.iter().map(pool).collect(), tasks: Vec::new() }
+    }
+
+    fn watch_health(&mut self) {
         let mut connector = None;
-        for pool in peers.by_zone.values() {
+        for pool in self.by_zone.values() {
             if let Some(check) = pool.zone.upstream.health.clone() {
                 let connector = connector.get_or_insert_with(|| Arc::new(Connector::new(None)));
-                peers.tasks.push(tokio::spawn(health::watch(Arc::clone(connector), Arc::clone(pool), check)));
+                self.tasks.push(tokio::spawn(health::watch(Arc::clone(connector), Arc::clone(pool), check)));
             }
         }
-        peers
     }
 
     async fn follow_names(&mut self, servers: &[std::net::SocketAddr]) {
@@ -174,4 +182,60 @@ pub fn check(zones: &ZoneTable) -> Vec<CertificateProblem> {
             .extend(why.map(|why| CertificateProblem { place, text: format!("{}: upstream: {why}", zone.host) }));
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Ttl;
+    use crate::session::samples;
+    use crate::zone::{HealthCheck, UpstreamTls};
+
+    fn zone(change: impl Fn(&mut Zone)) -> Arc<Zone> {
+        let mut zone = samples::zone("a.example");
+        change(&mut zone);
+        Arc::new(zone)
+    }
+
+    fn trusting(root: u8) -> impl Fn(&mut Zone) {
+        move |zone| {
+            let roots = Some(Arc::new(vec![vec![root]]));
+            let tls = UpstreamTls { server_name: "app.example".parse().unwrap(), roots, client: None };
+            zone.upstream.backends[0].tls = Some(tls);
+        }
+    }
+
+    #[test]
+    fn x6_connections_outlive_a_reload_only_where_trust_is_the_same() {
+        let metrics = UpstreamMetrics::default();
+        let group = |peers: &Peers| peers.by_zone.values().next().unwrap().group;
+        let first = Peers::of(&[zone(trusting(1))], &metrics, None);
+        let limits = |zone: &mut Zone| {
+            trusting(1)(zone);
+            zone.upstream.limits.read_max = Ttl::seconds_const(7);
+        };
+        let same = Peers::of(&[zone(limits)], &metrics, Some(&first));
+        assert_eq!(group(&same), group(&first));
+        let other = Peers::of(&[zone(trusting(2))], &metrics, Some(&same));
+        assert_ne!(group(&other), group(&same));
+        let back = Peers::of(&[zone(trusting(1))], &metrics, Some(&other));
+        assert!(![group(&first), group(&other)].contains(&group(&back)), "a number never comes again");
+    }
+
+    #[tokio::test]
+    async fn health_checks_end_with_their_configuration() {
+        let second = Ttl::seconds_const(1);
+        let check = HealthCheck { path: None, status: None, interval: second, timeout: second, fall: 1, rise: 1 };
+        let checked = zone(|zone| zone.upstream.health = Some(check.clone()));
+        let mut peers = Peers::of(&[checked], &UpstreamMetrics::default(), None);
+        peers.watch_health();
+        let pool = Arc::downgrade(peers.by_zone.values().next().unwrap());
+        drop(peers);
+        let gone = async {
+            while pool.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    }
 }
