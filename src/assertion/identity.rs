@@ -167,6 +167,20 @@ mod tests {
         Ok(headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect())
     }
 
+    #[test]
+    fn a_session_is_described_as_each_request_s_zone_wants_it_whoever_asked_before() {
+        let session = samples::session(samples::record("a.example"));
+        let custom = HeaderPreset::Custom([(HeaderName::from_static("x-who"), IdentityField::Username)].into());
+        for _ in 0..2 {
+            for preset in [HeaderPreset::Default, HeaderPreset::Remote, custom.clone()] {
+                let want = identity_headers(&preset, &session.record, &session.principal).unwrap();
+                assert_eq!(identity(&session, &preset).unwrap().fields, want);
+                let again = identity(&session, &preset).unwrap();
+                assert!(Arc::ptr_eq(&again, &identity(&session, &preset).unwrap()), "made once");
+            }
+        }
+    }
+
     fn decode(text: &str) -> String {
         let mut bytes = Vec::new();
         let mut rest = text.bytes();

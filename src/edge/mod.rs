@@ -10,6 +10,7 @@ pub mod client;
 mod compress;
 mod facts;
 mod generation;
+mod handover;
 pub mod hygiene;
 mod listen;
 mod proxy;
@@ -20,6 +21,7 @@ mod streams;
 mod tls;
 pub mod upstream;
 
+pub use handover::{Inherited, Predecessor};
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};

@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::generation::{Generation, InUse};
+use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
 use super::upstream::Peers;
 use crate::config::{Changes, LogLevel, Settings};
@@ -46,6 +47,7 @@ pub(super) struct Reloader {
     pub(super) certificates: Arc<Certificates>,
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
+    pub(super) handover: Arc<Handover>,
 }
 
 /// What made us read the configuration again: the log's word for it.
@@ -80,6 +82,32 @@ impl Reloader {
             // The outcome is in the log.
             let _ = Arc::clone(&self).reload(Trigger::Signal).await;
         }
+    }
+
+    /// Hands over to a new process whenever the process is told to.
+    pub(super) async fn on_upgrade(self: Arc<Self>, mut signal: Signal) {
+        while signal.recv().await.is_some() {
+            // The outcome is in the log.
+            let _ = Arc::clone(&self).hand_over().await;
+        }
+    }
+
+    /// Starts the program anew and lets it take over. A task of its own, like a reload, and never beside one.
+    async fn hand_over(self: Arc<Self>) -> Result<String, Unchanged> {
+        if self.source.is_none() {
+            return Err(Unchanged::Wrong(
+                "this gateway was not started with `zonegate serve`: start it anew".into(),
+            ));
+        }
+        let done = tokio::spawn(async move {
+            let _turn = self.turn.lock().await;
+            let outcome = self.handover.hand_over().await;
+            if let Err(Unchanged::Wrong(why) | Unchanged::Failed(why)) = &outcome {
+                tracing::error!(why, "no other process has taken over");
+            }
+            outcome
+        });
+        done.await.unwrap_or_else(|_| Err(Unchanged::Failed("interrupted: the gateway is stopping".into())))
     }
 
     /// Reloads when files have changed and have stood still since the last look: one that is half written is not read.
@@ -215,6 +243,10 @@ impl Control for Reloader {
 
     async fn reload(self: Arc<Self>) -> Result<String, Unchanged> {
         Self::reload(self, Trigger::Command).await
+    }
+
+    async fn upgrade(self: Arc<Self>) -> Result<String, Unchanged> {
+        self.hand_over().await
     }
 
     fn set_log_level(&self, level: LogLevel) -> Result<(), Unchanged> {

@@ -43,7 +43,7 @@ use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
 
-pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, Unchanged, admin_router};
+pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router};
 
 use answer::Answer;
 use csrf::Csrf;

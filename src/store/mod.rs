@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite, Transaction};
 
@@ -140,6 +141,23 @@ impl OpenFile {
 
 type Tx = Transaction<'static, Sqlite>;
 
+/// Nothing is written while this lives.
+#[derive(Debug)]
+pub struct WritesHeld {
+    connection: PoolConnection<Sqlite>,
+    write: SqlitePool,
+}
+
+impl WritesHeld {
+    /// Nothing is ever written again by this process: another one does.
+    pub async fn for_good(self) {
+        // Marked as closed before the connection is given back, so that nobody gets it in between.
+        let closing = self.write.close();
+        drop(self.connection);
+        closing.await;
+    }
+}
+
 impl Store {
     /// Opens the store at `path`, creating it with mode 0600 when nothing is there, and brings its schema up to
     /// date.
@@ -172,6 +190,14 @@ impl Store {
         };
         store.check_master_key(&master.derive("store canary v1")).await?;
         Ok(store)
+    }
+
+    /// Lets no further write begin, once those that have begun are done. Reading goes on.
+    ///
+    /// Errors: [`StoreFault::Unavailable`] when one takes too long.
+    pub async fn hold_writes(&self) -> Result<WritesHeld, StoreFault> {
+        // There is one connection for writing, and its queue is fair.
+        Ok(WritesHeld { connection: self.write.acquire().await?, write: self.write.clone() })
     }
 
     /// Closes all connections, so that the file is complete without its log.

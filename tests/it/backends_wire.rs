@@ -315,7 +315,8 @@ async fn a_long_upload_over_http2_is_not_cut_while_it_makes_progress() {
 #[tokio::test]
 async fn a_conversation_over_http2_ends_with_its_session_although_the_application_is_silent() {
     let application = Http2::start(None).await;
-    let gateway = Gateway::start_before(format!("url: 'http://{}', protocol: grpc", application.address), "").await;
+    let gateway =
+        Gateway::start_before(format!("url: 'http://{}', protocol: grpc", application.address), "").await;
     let token = gateway.log_in(A, WALL).await;
     let mut client = H2::new(gateway.connect_h2(A).await).await;
     let request = Request::post(format!("https://{}/svc/Talk", gateway.authority(A)))

@@ -59,6 +59,9 @@ mod listeners;
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -66,6 +69,9 @@ mod store_lost;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod streams;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod upgrade;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upstream_tls;

@@ -20,6 +20,7 @@ use pingora::{Error, ErrorType, Result};
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
 use super::generation::{Generation, InUse};
+use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
@@ -44,6 +45,7 @@ pub(super) struct Edge {
     pub(super) clock: Arc<Clock>,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
+    pub(super) turn: Turn,
     pub(super) ids: RequestIds,
 }
 
@@ -157,11 +159,7 @@ impl ProxyHttp for Edge {
         };
         // The plain listener only redirects.
         if arrival.tls.is_none() {
-            let realm = match host {
-                HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
-                HostMatch::Universal => Some(Realm::Universal),
-                HostMatch::Unknown => None,
-            };
+            let realm = realm(host);
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
@@ -184,7 +182,13 @@ impl ProxyHttp for Edge {
             presented,
             store: self.sessions.health(),
         };
-        match decide(&facts, passage.now) {
+        let decision = decide(&facts, passage.now);
+        if let (Some(realm), false) = (realm(facts.host), matches!(decision, Decision::Forward(_)))
+            && self.turn.is_over()
+        {
+            return Box::pin(self.ask_again(exchange, passage, realm)).await;
+        }
+        match decision {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
                 let (live, unsure) = match signed_in(&facts, zone, passage.now) {
@@ -454,6 +458,15 @@ impl Edge {
         let allowed: Duration = limits.stall_max.into();
         let late = passage.began.elapsed().saturating_sub(allowed);
         passage.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
+    }
+}
+
+/// Whose pages a host has.
+fn realm(host: HostMatch<'_>) -> Option<Realm> {
+    match host {
+        HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
+        HostMatch::Universal => Some(Realm::Universal),
+        HostMatch::Unknown => None,
     }
 }
 
