@@ -93,14 +93,27 @@ pub fn identity_headers(
 /// Whether every field of a person fits, whatever the preset: the assertion carries them all and is bounded by
 /// the same limit.
 pub fn check_identity(record: &SessionRecord, principal: &Principal) -> Result<(), IdentityProblem> {
-    const BY_PEOPLE: [IdentityField; 5] = [
-        IdentityField::Username,
-        IdentityField::Email,
-        IdentityField::DisplayName,
-        IdentityField::Groups,
-        IdentityField::Tenant,
+    const BY_TYPE: [IdentityField; 2] = [IdentityField::Username, IdentityField::Tenant];
+    BY_TYPE.into_iter().try_for_each(|field| value(field, record, principal).map(|_| ()))?;
+    check_person(&principal.display_name, principal.email.as_deref(), &principal.groups)
+}
+
+/// Whether what people write of somebody fits: asked when it is set, because a person whose groups are too long would
+/// otherwise find out at the log-in, and nobody would know why.
+pub fn check_person(name: &str, email: Option<&str>, groups: &[String]) -> Result<(), IdentityProblem> {
+    let texts = [
+        (IdentityField::DisplayName, encode(name, &[])),
+        (IdentityField::Email, encode(email.unwrap_or_default(), &[])),
+        (IdentityField::Groups, list(groups)),
     ];
-    BY_PEOPLE.into_iter().try_for_each(|field| value(field, record, principal).map(|_| ()))
+    match texts.into_iter().find(|(_, text)| text.len() > FIELD_BYTES_MAX) {
+        None => Ok(()),
+        Some((field, _)) => Err(IdentityProblem { field }),
+    }
+}
+
+fn list(groups: &[String]) -> String {
+    groups.iter().map(|group| encode(group, b",")).collect::<Vec<_>>().join(",")
 }
 
 /// One field's value; `None` when there is nothing to say.
@@ -114,10 +127,7 @@ fn value(
         IdentityField::Username => encode(&principal.username, &[]),
         IdentityField::Email => encode(principal.email.as_deref().unwrap_or_default(), &[]),
         IdentityField::DisplayName => encode(&principal.display_name, &[]),
-        IdentityField::Groups => {
-            let groups: Vec<_> = principal.groups.iter().map(|group| encode(group, b",")).collect();
-            groups.join(",")
-        }
+        IdentityField::Groups => list(&principal.groups),
         IdentityField::Tenant => encode(&principal.tenant_slug, &[]),
         IdentityField::Zone => record.zone.as_str().to_owned(),
         IdentityField::Kind => principal.kind.name().to_owned(),

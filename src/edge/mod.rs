@@ -22,6 +22,7 @@ mod tls;
 pub mod upstream;
 
 pub use handover::{Inherited, Predecessor};
+pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};

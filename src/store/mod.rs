@@ -22,7 +22,7 @@ mod rows;
 mod sessions;
 mod zones;
 
-pub use directory::{Account, NewUser, StoredPassword, TotpEnrolment};
+pub use directory::{Account, NewUser, Owner, StoredPassword, TotpEnrolment};
 pub use events::EventRow;
 pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
@@ -204,6 +204,12 @@ impl Store {
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+    }
+
+    /// Damages what is kept, as nothing of ours would.
+    #[cfg(test)]
+    pub(crate) async fn by_hand(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.write).await.unwrap();
     }
 
     /// Writes a copy of the store, as of now, to `path`, which must not exist. The copy is as secret as the store.

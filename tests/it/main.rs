@@ -26,6 +26,9 @@ mod tidy;
 
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod attacks;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod backends;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! nothing further. Nothing here can stop the loop: a fault of one connection ends that connection.
 
 mod connection;
-mod proxy_header;
+pub mod proxy_header;
 mod sources;
 mod watch;
 

@@ -356,6 +356,12 @@ impl ProxyHttp for Edge {
                 answer.append_header(SET_COOKIE, value)?;
             }
         }
+        if answer.headers.contains_key(hygiene::CLEAR_SITE_DATA) {
+            match hygiene::foreign_clearing(&answer.headers) {
+                Some(kept) => answer.insert_header(hygiene::CLEAR_SITE_DATA, kept)?,
+                None => drop(answer.remove_header(&hygiene::CLEAR_SITE_DATA)),
+            }
+        }
         let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
         for name in ours {
             answer.remove_header(&name);
@@ -524,6 +530,10 @@ impl Edge {
         passage.session = Some(Arc::clone(grant.session()));
         passage.decision = "forward";
         let head = exchange.req_header();
+        if !grant.zone().passes(&head.method) {
+            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         if body_length(head).is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;

@@ -197,6 +197,7 @@ fn zone(host: &str, language: Language) -> Zone {
         headers: HeaderPreset::Default,
         audience: origin,
         body_bytes_max: 1 << 20,
+        more_methods: vec![],
         background_paths: vec![],
         client_certificates: None,
     }

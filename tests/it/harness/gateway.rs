@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::backends::{BACKENDS, backends};
 use super::upstream::Upstream;
 use super::wire::{Wire, within};
 
@@ -63,6 +64,8 @@ pub(crate) struct Wishes {
     pub(crate) upstream: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
+    /// Whether the zones of the real backends lead to them, which starts them.
+    pub(crate) backends: bool,
     /// What the section `listen` says beside its addresses.
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
@@ -74,11 +77,12 @@ pub(crate) struct Wishes {
 }
 
 impl Wishes {
-    /// Nothing in particular.
+    /// Nothing out of the ordinary.
     pub(crate) const USUAL: Self = Self {
         limits: "head: 8KiB, head_fields: 40, form: 8KiB",
         upstream: "read_max: 20s",
         scheme: "http",
+        backends: false,
         listen: "",
         zone_b: "",
         upstreams: ["", ""],
@@ -109,18 +113,28 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, listen, zone_b, upstreams: [a, b], name_server } = wishes;
-    let usual = format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
-    let whole = |own: &'static str| if own.is_empty() { usual.clone() } else { own.to_owned() };
-    let zone = |host: &str, upstream: String, more_of_zone: &str| {
+    let Wishes { limits, upstream: more, scheme, backends: real, listen, zone_b, upstreams: [a, b], name_server } =
+        wishes;
+    let usual = |upstream: SocketAddr| format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
+    let zone_before = |upstream: &str, host: &str, more_of_zone: &str| {
         let body_max = if more_of_zone.contains("body_max") { "" } else { "    body_max: 64KiB\n" };
         format!("  - host: {host}\n{body_max}{more_of_zone}    upstream: {{ {upstream} }}\n")
     };
+    let zone = |host: &str, own: &str, more_of_zone: &str| match own {
+        "" => zone_before(&usual(upstream), host, more_of_zone),
+        own => zone_before(own, host, more_of_zone),
+    };
+    let real = if real { backends() } else { &[] };
+    let behind =
+        |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
+    let zones_of_backends: String =
+        BACKENDS.iter().map(|(_, host)| zone_before(&usual(behind(host)), host, "")).collect();
     let zones = [
-        zone(A, whole(a), "    aliases: [alias.test]\n"),
-        zone(B, whole(b), &format!("    headers: oauth2-proxy\n{zone_b}")),
-        zone(SHARED[0], usual.clone(), ""),
-        zone(SHARED[1], usual.clone(), ""),
+        zone(A, a, "    aliases: [alias.test]\n    more_methods: [LOCK]\n"),
+        zone(B, b, &format!("    headers: oauth2-proxy\n{zone_b}")),
+        zone(SHARED[0], "", ""),
+        zone(SHARED[1], "", ""),
+        zones_of_backends,
     ];
     format!(
         "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}', {listen} }}
@@ -169,13 +183,19 @@ async fn seed() -> Seed {
         write(path, &format!("certs/{name}.key"), made.signing_key.serialize_pem().as_bytes());
     }
     write(path, "master.key", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
-    write(path, "directory.yaml", DIRECTORY.as_bytes());
+    let of_backends = BACKENDS.iter().map(|(name, zone)| {
+        format!(
+            "  - slug: {name}\n    zone: {zone}\n    domains: [{name}.example]\n    users:\n      - {{ username: {name}@{name}.example, name: {name}, email: {name}@{name}.example, kind: dashboard }}\n"
+        )
+    });
+    write(path, "directory.yaml", of_backends.fold(DIRECTORY.to_owned(), |all, one| all + &one).as_bytes());
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     write(path, "zonegate.yaml", configuration([1, 2, 3], nowhere, Wishes::default()).as_bytes());
     let file = path.join("directory.yaml");
     command(path, &["apply", "--file", file.to_str().unwrap()], "").await;
-    for user in [WALL, HALL] {
-        command(path, &["user", "set-password", user], &format!("{PASSWORD}\n")).await;
+    let of_backends = BACKENDS.iter().map(|(name, _)| format!("{name}@{name}.example"));
+    for user in [WALL, HALL].map(str::to_owned).into_iter().chain(of_backends) {
+        command(path, &["user", "set-password", &user], &format!("{PASSWORD}\n")).await;
     }
     let mut files = Vec::new();
     for sub in ["", "certs/"] {

@@ -2,6 +2,8 @@
 //! towards it, and an authenticator app.
 
 mod authority;
+mod backends;
+mod bench;
 mod demo;
 mod gateway;
 mod h2;
@@ -10,6 +12,7 @@ mod visitor;
 mod wire;
 
 pub(crate) use authority::{Authority, Leaf, acceptor, tls_before};
+pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
 pub(crate) use h2::H2;
