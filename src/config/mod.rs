@@ -9,6 +9,7 @@ mod directory;
 mod listen;
 mod log;
 mod problems;
+mod rules;
 mod section;
 mod settings;
 mod tree;

@@ -179,7 +179,8 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let watch = watch(root.section("reload"));
     let name_servers = upstream::name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
-    let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
+    let zones::Read { table, hosts, hosts_are_all } =
+        zones::read(&root, &listeners, public_port, directory, outside);
     root.finish();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let parts = (table, store_path, master_key);

@@ -42,16 +42,18 @@ pub(super) struct Record {
     pub(super) status: u16,
     pub(super) decision: &'static str,
     pub(super) reason: Option<&'static str>,
+    /// The name of the zone's rule that decided.
+    pub(super) rule: Option<Arc<str>>,
     pub(super) took: Duration,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
 }
 
 /// Where records go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AccessLog {
     queue: SyncSender<Record>,
-    dropped: AtomicU64,
+    dropped: Arc<AtomicU64>,
 }
 
 /// The thread that writes. Dropped, it still writes what it has; [`Writer::finish`] waits for that.
@@ -63,7 +65,7 @@ impl AccessLog {
     pub(super) fn start() -> std::io::Result<(Self, Writer)> {
         let (queue, records) = sync_channel(WAITING_MAX);
         let writer = Writer::start(records, std::io::stderr())?;
-        Ok((Self { queue, dropped: AtomicU64::new(0) }, writer))
+        Ok((Self { queue, dropped: Arc::default() }, writer))
     }
 
     pub(super) fn write(&self, record: Record) {
@@ -128,6 +130,8 @@ struct Line<'a> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     micros: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -167,6 +171,7 @@ impl<W: Write> Lines<W> {
             status: record.status,
             decision: record.decision,
             reason: record.reason,
+            rule: record.rule.as_deref(),
             micros: u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
@@ -220,6 +225,7 @@ mod tests {
             status: 200,
             decision: "forward",
             reason: None,
+            rule: Some("access[2]".into()),
             took: Duration::from_micros(1234),
             bytes_in: 0,
             bytes_out: 7,
@@ -243,6 +249,7 @@ mod tests {
             ("address", "192.0.2.1".into()),
             ("path", "/a\"\\u{d}\\u{a}{}\\u{202e}/b".into()),
             ("status", 200.into()),
+            ("rule", "access[2]".into()),
             ("micros", 1234.into()),
             ("bytes_out", 7.into()),
         ] {
@@ -256,7 +263,7 @@ mod tests {
         let (pipe, written) = channel();
         let (queue, records) = sync_channel(8);
         let writer = Writer::start(records, Pipe(pipe)).unwrap();
-        let log = AccessLog { queue, dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue, dropped: Arc::default() };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         writer.finish();
         let text: Vec<String> = written.try_iter().collect();
@@ -266,7 +273,7 @@ mod tests {
     #[test]
     fn a_full_log_drops_and_counts_and_never_waits() {
         let (queue, records) = sync_channel(1);
-        let log = AccessLog { queue, dropped: AtomicU64::new(0) };
+        let log = AccessLog { queue, dropped: Arc::default() };
         ["/1", "/2", "/3"].into_iter().for_each(|path| log.write(record(path)));
         assert_eq!(log.dropped.load(Ordering::Relaxed), 2);
         drop(records);

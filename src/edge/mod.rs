@@ -9,11 +9,13 @@ mod access_log;
 pub mod client;
 mod compress;
 mod facts;
+mod forward_auth;
 mod generation;
 mod handover;
 pub mod hygiene;
 mod listen;
 mod proxy;
+mod refusals;
 mod reload;
 mod rescue;
 mod serve;
@@ -21,9 +23,13 @@ mod streams;
 mod tls;
 pub mod upstream;
 
+pub use facts::find_host;
 pub use handover::{Inherited, Predecessor};
 pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
 pub use upstream::check as check_upstreams;
+
+#[cfg(test)]
+mod tests;

@@ -118,6 +118,10 @@ impl Reloader {
         let mut last = None;
         loop {
             interval.tick().await;
+            if self.handover.turn.is_over() {
+                // The process that has taken over looks for itself.
+                return;
+            }
             if !self.in_use.load().settings.watch {
                 last = None;
                 continue;
@@ -151,6 +155,9 @@ impl Reloader {
         let Some(source) = &self.source else {
             return Err(Unchanged::Wrong("this gateway was started without a configuration file".into()));
         };
+        if self.handover.turn.is_over() {
+            return Err(Unchanged::Wrong("another process has taken over: ask that one".into()));
+        }
         let reading = Arc::clone(source);
         let read = tokio::task::spawn_blocking(move || reading.read()).await;
         let settings = Arc::new(read.map_err(failed)?.map_err(Unchanged::Wrong)?);
@@ -192,7 +199,8 @@ fn failed(fault: impl std::fmt::Display) -> Unchanged {
 fn fixed(changes: &Changes) -> String {
     let line = |key: &&str| {
         format!(
-            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the change back"
+            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the \
+             change back"
         )
     };
     changes.needs_restart.iter().map(line).collect::<Vec<_>>().join("\n")

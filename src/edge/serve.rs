@@ -14,6 +14,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 
 use super::access_log::AccessLog;
+use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
 use super::listen::{Bound, Doors};
@@ -145,7 +146,7 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send + 'static,
         source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
-        let Self { in_use, certificates, bound, admin, background, hold, predecessor, program } = self;
+        let Self { in_use, certificates, mut bound, admin, background, hold, predecessor, program } = self;
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
@@ -157,7 +158,7 @@ impl Gateway {
             keys: Arc::clone(&portal.keys),
             clock: Arc::clone(&portal.clock),
             streams: Arc::clone(&streams),
-            log,
+            log: log.clone(),
             turn: turn.clone(),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
@@ -197,6 +198,11 @@ impl Gateway {
         })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
+        if let Some(listener) = bound.take_forward_auth() {
+            let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
+            let desk = forward_auth::Desk { in_use: Arc::clone(&in_use), log, turn: handover.turn.clone(), ids };
+            foreground.spawn(forward_auth::serve(listener, desk, handed_over.clone()));
+        }
         foreground.block_on(async { doors.open(bound) })?;
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;

@@ -3,9 +3,11 @@
 //! A zone is one hosted instance of the application. It is keyed by its hostname and by nothing else: names
 //! repeat ("Limited" twice in the shipped example), numbers have gaps, and a guess would hurt real users (R12).
 
+mod rules;
 mod table;
 mod upstream;
 
+pub use rules::{Allow, Members, Need, PathPattern, PatternProblem, Person, RULES_MAX, Rule, Rules, Ruling};
 pub use table::{DuplicateHost, HostMatch, ZoneTable};
 pub use upstream::{
     Backend, Balance, ClientIdentity, HealthCheck, HostHeader, Protocol, Target, Upstream, UpstreamLimits,
@@ -37,8 +39,10 @@ pub struct Zone {
     pub language: Language,
     /// Whether the zone is offered first for new tenants; never for "selected customers" zones (R16).
     pub preselectable: bool,
-    /// Where the application answers.
-    pub upstream: Upstream,
+    /// Where the application answers; `None` where another proxy passes the requests on and asks about each.
+    pub upstream: Option<Upstream>,
+    /// Whether a proxy in front may ask about requests for this zone (forward-auth).
+    pub forward_auth: bool,
     /// Whose certificates clients must or may show; `None` asks for none.
     pub client_certificates: Option<ClientCertificates>,
     /// Which identity headers the application receives beside the assertion.
@@ -49,6 +53,8 @@ pub struct Zone {
     pub body_bytes_max: u64,
     /// Methods that are passed on beside the [`COMMON_METHODS`]: WebDAV's, mostly.
     pub more_methods: Vec<http::Method>,
+    /// Who may ask for which paths.
+    pub rules: Rules,
     /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
     pub background_paths: Vec<String>,
 }
@@ -72,6 +78,16 @@ pub fn is_plain_method(method: &http::Method) -> bool {
 }
 
 impl Zone {
+    /// Whether this is what is spoken with its application.
+    pub fn speaks(&self, protocol: Protocol) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.protocol == protocol)
+    }
+
+    /// Whether HTTP/2 is.
+    pub fn speaks_http2(&self) -> bool {
+        self.upstream.as_ref().is_some_and(|upstream| upstream.protocol.is_http2())
+    }
+
     /// Whether requests with this method are passed on (SEC-R76, M10).
     ///
     /// *Why a list, where everything else is the application's affair?* What a method means decides whether it has a

@@ -41,6 +41,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod forward_auth;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod frames;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -63,6 +66,9 @@ mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod rules;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod secrets;

@@ -9,6 +9,7 @@ const REFERENCE: &str = include_str!("../../../config/zonegate.yaml");
 const SEVENTEEN: &str = include_str!("../../../config/examples/seventeen-zones.yaml");
 const SMALL: &str = include_str!("../../../config/examples/small.yaml");
 const DEMO: &str = include_str!("../../../config/demo.yaml");
+const FORWARD_AUTH: &str = include_str!("../../../config/examples/forward-auth/zonegate.yaml");
 const DIRECTORY: &str = include_str!("../../../config/examples/directory.yaml");
 const ZONES: &str = include_str!("../../../tests/data/zones.csv");
 
@@ -135,6 +136,7 @@ fn the_smallest_configuration_and_the_demos_are_whole() {
     let small = whole(SMALL, &Outside::new());
     assert_eq!(small.zones.zones()[0].host.as_str(), "wiki.example.com");
     whole(DEMO, &Outside::new());
+    whole(FORWARD_AUTH, &Outside::new());
 }
 
 #[test]

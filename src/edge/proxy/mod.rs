@@ -19,18 +19,20 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::facts::{self, Cookie};
 use super::generation::{Generation, InUse};
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::upstream::{self, Attempts, Broken, Provenance};
-use super::{client, compress, facts, rescue};
+use super::{client, compress, rescue};
 use crate::assertion::is_ours;
-use crate::base::{RequestId, SessionToken, UnixTime};
-use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::base::{RequestId, UnixTime};
+use crate::gate::{
+    Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, Presented, SignedIn, Way, decide, signed_in,
+};
 use crate::machine::Clock;
-use crate::portal::cookies::{self, Sent};
 use crate::portal::metrics::UnderWay;
 use crate::portal::{Realm, Visit};
 use crate::session::{Liveness, Session};
@@ -57,7 +59,7 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
-    fn next(&self) -> RequestId {
+    pub(in crate::edge) fn next(&self) -> RequestId {
         let mut bytes = [0; 16];
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
@@ -84,6 +86,8 @@ pub(super) struct Passage {
     deadline: Option<Instant>,
     decision: &'static str,
     reason: Option<&'static str>,
+    /// The rule of the zone that decided.
+    rule: Option<Arc<str>>,
     body_bytes: u64,
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
@@ -93,7 +97,11 @@ pub(super) struct Passage {
 impl Passage {
     /// Whether the answer may be made smaller: streams never, they are read piece by piece.
     fn compresses(&self) -> bool {
-        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
+        self.stream.is_none()
+            && self
+                .grant
+                .as_ref()
+                .is_some_and(|grant| grant.zone().upstream.as_ref().is_some_and(|upstream| upstream.compress))
     }
 }
 
@@ -119,6 +127,7 @@ impl ProxyHttp for Edge {
             deadline: None,
             decision: "refused",
             reason: None,
+            rule: None,
             body_bytes: 0,
             answer_heads: 0,
         }
@@ -163,27 +172,16 @@ impl ProxyHttp for Edge {
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
-        let session;
-        let presented = match cookies::sent(&head.headers, cookies::SESSION) {
-            Sent::Nothing => Presented::Nothing,
-            Sent::Several => Presented::Unreadable,
-            Sent::One(value) => match SessionToken::parse(value) {
-                None => Presented::Unreadable,
-                Some(token) => {
-                    session = self.sessions.find(&token);
-                    session.as_ref().map_or(Presented::Unknown, Presented::Session)
-                }
-            },
-        };
-        let facts = Facts {
-            host,
-            place: hygiene::place(head.raw_path()),
-            client: facts::client(head),
-            presented,
-            store: self.sessions.health(),
-        };
+        let target = head.raw_path();
+        let asked = Asked::new(host, hygiene::place(target), &head.method, target);
+        passage.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
+        let cookie =
+            if asked.wants_session() { Cookie::read(&head.headers, &self.sessions) } else { Cookie::Nothing };
+        let client = facts::client(&head.method, &head.headers);
+        let (presented, store) = (cookie.presented(), self.sessions.health());
+        let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
-        if let (Some(realm), false) = (realm(facts.host), matches!(decision, Decision::Forward(_)))
+        if let (Some(realm), false) = (realm(host), matches!(decision, Decision::Forward(_)))
             && self.turn.is_over()
         {
             return Box::pin(self.ask_again(exchange, passage, realm)).await;
@@ -219,13 +217,13 @@ impl ProxyHttp for Edge {
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
                 Box::pin(self.redirect(exchange, passage, &target)).await
             }
+            Decision::Forbid(Forbidden { zone, session, rule }) => {
+                let (zone, session, rule) = (Arc::clone(zone), session.cloned(), Arc::clone(&rule.name));
+                Box::pin(self.forbid(exchange, passage, zone, session, rule)).await
+            }
             Decision::Refuse(refusal) => {
-                let status = match refusal {
-                    Refusal::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-                    Refusal::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                Box::pin(self.refuse(exchange, passage, Refused { status, reason: refusal.name(), close: false }))
-                    .await
+                let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+                Box::pin(self.refuse(exchange, passage, refused)).await
             }
         }
     }
@@ -234,7 +232,7 @@ impl ProxyHttp for Edge {
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
         // What has come of the body is sent again from its beginning.
         passage.body_bytes = 0;
-        let may_be_long = zone.upstream.protocol.is_http2() && may_be_long(exchange);
+        let may_be_long = zone.speaks_http2() && may_be_long(exchange);
         let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
         peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))
     }
@@ -278,14 +276,20 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
-        if grant.zone().upstream.protocol.is_http2() && copy.version != Version::HTTP_2 {
+        if grant.zone().speaks_http2() && copy.version != Version::HTTP_2 {
             // pingora falls back when TLS has not agreed on HTTP/2; what was written for it must not go out as HTTP/1.
             return Err(Error::explain(ErrorType::InvalidH2, "the application speaks no HTTP/2").into_up());
         }
-        let assertion = self.keys.assertion(grant.session(), grant.zone(), passage.now).map_err(|fault| {
-            tracing::error!(%fault, "no assertion could be signed");
-            Error::explain(ErrorType::HTTPStatus(503), "no assertion")
-        })?;
+        let assertion = match grant.bearer() {
+            Bearer::Nobody => None,
+            Bearer::Person(session) => {
+                let signed = self.keys.assertion(session, grant.zone(), passage.now).map_err(|fault| {
+                    tracing::error!(%fault, "no assertion could be signed");
+                    Error::explain(ErrorType::HTTPStatus(503), "no assertion")
+                });
+                Some(signed?)
+            }
+        };
         // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
         let address = passage.address.ok_or_else(no_grant)?;
         let taken = std::mem::replace(copy, upstream::nothing());
@@ -309,7 +313,7 @@ impl ProxyHttp for Edge {
             *body = None;
         }
         in_time(passage)?;
-        if passage.grant.as_ref().is_some_and(|grant| grant.zone().upstream.protocol.is_http2()) {
+        if passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2()) {
             // Over HTTP/2 a body may be one half of a conversation, and the other half silent.
             self.still_lives(passage)?;
         }
@@ -444,6 +448,7 @@ impl ProxyHttp for Edge {
             status,
             decision: passage.decision,
             reason: passage.reason,
+            rule: passage.rule.take(),
             took,
             bytes_in: exchange.body_bytes_read() as u64,
             bytes_out: exchange.body_bytes_sent() as u64,
@@ -518,7 +523,9 @@ fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session
 impl Edge {
     /// Fails once the session of a request that is under way has ended.
     fn still_lives(&self, passage: &Passage) -> Result<()> {
-        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
+        // What is nobody's has none.
+        let session = passage.grant.as_ref().and_then(Grant::session);
+        match session.map(|session| session.liveness(self.clock.now())) {
             None | Some(Liveness::Live) => Ok(()),
             Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
         }
@@ -527,7 +534,7 @@ impl Edge {
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
         passage.zone = Some(Arc::clone(grant.zone()));
-        passage.session = Some(Arc::clone(grant.session()));
+        passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
         if !grant.zone().passes(&head.method) {
@@ -545,11 +552,14 @@ impl Edge {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;
             }
             passage.stream = Some(self.streams.open(grant.session()));
-        } else if let Some(most) = grant.zone().upstream.limits.request_max {
+        } else if let Some(most) = grant.zone().upstream.as_ref().and_then(|upstream| upstream.limits.request_max)
+        {
             passage.deadline = Some(passage.began + Duration::from_secs(u64::from(most.seconds())));
         }
-        if !grant.zone().is_background(exchange.req_header().raw_path()) {
-            self.sessions.touch(grant.session(), passage.now);
+        if let Some(session) = grant.session()
+            && !grant.zone().is_background(exchange.req_header().raw_path())
+        {
+            self.sessions.touch(session, passage.now);
         }
         passage.grant = Some(grant);
         Ok(false)
@@ -582,7 +592,7 @@ impl Edge {
 /// handshake is a GET without a body (RFC 6455 section 4.1): nobody agrees on where one would end (M11).
 fn check_handshake(head: &RequestHeader, zone: &Zone) -> std::result::Result<(), Refused> {
     let fields = &head.headers;
-    if zone.upstream.protocol.is_http2() {
+    if zone.speaks_http2() {
         // There, a WebSocket would be another thing (RFC 8441), which pingora does not speak.
         return Err(Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "websocket_over_http2", close: false });
     }

@@ -81,7 +81,7 @@ impl Attempts {
         self.under_way = Some(UnderWay::new(choice));
         match stream {
             Some(stream) => hold_for_stream(&mut peer, stream),
-            None if may_be_long && zone.upstream.protocol.is_http2() => {
+            None if may_be_long && zone.speaks_http2() => {
                 peer.options.read_timeout = peer.options.read_timeout.map(|usual| usual.max(UPLOAD_MAX));
             }
             None => {}
@@ -191,7 +191,7 @@ mod tests {
         let mut zone = samples::zone("a.example");
         let target = |port: u16| Target::Address(([127, 0, 0, 1], port).into());
         let backend = |port: u16| Backend { target: target(port), weight: 1, tls: None };
-        zone.upstream.backends = (1..=backends).map(backend).collect();
+        zone.upstream.as_mut().unwrap().backends = (1..=backends).map(backend).collect();
         (Peers::of(&[Arc::new(zone.clone())], &UpstreamMetrics::default(), None), zone)
     }
 

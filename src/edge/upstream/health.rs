@@ -55,7 +55,7 @@ async fn ask(connector: &Connector, zone: &Zone, template: &HttpPeer, check: &He
     let mut head = RequestHeader::build("GET", path.as_bytes(), Some(2))?;
     head.insert_header(HOST, host(zone))?;
     head.insert_header(USER_AGENT, "zonegate")?;
-    if zone.upstream.protocol.is_http2() {
+    if zone.speaks_http2() {
         http2(&mut head, &peer)?;
     } else {
         head.insert_header(CONNECTION, "close")?;

@@ -34,7 +34,7 @@ use super::tls::CertificateProblem;
 use crate::base::Hostname;
 use crate::config::{Place, Settings};
 use crate::portal::metrics::UpstreamMetrics;
-use crate::zone::{Target, Zone, ZoneTable};
+use crate::zone::{Target, Upstream, Zone, ZoneTable};
 use names::Names;
 use pool::Pool;
 
@@ -68,14 +68,17 @@ impl Peers {
 
     /// Those that have an address of their own, and those that were looked up before.
     fn of(zones: &[Arc<Zone>], metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
-        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, metrics, before)));
-        Self { by_zone: zones.iter().map(pool).collect(), tasks: Vec::new() }
+        let pool = |zone: &Arc<Zone>| {
+            let upstream = zone.upstream.as_ref()?;
+            Some((zone.host.clone(), Arc::new(pool(zone, upstream, metrics, before))))
+        };
+        Self { by_zone: zones.iter().filter_map(pool).collect(), tasks: Vec::new() }
     }
 
     fn watch_health(&mut self) {
         let mut connector = None;
         for pool in self.by_zone.values() {
-            if let Some(check) = pool.zone.upstream.health.clone() {
+            if let Some(check) = pool.upstream.health.clone() {
                 let connector = connector.get_or_insert_with(|| Arc::new(Connector::new(None)));
                 self.tasks.push(tokio::spawn(health::watch(Arc::clone(connector), Arc::clone(pool), check)));
             }
@@ -84,7 +87,7 @@ impl Peers {
 
     async fn follow_names(&mut self, servers: &[std::net::SocketAddr]) {
         let named = self.by_zone.values().flat_map(|pool| {
-            let backends = pool.zone.upstream.backends.iter().enumerate();
+            let backends = pool.upstream.backends.iter().enumerate();
             backends.filter_map(|(at, backend)| match &backend.target {
                 Target::Name { host, port } => Some((Arc::clone(pool), (at, host.clone(), *port))),
                 Target::Address(_) | Target::Socket(_) => None,
@@ -114,13 +117,13 @@ impl Peers {
     }
 }
 
-fn pool(zone: &Arc<Zone>, metrics: &UpstreamMetrics, before: Option<&Peers>) -> Pool {
+fn pool(zone: &Arc<Zone>, upstream: &Upstream, metrics: &UpstreamMetrics, before: Option<&Peers>) -> Pool {
     let before = before.and_then(|before| before.pool(zone));
-    let upstream = |zone: &Zone| (zone.upstream.backends.clone(), zone.upstream.protocol);
-    let same = before.filter(|before| upstream(&before.zone) == upstream(zone));
+    let trust = |upstream: &Upstream| (upstream.backends.clone(), upstream.protocol);
+    let same = before.filter(|before| trust(&before.upstream) == trust(upstream));
     let group = same.map_or_else(fresh_group, |same| same.group);
-    let pool = Pool::new(zone, group, metrics, before.map(|before| &**before));
-    for (at, backend) in zone.upstream.backends.iter().enumerate() {
+    let pool = Pool::new(zone, upstream, group, metrics, before.map(|before| &**before));
+    for (at, backend) in upstream.backends.iter().enumerate() {
         let address = match &backend.target {
             Target::Address(address) => Some(PeerAddress::Inet(*address)),
             Target::Socket(path) => match std::os::unix::net::SocketAddr::from_pathname(path) {
@@ -167,7 +170,8 @@ pub fn check(zones: &ZoneTable) -> Vec<CertificateProblem> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let mut problems = Vec::new();
     for zone in zones.zones() {
-        let client = zone.upstream.backends.iter().find_map(|backend| backend.tls.as_ref()?.client.as_ref());
+        let backends = zone.upstream.iter().flat_map(|upstream| &upstream.backends);
+        let client = backends.into_iter().find_map(|backend| backend.tls.as_ref()?.client.as_ref());
         let Some(client) = client else { continue };
         let chain = client.chain.iter().map(|der| der.clone().into()).collect();
         let why = match rustls::pki_types::PrivateKeyDer::try_from(client.key.to_vec()) {
@@ -201,7 +205,7 @@ mod tests {
         move |zone| {
             let roots = Some(Arc::new(vec![vec![root]]));
             let tls = UpstreamTls { server_name: "app.example".parse().unwrap(), roots, client: None };
-            zone.upstream.backends[0].tls = Some(tls);
+            zone.upstream.as_mut().unwrap().backends[0].tls = Some(tls);
         }
     }
 
@@ -212,7 +216,7 @@ mod tests {
         let first = Peers::of(&[zone(trusting(1))], &metrics, None);
         let limits = |zone: &mut Zone| {
             trusting(1)(zone);
-            zone.upstream.limits.read_max = Ttl::seconds_const(7);
+            zone.upstream.as_mut().unwrap().limits.read_max = Ttl::seconds_const(7);
         };
         let same = Peers::of(&[zone(limits)], &metrics, Some(&first));
         assert_eq!(group(&same), group(&first));
@@ -226,7 +230,7 @@ mod tests {
     async fn health_checks_end_with_their_configuration() {
         let second = Ttl::seconds_const(1);
         let check = HealthCheck { path: None, status: None, interval: second, timeout: second, fall: 1, rise: 1 };
-        let checked = zone(|zone| zone.upstream.health = Some(check.clone()));
+        let checked = zone(|zone| zone.upstream.as_mut().unwrap().health = Some(check.clone()));
         let mut peers = Peers::of(&[checked], &UpstreamMetrics::default(), None);
         peers.watch_health();
         let pool = Arc::downgrade(peers.by_zone.values().next().unwrap());

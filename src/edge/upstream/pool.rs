@@ -26,6 +26,7 @@ use crate::zone::{Balance, Upstream, Zone};
 #[derive(Debug)]
 pub(super) struct Pool {
     pub(super) zone: Arc<Zone>,
+    pub(super) upstream: Upstream,
     /// Connections are shared among peers of one group only.
     pub(super) group: u64,
     members: ArcSwap<Members>,
@@ -64,10 +65,17 @@ pub(super) struct Choice {
 
 impl Pool {
     /// `before`: the zone's pool of an earlier configuration. What it knew of a backend that stays is kept.
-    pub(super) fn new(zone: &Arc<Zone>, group: u64, metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
-        let backends = &zone.upstream.backends;
+    pub(super) fn new(
+        zone: &Arc<Zone>,
+        upstream: &Upstream,
+        group: u64,
+        metrics: &UpstreamMetrics,
+        before: Option<&Self>,
+    ) -> Self {
+        let backends = &upstream.backends;
         let pool = Self {
             zone: Arc::clone(zone),
+            upstream: upstream.clone(),
             group,
             members: ArcSwap::default(),
             next: AtomicUsize::new(0),
@@ -76,7 +84,7 @@ impl Pool {
         };
         for (at, backend) in backends.iter().enumerate() {
             let known = before.and_then(|before| {
-                let mut earlier = before.zone.upstream.backends.iter();
+                let mut earlier = before.upstream.backends.iter();
                 let place = earlier.position(|one| one.target == backend.target && one.tls == backend.tls)?;
                 Some((before, place))
             });
@@ -87,10 +95,6 @@ impl Pool {
             pool.set(at, addresses, |address| members.standing(place, address));
         }
         pool
-    }
-
-    fn upstream(&self) -> &Upstream {
-        &self.zone.upstream
     }
 
     /// A backend's addresses are these from now on; whether that is a change.
@@ -112,12 +116,12 @@ impl Pool {
             Some(_) | None => return false,
         }
         let mut list = Vec::new();
-        for (at, (configured, addresses)) in self.upstream().backends.iter().zip(&*addresses).enumerate() {
+        for (at, (configured, addresses)) in self.upstream.backends.iter().zip(&*addresses).enumerate() {
             let Some(metrics) = self.metrics.get(at) else { continue };
             for address in addresses {
                 let known = if at == backend { known(address) } else { before.standing(at, address) };
                 list.push(Arc::new(Member {
-                    template: template(self.upstream(), configured, address.clone(), self.group),
+                    template: template(&self.upstream, configured, address.clone(), self.group),
                     standing: known.unwrap_or_default(),
                     metrics: metrics.clone(),
                     backend: at,
@@ -125,7 +129,7 @@ impl Pool {
                 }));
             }
         }
-        let weight = |member: &Arc<Member>| match self.upstream().balance {
+        let weight = |member: &Arc<Member>| match self.upstream.balance {
             Balance::RoundRobin => member.weight,
             // Everybody is looked at, once.
             Balance::LeastLoaded => 1,
@@ -173,7 +177,7 @@ impl Pool {
             match member.standing.fitness(|| *clock.get_or_insert_with(now_ms)) {
                 Fitness::Trial => return Some(Choice { member: Arc::clone(member), trial: true }),
                 Fitness::Out(_) | Fitness::Unwell => {}
-                Fitness::Fit => match self.upstream().balance {
+                Fitness::Fit => match self.upstream.balance {
                     Balance::RoundRobin => return Some(Choice { member: Arc::clone(member), trial: false }),
                     Balance::LeastLoaded => {
                         if best.is_none_or(|best| member.is_less_loaded_than(best)) {
@@ -250,9 +254,10 @@ mod tests {
             weight: *weight,
             tls: None,
         };
-        zone.upstream.backends = weights.iter().enumerate().map(backend).collect();
-        zone.upstream.balance = balance;
-        let pool = Pool::new(&Arc::new(zone), 1, &UpstreamMetrics::default(), before);
+        let mut upstream = zone.upstream.take().unwrap();
+        upstream.backends = weights.iter().enumerate().map(backend).collect();
+        upstream.balance = balance;
+        let pool = Pool::new(&Arc::new(zone), &upstream, 1, &UpstreamMetrics::default(), before);
         for at in 0..weights.len() {
             pool.set_addresses(at, vec![PeerAddress::Inet(address(at))]);
         }

@@ -62,6 +62,8 @@ pub(crate) struct Wishes {
     pub(crate) limits: &'static str,
     /// What every zone's `upstream` says beside its address.
     pub(crate) upstream: &'static str,
+    /// What [`A`] says beside its host, indented by four.
+    pub(crate) zone_a: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
     /// Whether the zones of the real backends lead to them, which starts them.
@@ -81,6 +83,7 @@ impl Wishes {
     pub(crate) const USUAL: Self = Self {
         limits: "head: 8KiB, head_fields: 40, form: 8KiB",
         upstream: "read_max: 20s",
+        zone_a: "",
         scheme: "http",
         backends: false,
         listen: "",
@@ -113,8 +116,17 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, backends: real, listen, zone_b, upstreams: [a, b], name_server } =
-        wishes;
+    let Wishes {
+        limits,
+        zone_a,
+        upstream: more,
+        scheme,
+        backends: real,
+        listen,
+        zone_b,
+        upstreams: [a, b],
+        name_server,
+    } = wishes;
     let usual = |upstream: SocketAddr| format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
     let zone_before = |upstream: &str, host: &str, more_of_zone: &str| {
         let body_max = if more_of_zone.contains("body_max") { "" } else { "    body_max: 64KiB\n" };
@@ -130,7 +142,7 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
     let zones_of_backends: String =
         BACKENDS.iter().map(|(_, host)| zone_before(&usual(behind(host)), host, "")).collect();
     let zones = [
-        zone(A, a, "    aliases: [alias.test]\n    more_methods: [LOCK]\n"),
+        zone(A, a, &format!("    aliases: [alias.test]\n    more_methods: [LOCK]\n{zone_a}")),
         zone(B, b, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], "", ""),
         zone(SHARED[1], "", ""),
@@ -299,6 +311,16 @@ impl Gateway {
     /// Where one of its files is.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Ends it, as a power cut would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Where its TLS listener is.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https
     }
 
     /// The number of its process.
