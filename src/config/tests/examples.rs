@@ -162,3 +162,10 @@ fn the_directory_example_shows_every_key() {
     shown.insert("tenants[].users[].password".into());
     assert_eq!(findings.known.into_inner().into_iter().collect::<BTreeSet<_>>(), shown);
 }
+
+#[test]
+fn a_file_may_explain_itself_at_any_length() {
+    let comment = "# why\n".repeat(10_000);
+    whole(&format!("{comment}{HEAD}{comment}"), &Outside::new());
+    whole(&HEAD.replace("zones: [", &format!("zones:\n{comment}  [")), &Outside::new());
+}
