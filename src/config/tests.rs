@@ -96,6 +96,8 @@ fn check_added(lines: &str, want: &[&str]) {
 fn a_configuration_that_is_right_has_no_problems() {
     check(HEAD, &[]);
     check(&format!("\u{feff}{}", HEAD.replace('\n', "\r\n")), &[]);
+    // However much an operator has to say about it.
+    check(&format!("listen:\n{}{HEAD}", "  # why\n".repeat(1000)), &[]);
 }
 
 #[test]
@@ -205,9 +207,15 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones",
         ],
     );
+}
+
+#[test]
+fn a_file_may_explain_itself_at_any_length() {
+    let long = format!("{}threads: 1\n", "# what this is for\n".repeat(5000));
+    check_added(&long, &[]);
 }
 
 #[test]

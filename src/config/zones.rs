@@ -12,7 +12,9 @@ use super::section::{Scalar, Section};
 use super::upstream::{self, roots};
 use crate::assertion::is_same_folded;
 use crate::base::{Hostname, LocalPath};
-use crate::zone::{ClientCertificates, HeaderPreset, IdentityField, Language, Zone, ZoneTable, is_plain_method};
+use crate::zone::{
+    ClientCertificates, HeaderPreset, IdentityField, Language, Upstream, Ways, Zone, ZoneTable, is_plain_method,
+};
 
 /// What the names of custom identity headers may carry, as the file writes it.
 const FIELDS: [(&str, IdentityField); 10] = [
@@ -69,7 +71,7 @@ pub(super) fn read(
     hosts.sort_by_key(|(_, place)| place.line);
     let twice = twice(root, &hosts);
     let complete = zones.len() == total && !twice;
-    if complete && asked && !zones.iter().any(|zone: &Zone| zone.forward_auth) {
+    if complete && asked && !zones.iter().any(|zone: &Zone| zone.ways.asked()) {
         root.report(0, "listen.forward_auth", "answers nobody: no zone says forward_auth: true");
     }
     let universal = universal.map(|(host, _)| host);
@@ -165,12 +167,16 @@ fn zone(
         description,
         language,
         preselectable,
+        ways: match (&upstream, forward_auth) {
+            (None, _) => Ways::Asked,
+            (Some(_), false) => Ways::Through,
+            (Some(_), true) => Ways::Both,
+        },
         // A zone that has one which could not be read is not a zone without one.
         upstream: match upstream {
-            Some(read) => Some(read?),
-            None => None,
+            Some(read) => read?,
+            None => Upstream::nowhere(),
         },
-        forward_auth,
         client_certificates,
         headers,
         body_bytes_max,

@@ -6,6 +6,7 @@
 //! `upstream` builds the application's head from the grant. There is no way to an upstream request but a grant.
 
 mod access_log;
+mod acme;
 pub mod client;
 mod compress;
 mod facts;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::signal::unix::Signal;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 
 use super::generation::{Generation, InUse};
@@ -48,6 +48,8 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
     pub(super) handover: Arc<Handover>,
+    /// Who looks for certificates that are missing.
+    pub(super) changed: Arc<Notify>,
 }
 
 /// What made us read the configuration again: the log's word for it.
@@ -56,6 +58,7 @@ enum Trigger {
     Signal,
     File,
     Command,
+    Certificates,
 }
 
 impl Trigger {
@@ -64,6 +67,7 @@ impl Trigger {
             Self::Signal => "signal",
             Self::File => "file",
             Self::Command => "command",
+            Self::Certificates => "certificates",
         }
     }
 }
@@ -76,6 +80,11 @@ struct Applied {
 }
 
 impl Reloader {
+    /// Takes over certificates that we have got.
+    pub(super) async fn take_certificates(self: Arc<Self>) -> Result<String, Unchanged> {
+        self.reload(Trigger::Certificates).await
+    }
+
     /// Reloads whenever the process is told to.
     pub(super) async fn on_signal(self: Arc<Self>, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
@@ -146,6 +155,9 @@ impl Reloader {
             let portal = Arc::clone(&self.in_use.load().portal);
             portal.metrics.reload(outcome.is_ok());
             tell(trigger, &outcome);
+            if outcome.is_ok() {
+                self.changed.notify_one();
+            }
             outcome.map(|applied| applied.to_string())
         });
         done.await.unwrap_or_else(|_| Err(Unchanged::Failed("interrupted: the gateway is stopping".into())))

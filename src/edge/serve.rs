@@ -12,8 +12,10 @@ use arc_swap::ArcSwap;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use super::access_log::AccessLog;
+use super::acme::{Acme, Challenges};
 use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
@@ -152,6 +154,7 @@ impl Gateway {
         let streams = Arc::new(Streams::default());
         let (log, log_writer) = AccessLog::start()?;
         let turn = Turn::default();
+        let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
         let edge = Edge {
             in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
@@ -160,6 +163,7 @@ impl Gateway {
             streams: Arc::clone(&streams),
             log: log.clone(),
             turn: turn.clone(),
+            challenges: Arc::clone(&challenges),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
@@ -189,7 +193,10 @@ impl Gateway {
             source,
             turn: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
+            changed: Arc::clone(&changed),
         });
+        let acme = Acme { reloader: Arc::clone(&reloader), challenges, turn: handover.turn.clone(), changed };
+        background.spawn(acme.run());
         background.block_on(async {
             if let Some(admin) = admin {
                 listen_admin(admin, Arc::clone(&reloader), handed_over.clone())?;
@@ -207,6 +214,8 @@ impl Gateway {
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
+        // Once it is replaced, its keys and certificates have no business in memory.
+        drop(first);
         ready();
         background.block_on(async {
             tokio::select! {
@@ -217,8 +226,10 @@ impl Gateway {
         });
         stop_doors.send_replace(true);
         let handed_over = handover.turn.is_over();
+        let last = in_use.load_full();
+        let (settings, portal) = (&last.settings, &last.portal);
         background.block_on(async {
-            let limits = in_use.load().settings.limits;
+            let limits = settings.limits;
             let drain_max: Duration = limits.drain_max.into();
             if handed_over {
                 // Idle connections may carry one more request each: their clients do not know yet.

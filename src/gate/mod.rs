@@ -63,7 +63,7 @@ impl<'a> Asked<'a> {
     /// Whether the zone's requests are passed on by a proxy in front, and never by this gateway.
     pub fn is_for_askers_only(&self) -> bool {
         match self.host {
-            HostMatch::Zone(zone) => zone.forward_auth && zone.upstream.is_none(),
+            HostMatch::Zone(zone) => !zone.ways.through(),
             HostMatch::Alias(_) | HostMatch::Universal | HostMatch::Unknown => false,
         }
     }
@@ -286,8 +286,8 @@ pub fn decide<'a>(facts: &Facts<'a>, now: UnixTime) -> Decision<'a> {
         Place::Application => {}
     }
     let served = match facts.way {
-        Way::Through => zone.upstream.is_some(),
-        Way::Asked => zone.forward_auth,
+        Way::Through => zone.ways.through(),
+        Way::Asked => zone.ways.asked(),
     };
     if !served {
         return Decision::Refuse(Refusal::NotThisWay);

@@ -8,7 +8,7 @@ use super::*;
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, Factor, Method, Principal, SessionRecord};
-use crate::zone::{Allow, HeaderPreset, Language, Members, PathPattern, Rules, Upstream, ZoneTable};
+use crate::zone::{Allow, HeaderPreset, Language, Members, PathPattern, Rules, Upstream, Ways, ZoneTable};
 
 const START: u64 = 1_000_000;
 
@@ -23,12 +23,12 @@ fn zone(host: &str, alias: &str) -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        forward_auth: false,
-        upstream: Some(Upstream::at(([127, 0, 0, 1], 1).into())),
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,
         more_methods: vec![],
+        ways: Default::default(),
         rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
@@ -56,7 +56,7 @@ fn rules() -> Rules {
 }
 
 fn table() -> ZoneTable {
-    let a = Zone { rules: rules(), forward_auth: true, ..zone("a.example", "alias-a.example") };
+    let a = Zone { rules: rules(), ways: Ways::Both, ..zone("a.example", "alias-a.example") };
     ZoneTable::new(vec![a, zone("b.example", "alias-b.example")], Some("login.example".parse().unwrap())).unwrap()
 }
 
@@ -362,11 +362,9 @@ fn raising_the_users_epoch_kills_every_older_session_at_once() {
 
 #[test]
 fn a_zone_is_reached_the_ways_it_says_and_no_other() {
-    let check = |through: bool, asked: bool, want: [&str; 2]| {
-        let zone = zone("a.example", "alias-a.example");
-        let upstream = zone.upstream.clone().filter(|_| through);
-        let table =
-            ZoneTable::new(vec![Zone { upstream, forward_auth: asked, rules: rules(), ..zone }], None).unwrap();
+    let check = |ways: Ways, want: [&str; 2]| {
+        let zone = Zone { ways, rules: rules(), ..zone("a.example", "alias-a.example") };
+        let table = ZoneTable::new(vec![zone], None).unwrap();
         for path in ["/", "/public", "/optional", "/deny", "/;x/"] {
             let session = session("a.example", 5);
             let got = [Way::Through, Way::Asked].map(|way| {
@@ -399,8 +397,7 @@ fn a_zone_is_reached_the_ways_it_says_and_no_other() {
             assert_eq!(got, want, "{path}");
         }
     };
-    check(true, false, ["judged", "no"]);
-    check(false, true, ["no", "judged"]);
-    check(true, true, ["judged", "judged"]);
-    check(false, false, ["no", "no"]);
+    check(Ways::Through, ["judged", "no"]);
+    check(Ways::Asked, ["no", "judged"]);
+    check(Ways::Both, ["judged", "judged"]);
 }

@@ -60,6 +60,11 @@ pub fn html(status: StatusCode, page: String) -> Answer {
     with_body(status, HeaderValue::from_static("text/html; charset=utf-8"), page.into())
 }
 
+/// Text as it is.
+pub fn text(status: StatusCode, text: String) -> Answer {
+    with_body(status, HeaderValue::from_static("text/plain; charset=utf-8"), text.into())
+}
+
 /// JSON for programs.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // Our own types, which always serialise; were one not to, the client gets a server error and no half text.

@@ -39,10 +39,8 @@ pub struct Zone {
     pub language: Language,
     /// Whether the zone is offered first for new tenants; never for "selected customers" zones (R16).
     pub preselectable: bool,
-    /// Where the application answers; `None` where another proxy passes the requests on and asks about each.
-    pub upstream: Option<Upstream>,
-    /// Whether a proxy in front may ask about requests for this zone (forward-auth).
-    pub forward_auth: bool,
+    /// Where the application answers; [`Upstream::nowhere`] where only other proxies know.
+    pub upstream: Upstream,
     /// Whose certificates clients must or may show; `None` asks for none.
     pub client_certificates: Option<ClientCertificates>,
     /// Which identity headers the application receives beside the assertion.
@@ -53,6 +51,8 @@ pub struct Zone {
     pub body_bytes_max: u64,
     /// Methods that are passed on beside the [`COMMON_METHODS`]: WebDAV's, mostly.
     pub more_methods: Vec<http::Method>,
+    /// Who passes its requests on.
+    pub ways: Ways,
     /// Who may ask for which paths.
     pub rules: Rules,
     /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
@@ -80,12 +80,12 @@ pub fn is_plain_method(method: &http::Method) -> bool {
 impl Zone {
     /// Whether this is what is spoken with its application.
     pub fn speaks(&self, protocol: Protocol) -> bool {
-        self.upstream.as_ref().is_some_and(|upstream| upstream.protocol == protocol)
+        self.upstream.protocol == protocol
     }
 
     /// Whether HTTP/2 is.
     pub fn speaks_http2(&self) -> bool {
-        self.upstream.as_ref().is_some_and(|upstream| upstream.protocol.is_http2())
+        self.upstream.protocol.is_http2()
     }
 
     /// Whether requests with this method are passed on (SEC-R76, M10).
@@ -105,6 +105,36 @@ impl Zone {
             let known = known.trim_end_matches('/').as_bytes();
             path.strip_prefix(known).is_some_and(|rest| matches!(rest.first(), None | Some(b'/' | b'?')))
         })
+    }
+}
+
+/// Who passes a zone's requests on once they are let through.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Ways {
+    /// This gateway.
+    #[default]
+    Through,
+    /// A proxy in front, which asks about each (forward-auth); the gate lets none go the other way.
+    Asked,
+    /// Either.
+    Both,
+}
+
+impl Ways {
+    /// Whether this gateway passes requests on.
+    pub const fn through(self) -> bool {
+        match self {
+            Self::Through | Self::Both => true,
+            Self::Asked => false,
+        }
+    }
+
+    /// Whether proxies in front may ask.
+    pub const fn asked(self) -> bool {
+        match self {
+            Self::Asked | Self::Both => true,
+            Self::Through => false,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::base::{Hostname, Ttl};
 /// The application behind a zone: one or several backends that are all the same to a user.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
-    /// At least one.
+    /// At least one, but for [`Upstream::nowhere`].
     pub backends: Vec<Backend>,
     /// Which of them the next request goes to.
     pub balance: Balance,
@@ -32,6 +32,19 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// No backend at all, of a zone that is [`Ways::Asked`](super::Ways::Asked): no connection is ever made.
+    pub fn nowhere() -> Self {
+        Self {
+            backends: Vec::new(),
+            balance: Balance::default(),
+            protocol: Protocol::default(),
+            health: None,
+            host_header: HostHeader::Zone,
+            limits: UpstreamLimits::default(),
+            compress: false,
+        }
+    }
+
     /// Plain HTTP/1.1 at one address, everything else as when the file says nothing.
     pub fn at(address: SocketAddr) -> Self {
         let target = Target::Address(address);

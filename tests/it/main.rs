@@ -35,6 +35,9 @@ mod backends;
 mod backends_wire;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod certificates;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -23,7 +23,7 @@ fn the_environment_overrides_the_file() {
     let text = format!("{HEAD}log: {{ level: debug }}\n");
     let settings = load(&text, "/etc/zg/z.yaml", &outside).unwrap();
     assert_eq!(settings.listeners.http.len(), 2);
-    assert_eq!(settings.zones.zones()[0].upstream, Some(Upstream::at(([10, 0, 0, 1], 8080).into())));
+    assert_eq!(settings.zones.zones()[0].upstream, Upstream::at(([10, 0, 0, 1], 8080).into()));
     assert_eq!(settings.zones.universal().unwrap().as_str(), "www.example");
     assert_eq!(settings.threads, 3);
     assert_eq!(settings.log.level, LogLevel::Info, "an empty variable takes the file's value away");
@@ -81,7 +81,7 @@ fn what_the_environment_says_wrong_is_told_with_the_variable() {
         "ZONEGATE___",
         "1",
         &[
-            "is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones (the environment says so: ZONEGATE___)",
+            "is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones (the environment says so: ZONEGATE___)",
         ],
     );
 }

@@ -38,7 +38,7 @@ fn furnished() -> Outside {
     let outside = Outside::new().file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
     let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     let outside = outside.file("/etc/zg/zonegate-client.pem", root).file("/etc/zg/zonegate-client.key", key);
-    let outside = outside.file("/etc/zg/clients-root.pem", root);
+    let outside = outside.file("/etc/zg/clients-root.pem", root).file("/etc/zg/acme-root.pem", root);
     let outside = outside.file("/etc/zg/certs/README.md", "");
     let live = "/etc/letsencrypt/live/desk.example.com";
     outside.file(&format!("{live}/fullchain.pem"), root).file(&format!("{live}/privkey.pem"), "")

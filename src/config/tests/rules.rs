@@ -115,7 +115,7 @@ fn a_zone_that_a_proxy_asks_about_needs_no_upstream_and_an_address_to_ask_at() {
     check(&both, "forward_auth: true", &[]);
     check(&both, &format!("forward_auth: true, {upstream}"), &[]);
     let settings = load(&text(&both, "forward_auth: true"), "/etc/zg/z.yaml", &Outside::new()).unwrap();
-    assert!(settings.zones.zones()[0].upstream.is_none() && settings.zones.zones()[0].forward_auth);
+    assert_eq!(settings.zones.zones()[0].ways, crate::zone::Ways::Asked);
     let missing = "5: zones[0].upstream is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }";
     check(trusted, "forward_auth: false", &[missing]);
     check(

@@ -11,7 +11,7 @@ fn with(upstream: &str) -> String {
 fn read_as(upstream: &str, outside: &Outside) -> Upstream {
     let settings =
         load(&with(upstream), "/etc/zg/z.yaml", outside).unwrap_or_else(|problems| panic!("{problems}"));
-    settings.zones.zones()[0].upstream.clone().unwrap()
+    settings.zones.zones()[0].upstream.clone()
 }
 
 /// A certificate and a key in form only: whether they belong together is found out where they are used.

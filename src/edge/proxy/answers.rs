@@ -174,6 +174,11 @@ impl Edge {
                 Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
             return self.refuse(exchange, passage, refused).await;
         };
+        if let Some(proof) = self.challenges.answer(exchange.req_header().raw_path()) {
+            passage.decision = "acme";
+            write(exchange, passage.generation.portal.secure(answer::text(StatusCode::OK, proof))).await?;
+            return Ok(true);
+        }
         passage.decision = "https";
         let origin = passage.generation.portal.origin(&realm);
         let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));

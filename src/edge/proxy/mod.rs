@@ -19,6 +19,7 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Record};
+use super::acme::Challenges;
 use super::facts::{self, Cookie};
 use super::generation::{Generation, InUse};
 use super::handover::Turn;
@@ -48,6 +49,7 @@ pub(super) struct Edge {
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
     pub(super) turn: Turn,
+    pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
 }
 
@@ -97,11 +99,7 @@ pub(super) struct Passage {
 impl Passage {
     /// Whether the answer may be made smaller: streams never, they are read piece by piece.
     fn compresses(&self) -> bool {
-        self.stream.is_none()
-            && self
-                .grant
-                .as_ref()
-                .is_some_and(|grant| grant.zone().upstream.as_ref().is_some_and(|upstream| upstream.compress))
+        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
     }
 }
 
@@ -552,8 +550,7 @@ impl Edge {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;
             }
             passage.stream = Some(self.streams.open(grant.session()));
-        } else if let Some(most) = grant.zone().upstream.as_ref().and_then(|upstream| upstream.limits.request_max)
-        {
+        } else if let Some(most) = grant.zone().upstream.limits.request_max {
             passage.deadline = Some(passage.began + Duration::from_secs(u64::from(most.seconds())));
         }
         if let Some(session) = grant.session()

@@ -191,7 +191,7 @@ mod tests {
         let mut zone = samples::zone("a.example");
         let target = |port: u16| Target::Address(([127, 0, 0, 1], port).into());
         let backend = |port: u16| Backend { target: target(port), weight: 1, tls: None };
-        zone.upstream.as_mut().unwrap().backends = (1..=backends).map(backend).collect();
+        zone.upstream.backends = (1..=backends).map(backend).collect();
         (Peers::of(&[Arc::new(zone.clone())], &UpstreamMetrics::default(), None), zone)
     }
 

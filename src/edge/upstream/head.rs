@@ -112,10 +112,10 @@ pub(in crate::edge) fn nothing() -> RequestHeader {
 }
 
 pub(super) fn host(zone: &Zone) -> HeaderValue {
-    match zone.upstream.as_ref().map(|upstream| &upstream.host_header) {
-        None | Some(HostHeader::Zone) => zone.authority.clone(),
+    match &zone.upstream.host_header {
+        HostHeader::Zone => zone.authority.clone(),
         // Checked when the configuration was read; were it none, the zone's own is never wrong.
-        Some(HostHeader::Fixed(host)) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
+        HostHeader::Fixed(host) => HeaderValue::try_from(host).unwrap_or_else(|_| zone.authority.clone()),
     }
 }
 

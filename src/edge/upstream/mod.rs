@@ -68,11 +68,8 @@ impl Peers {
 
     /// Those that have an address of their own, and those that were looked up before.
     fn of(zones: &[Arc<Zone>], metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
-        let pool = |zone: &Arc<Zone>| {
-            let upstream = zone.upstream.as_ref()?;
-            Some((zone.host.clone(), Arc::new(pool(zone, upstream, metrics, before))))
-        };
-        Self { by_zone: zones.iter().filter_map(pool).collect(), tasks: Vec::new() }
+        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, &zone.upstream, metrics, before)));
+        Self { by_zone: zones.iter().map(pool).collect(), tasks: Vec::new() }
     }
 
     fn watch_health(&mut self) {
@@ -170,8 +167,7 @@ pub fn check(zones: &ZoneTable) -> Vec<CertificateProblem> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let mut problems = Vec::new();
     for zone in zones.zones() {
-        let backends = zone.upstream.iter().flat_map(|upstream| &upstream.backends);
-        let client = backends.into_iter().find_map(|backend| backend.tls.as_ref()?.client.as_ref());
+        let client = zone.upstream.backends.iter().find_map(|backend| backend.tls.as_ref()?.client.as_ref());
         let Some(client) = client else { continue };
         let chain = client.chain.iter().map(|der| der.clone().into()).collect();
         let why = match rustls::pki_types::PrivateKeyDer::try_from(client.key.to_vec()) {
@@ -205,7 +201,7 @@ mod tests {
         move |zone| {
             let roots = Some(Arc::new(vec![vec![root]]));
             let tls = UpstreamTls { server_name: "app.example".parse().unwrap(), roots, client: None };
-            zone.upstream.as_mut().unwrap().backends[0].tls = Some(tls);
+            zone.upstream.backends[0].tls = Some(tls);
         }
     }
 
@@ -216,7 +212,7 @@ mod tests {
         let first = Peers::of(&[zone(trusting(1))], &metrics, None);
         let limits = |zone: &mut Zone| {
             trusting(1)(zone);
-            zone.upstream.as_mut().unwrap().limits.read_max = Ttl::seconds_const(7);
+            zone.upstream.limits.read_max = Ttl::seconds_const(7);
         };
         let same = Peers::of(&[zone(limits)], &metrics, Some(&first));
         assert_eq!(group(&same), group(&first));
@@ -230,7 +226,7 @@ mod tests {
     async fn health_checks_end_with_their_configuration() {
         let second = Ttl::seconds_const(1);
         let check = HealthCheck { path: None, status: None, interval: second, timeout: second, fall: 1, rise: 1 };
-        let checked = zone(|zone| zone.upstream.as_mut().unwrap().health = Some(check.clone()));
+        let checked = zone(|zone| zone.upstream.health = Some(check.clone()));
         let mut peers = Peers::of(&[checked], &UpstreamMetrics::default(), None);
         peers.watch_health();
         let pool = Arc::downgrade(peers.by_zone.values().next().unwrap());

@@ -247,14 +247,14 @@ mod tests {
 
     /// A zone whose backends are the ports 1, 2, … of loopback.
     fn pool(balance: Balance, weights: &[u8], before: Option<&Pool>) -> Pool {
-        let mut zone = samples::zone("a.example");
+        let zone = samples::zone("a.example");
         let address = |at: usize| std::net::SocketAddr::from(([127, 0, 0, 1], u16::try_from(at + 1).unwrap()));
         let backend = |(at, weight): (usize, &u8)| Backend {
             target: Target::Address(address(at)),
             weight: *weight,
             tls: None,
         };
-        let mut upstream = zone.upstream.take().unwrap();
+        let mut upstream = zone.upstream.clone();
         upstream.backends = weights.iter().enumerate().map(backend).collect();
         upstream.balance = balance;
         let pool = Pool::new(&Arc::new(zone), &upstream, 1, &UpstreamMetrics::default(), before);
