@@ -24,6 +24,7 @@ use tokio::time::MissedTickBehavior;
 use super::generation::{Generation, InUse};
 use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
+use super::upstream::Peers;
 use crate::config::{Changes, LogLevel, Settings};
 use crate::portal::{Control, Portal, Unchanged};
 
@@ -186,6 +187,7 @@ impl Reloader {
         let portal = portal.map_err(failed)?.map_err(failed)?;
         keys.prepare(settings.assertion, now).await.map_err(failed)?;
         verifier.resize(settings.hashing).map_err(failed)?;
+        let peers = Peers::start(&settings, portal.metrics.upstreams(), Some(&before.peers)).await;
         if let Err(fault) = sessions.confine(&settings.zones, now).await {
             if let Err(fault) = verifier.resize(before.settings.hashing) {
                 tracing::error!(%fault, "there are not as many hashing threads as before");
@@ -197,7 +199,7 @@ impl Reloader {
         keys.adopt(settings.assertion);
         source.set_log_level(settings.log.level);
         let generation = before.number.saturating_add(1);
-        self.in_use.store(Arc::new(Generation::new(generation, portal)));
+        self.in_use.store(Arc::new(Generation::new(generation, portal, peers)));
         Ok(Applied { generation, changes, certificates })
     }
 }

@@ -29,6 +29,12 @@ mod tidy;
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod backends;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod backends_wire;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod certificates;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -4,6 +4,10 @@
 //! zone's and adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue, lag) is read
 //! when it is asked for. Labels are our own words and zone names; no user, address or path is one (K4).
 
+mod upstreams;
+
+pub use upstreams::{BackendMetrics, UpstreamMetrics};
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +149,7 @@ pub struct Metrics {
 struct Shared {
     registry: Registry,
     connections: Connections,
+    upstreams: UpstreamMetrics,
     requests: Family<RequestLabels, Counter>,
     took: Family<ZoneLabel, Latency>,
     reasons: Family<ReasonLabels, Counter>,
@@ -212,6 +217,11 @@ impl Metrics {
         &self.shared.connections
     }
 
+    /// What becomes of requests at the backends.
+    pub fn upstreams(&self) -> &UpstreamMetrics {
+        &self.shared.upstreams
+    }
+
     /// These settings, the `generation`th of this process, are in use since `at`.
     pub fn in_use(&self, generation: u64, at: UnixTime) {
         self.shared.generation.set(gauge(generation));
@@ -258,6 +268,8 @@ impl Shared {
         );
         registry.register("password_hashes", "Passwords hashed since the start", hashes.clone());
         registry.register("password_queue", "Passwords that are being hashed or wait for it", hash_queue.clone());
+        let upstreams = UpstreamMetrics::default();
+        upstreams.register(&mut registry);
         let connections = Connections::default();
         connections.register(&mut registry);
         let reloads = Family::<OutcomeLabel, Counter>::default();
@@ -279,6 +291,7 @@ impl Shared {
         Self {
             registry,
             connections,
+            upstreams,
             requests,
             took,
             reasons,
