@@ -9,7 +9,7 @@ use crate::edge::Gateway;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
     let (settings, noted) = Files::begin(configuration)?;
-    let level = logging::start(settings.log, logging::Security::Shown);
+    let level = logging::start(&settings.log, logging::Security::Shown);
     let source = Files::new(configuration, noted, level);
     let gateway = Gateway::open(settings)?;
     let ready = || {

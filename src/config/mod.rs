@@ -17,7 +17,7 @@ mod zones;
 pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
-pub use log::{LogLevel, LogSettings, NoLogLevel};
+pub use log::{AccessLines, LogLevel, LogSettings, NoAccessLines, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
 pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
 

@@ -173,7 +173,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let limits = limits(root.section("limits"));
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
-    let log = log::read(root.section("log"));
+    let log = log::read(root.section("log"), directory);
     let watch = watch(root.section("reload"));
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);

@@ -221,7 +221,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         "log: { levle: info, foo: 1 }\n",
         &[
             "4: log.levle is not a key here; did you mean \"level\"?",
-            "4: log.foo is not a key here; the keys are level, access",
+            "4: log.foo is not a key here; the keys are level, access, access_file",
         ],
     );
     check_added(
@@ -258,7 +258,13 @@ fn values_out_of_bounds_are_told_with_the_bounds() {
         "log: { level: loud, access: yes }\n",
         &[
             "4: log.level \"loud\" is none of error, warn, info, debug, trace",
-            "4: log.access \"yes\" is neither true nor false",
+            "4: log.access \"yes\" is none of off, json, combined",
+        ],
+    );
+    check_added(
+        "log: { access: off, access_file: access.log }\n",
+        &[
+            "4: log.access_file has no effect while log.access is off: take it away, or set log.access to json or combined",
         ],
     );
     check_added(

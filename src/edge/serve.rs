@@ -12,7 +12,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 
-use super::access_log::AccessLog;
+use super::access_log::{AccessLog, Opened};
 use super::generation::{Generation, InUse};
 use super::listen::{Bound, Doors};
 use super::proxy::{Edge, RequestIds};
@@ -54,6 +54,9 @@ pub enum ServeFault {
     /// An address that cannot be listened on.
     #[error("{0} cannot be listened on: {1}. Stop what listens there, or name another address below `listen`")]
     Listen(String, std::io::Error),
+    /// The file of the access log.
+    #[error("{0} cannot be written: {1}. Make its folder writable, or name another file below `log.access_file`")]
+    AccessLog(String, std::io::Error),
     /// The system refused a thread or the like.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -101,6 +104,7 @@ impl Gateway {
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
             Ok::<_, ServeFault>(portal)
         })?;
+        portal.metrics.certificates(certificates.until());
         let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal)));
         Ok(Self { in_use, certificates, bound, background, hold })
     }
@@ -117,7 +121,8 @@ impl Gateway {
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
-        let (log, log_writer) = AccessLog::start()?;
+        let into = Opened::of(&settings.log).map_err(|error| no_access_log(settings, error))?;
+        let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
         let edge = Edge {
             in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
@@ -137,7 +142,8 @@ impl Gateway {
             .enable_all()
             .build()?;
         let turn = tokio::sync::Mutex::default();
-        let reloader = Arc::new(Reloader { in_use: Arc::clone(&in_use), certificates, source, turn });
+        let redirect = log_writer.redirect();
+        let reloader = Arc::new(Reloader { in_use: Arc::clone(&in_use), certificates, redirect, source, turn });
         background.block_on(listen_admin(settings.listeners.admin.clone(), Arc::clone(&reloader)))?;
         background.block_on(async { watch(&reloader) })?;
         run_clock(&portal.clock)?;
@@ -213,8 +219,20 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
     background.spawn(async move { streams.run(&clock).await });
 }
 
-/// Reloads on SIGHUP and when files change. Without a source SIGHUP ends the process, as the system has it.
+fn no_access_log(settings: &Settings, error: std::io::Error) -> ServeFault {
+    let path = settings
+        .log
+        .access_file
+        .as_ref()
+        .map_or_else(|| "standard error".into(), |path| path.display().to_string());
+    ServeFault::AccessLog(path, error)
+}
+
+/// Reloads on SIGHUP and when files change, and opens the access log anew on SIGUSR1, as nginx does. Without a source
+/// SIGHUP ends the process, as the system has it.
 fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
+    let rotated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+    tokio::spawn(Arc::clone(reloader).on_rotation(rotated));
     if let Some(source) = &reloader.source {
         let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         tokio::spawn(Arc::clone(reloader).on_signal(hangup));

@@ -129,7 +129,7 @@ impl Portal {
             verifier,
             strangers,
             csrf: Csrf::new(master),
-            metrics: metrics::Metrics::new(&settings.zones),
+            metrics: metrics::Metrics::new(&settings.zones, clock.now()),
             flow_key: master.derive("flow v1"),
             handover_key: master.derive("handover v1"),
             guess_key: master.derive_mac("zone of unknown domain v1"),

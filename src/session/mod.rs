@@ -175,7 +175,8 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 6] =
+    /// Every reason.
+    pub const ALL: [Self; 6] =
         [Self::LoggedOut, Self::Idle, Self::Expired, Self::Displaced, Self::Replaced, Self::Revoked];
 
     /// The name in JSON, logs and the log-in page's `reason`.

@@ -26,6 +26,9 @@ mod tidy;
 
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod access_log;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -48,6 +51,9 @@ mod limits;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod listeners;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod metrics;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod parsing;

@@ -84,7 +84,7 @@ impl Edge {
     ) -> Result<bool> {
         passage.decision = "challenge";
         passage.reason = Some(reason.name());
-        passage.zone = Some(Arc::clone(&zone));
+        passage.enter(&zone);
         let head = exchange.req_header();
         let unsafe_form = head.method != Method::GET
             && head.method != Method::HEAD

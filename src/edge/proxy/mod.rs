@@ -18,7 +18,7 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
-use super::access_log::{AccessLog, Record};
+use super::access_log::{AccessLog, Combined, Record};
 use super::generation::{Generation, InUse};
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
@@ -27,10 +27,11 @@ use super::upstream::{self, Provenance};
 use super::{client, facts, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
+use crate::config::AccessLines;
 use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
 use crate::machine::Clock;
 use crate::portal::cookies::{self, Sent};
-use crate::portal::metrics::UnderWay;
+use crate::portal::metrics::{Finished, InZone, UnderWay};
 use crate::portal::{Realm, Visit};
 use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
@@ -74,6 +75,8 @@ pub(super) struct Passage {
     arrival: Option<Arc<Arrival>>,
     address: Option<IpAddr>,
     zone: Option<Arc<Zone>>,
+    /// Where it is counted; with `zone`, from [`Passage::enter`].
+    place: Option<InZone>,
     session: Option<Arc<Session>>,
     grant: Option<Grant>,
     stream: Option<Arc<OpenStream>>,
@@ -83,6 +86,14 @@ pub(super) struct Passage {
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
     _under_way: UnderWay,
+}
+
+impl Passage {
+    /// It has come to this zone.
+    fn enter(&mut self, zone: &Arc<Zone>) {
+        self.place = Some(self.generation.portal.metrics.enter(zone));
+        self.zone = Some(Arc::clone(zone));
+    }
 }
 
 #[async_trait]
@@ -100,6 +111,7 @@ impl ProxyHttp for Edge {
             arrival: Arrival::here(),
             address: None,
             zone: None,
+            place: None,
             session: None,
             grant: None,
             stream: None,
@@ -180,11 +192,12 @@ impl ProxyHttp for Edge {
                     SignedIn::Person(session) => (Some(Arc::clone(session)), false),
                     SignedIn::Unsure => (None, true),
                 };
-                passage.zone = Some(Arc::clone(zone));
-                passage.session.clone_from(&live);
                 let ended = ended(&facts, zone, passage.now);
+                let zone = Arc::clone(zone);
+                passage.enter(&zone);
+                passage.session.clone_from(&live);
                 passage.decision = "portal";
-                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
+                let visit = self.visit(passage, Realm::Zone(zone), live, ended);
                 let visit = Visit { unsure, ..visit };
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
@@ -338,17 +351,16 @@ impl ProxyHttp for Edge {
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
-        passage.generation.portal.metrics.request(
-            passage.zone.as_deref(),
-            passage.decision,
-            passage.reason,
-            status,
-            took,
-        );
-        if !passage.generation.settings.log.access {
-            return;
-        }
+        let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
+        let Passage { decision, reason, .. } = *passage;
+        let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
+        passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
+        let combined = match passage.generation.settings.log.access {
+            AccessLines::Off => return,
+            AccessLines::Json => None,
+            AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
+        };
         let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
         self.log.write(Record {
             at: passage.now,
@@ -362,8 +374,9 @@ impl ProxyHttp for Edge {
             decision: passage.decision,
             reason: passage.reason,
             took,
-            bytes_in: exchange.body_bytes_read() as u64,
-            bytes_out: exchange.body_bytes_sent() as u64,
+            bytes_in,
+            bytes_out,
+            combined,
         });
     }
 
@@ -402,7 +415,7 @@ fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session
 impl Edge {
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
-        passage.zone = Some(Arc::clone(grant.zone()));
+        passage.enter(grant.zone());
         passage.session = Some(Arc::clone(grant.session()));
         passage.decision = "forward";
         let head = exchange.req_header();

@@ -15,7 +15,9 @@ use tower::ServiceExt as _;
 
 use crate::assertion::AssertionSettings;
 use crate::base::{Hostname, MasterKey, RequestId, SessionToken, TenantId, Ttl, UnixTime, UserId, Username};
-use crate::config::{HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings};
+use crate::config::{
+    AccessLines, HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings,
+};
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
     SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
@@ -226,7 +228,7 @@ fn settings(directory: &Path) -> Settings {
         assertion: AssertionSettings::default(),
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
-        log: LogSettings { level: LogLevel::Info, access: false },
+        log: LogSettings { level: LogLevel::Info, access: AccessLines::Off, access_file: None },
         watch: false,
         threads: 1,
     }

@@ -67,6 +67,8 @@ pub(crate) struct Wishes {
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
     pub(crate) zone_b: &'static str,
+    /// The section `log`.
+    pub(crate) log: &'static str,
 }
 
 impl Default for Wishes {
@@ -77,6 +79,7 @@ impl Default for Wishes {
             scheme: "http",
             listen: "",
             zone_b: "",
+            log: "level: info, access: true",
         }
     }
 }
@@ -98,7 +101,7 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, listen, zone_b } = wishes;
+    let Wishes { limits, upstream: more, scheme, listen, zone_b, log } = wishes;
     let zone = |host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
@@ -119,7 +122,7 @@ certificates: {{ directory: certs }}
 hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
 security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
 limits: {{ {limits} }}
-log: {{ level: info, access: true }}
+log: {{ {log} }}
 zones:
 {}",
         zones.concat()
@@ -248,6 +251,19 @@ impl Gateway {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Tells its process something: `kill -s NAME`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+    }
+
+    /// What it answers at `path` of its admin listener.
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.admin);
+        let answer = reqwest::Client::new().get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     /// Where one of its files is.
