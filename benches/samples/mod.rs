@@ -40,6 +40,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,
+        more_methods: vec![],
         background_paths: vec![],
         client_certificates: None,
     }

@@ -93,14 +93,27 @@ pub fn identity_headers(
 /// Whether every field of a person fits, whatever the preset: the assertion carries them all and is bounded by
 /// the same limit.
 pub fn check_identity(record: &SessionRecord, principal: &Principal) -> Result<(), IdentityProblem> {
-    const BY_PEOPLE: [IdentityField; 5] = [
-        IdentityField::Username,
-        IdentityField::Email,
-        IdentityField::DisplayName,
-        IdentityField::Groups,
-        IdentityField::Tenant,
+    const BY_TYPE: [IdentityField; 2] = [IdentityField::Username, IdentityField::Tenant];
+    BY_TYPE.into_iter().try_for_each(|field| value(field, record, principal).map(|_| ()))?;
+    check_person(&principal.display_name, principal.email.as_deref(), &principal.groups)
+}
+
+/// Whether what people write of somebody fits: asked when it is set, because a person whose groups are too long would
+/// otherwise find out at the log-in, and nobody would know why.
+pub fn check_person(name: &str, email: Option<&str>, groups: &[String]) -> Result<(), IdentityProblem> {
+    let texts = [
+        (IdentityField::DisplayName, encode(name, &[])),
+        (IdentityField::Email, encode(email.unwrap_or_default(), &[])),
+        (IdentityField::Groups, list(groups)),
     ];
-    BY_PEOPLE.into_iter().try_for_each(|field| value(field, record, principal).map(|_| ()))
+    match texts.into_iter().find(|(_, text)| text.len() > FIELD_BYTES_MAX) {
+        None => Ok(()),
+        Some((field, _)) => Err(IdentityProblem { field }),
+    }
+}
+
+fn list(groups: &[String]) -> String {
+    groups.iter().map(|group| encode(group, b",")).collect::<Vec<_>>().join(",")
 }
 
 /// One field's value; `None` when there is nothing to say.
@@ -114,10 +127,7 @@ fn value(
         IdentityField::Username => encode(&principal.username, &[]),
         IdentityField::Email => encode(principal.email.as_deref().unwrap_or_default(), &[]),
         IdentityField::DisplayName => encode(&principal.display_name, &[]),
-        IdentityField::Groups => {
-            let groups: Vec<_> = principal.groups.iter().map(|group| encode(group, b",")).collect();
-            groups.join(",")
-        }
+        IdentityField::Groups => list(&principal.groups),
         IdentityField::Tenant => encode(&principal.tenant_slug, &[]),
         IdentityField::Zone => record.zone.as_str().to_owned(),
         IdentityField::Kind => principal.kind.name().to_owned(),
@@ -165,6 +175,20 @@ mod tests {
         change(&mut principal);
         let headers = identity_headers(preset, &samples::record("a.example"), &principal)?;
         Ok(headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect())
+    }
+
+    #[test]
+    fn a_session_is_described_as_each_request_s_zone_wants_it_whoever_asked_before() {
+        let session = samples::session(samples::record("a.example"));
+        let custom = HeaderPreset::Custom([(HeaderName::from_static("x-who"), IdentityField::Username)].into());
+        for _ in 0..2 {
+            for preset in [HeaderPreset::Default, HeaderPreset::Remote, custom.clone()] {
+                let want = identity_headers(&preset, &session.record, &session.principal).unwrap();
+                assert_eq!(identity(&session, &preset).unwrap().fields, want);
+                let again = identity(&session, &preset).unwrap();
+                assert!(Arc::ptr_eq(&again, &identity(&session, &preset).unwrap()), "made once");
+            }
+        }
     }
 
     fn decode(text: &str) -> String {

@@ -12,8 +12,10 @@ pub use claims::{
     AssertionSettings, Claims, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
     jose_header,
 };
-pub use identity::{FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, identity, identity_headers};
-pub use protected::{is_ours, is_protected};
+pub use identity::{
+    FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, check_person, identity, identity_headers,
+};
+pub use protected::{is_ours, is_protected, is_same_folded};
 
 /// The header that carries the signed assertion.
 pub const ASSERTION_HEADER: http::HeaderName = http::HeaderName::from_static("x-zonegate-assertion");

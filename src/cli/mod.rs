@@ -42,11 +42,13 @@ struct CommandLine {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run the gateway
-    Serve(operator::Configuration),
+    Serve(serve::Arguments),
     /// Read the configuration and certificates, and report everything that is wrong with them
     Check(operator::Configuration),
     /// Have the running gateway read the configuration again, and report what changed or everything that is wrong
     Reload(operator::Configuration),
+    /// Start the program anew, as it lies there now, and let it take over from the running gateway: no request is lost
+    Upgrade(operator::Configuration),
     /// Set how much the running gateway says of itself, until it reads the configuration again
     LogLevel(reload::LevelArguments),
     /// Run everything on this computer, with sample zones, users and an application, to try it out
@@ -127,9 +129,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match command_line.command {
-        Command::Serve(configuration) => serve::run(&configuration),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Check(configuration) => check::run(&configuration),
         Command::Reload(configuration) => reload::run(&configuration),
+        Command::Upgrade(configuration) => reload::upgrade(&configuration),
         Command::LogLevel(arguments) => reload::log_level(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map_err(CommandProblem::from),
         Command::Tenant(arguments) => tenant::run(&arguments),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::base::UnixTime;
 use crate::config::{self, Inspection, Settings, Surroundings};
+use crate::directory::is_label;
 use crate::machine::Clock;
 use crate::store::Store;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -81,9 +82,11 @@ impl Site {
     }
 }
 
-/// Rows as text in columns, each as wide as its widest cell.
+/// Rows as text in columns, each as wide as its widest cell. A name that was kept before names were looked at, or came
+/// with a backup, must not move the operator's cursor: what is no label is written as Rust would quote it.
 pub(super) fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let rows: Vec<_> = rows.into_iter().collect();
+    let shown = |cell: String| if is_label(&cell) { cell } else { format!("{cell:?}") };
+    let rows: Vec<_> = rows.into_iter().map(|row| row.map(shown)).collect();
     let mut widths = [0; N];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -95,4 +98,19 @@ pub(super) fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::columns;
+
+    #[test]
+    fn a_name_in_the_store_cannot_move_the_operators_cursor() {
+        let rows =
+            [["a".to_owned(), "\u{1b}[2J\u{1b}]0;x\u{7}".to_owned()], ["b\nroot".to_owned(), "ok".to_owned()]];
+        let shown = columns(rows);
+        assert!(!shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+        assert_eq!(shown.lines().count(), 2, "{shown:?}");
+        assert!(shown.contains("ok") && shown.contains("\\u{1b}[2J"), "{shown:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `zonegate reload` and `zonegate log-level`: asking the gateway that runs, on its admin listener.
+//! `zonegate reload`, `zonegate upgrade` and `zonegate log-level`: asking the gateway that runs, on its admin listener.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use super::operator::Configuration;
 use super::{CommandProblem, say};
 use crate::config::{AdminListener, LogLevel, Problems};
 use crate::edge::install_provider;
-use crate::portal::{COMMAND, LOG_LEVEL, RELOAD};
+use crate::portal::{COMMAND, LOG_LEVEL, RELOAD, UPGRADE};
 
-/// How long the gateway may take: it reads files, asks for names, and may hash.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long the gateway may take: it reads files, asks for names, may hash, and at an upgrade waits for another process.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
 
 /// `zonegate log-level LEVEL`
 #[derive(Clone, Debug, clap::Args)]
@@ -23,6 +23,10 @@ pub(super) struct LevelArguments {
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
     say(ask(configuration, RELOAD, String::new())?.trim_end())
+}
+
+pub(super) fn upgrade(configuration: &Configuration) -> Result<(), CommandProblem> {
+    say(ask(configuration, UPGRADE, String::new())?.trim_end())
 }
 
 pub(super) fn log_level(arguments: &LevelArguments) -> Result<(), CommandProblem> {

@@ -35,7 +35,7 @@ struct Add {
     #[arg(value_parser = slug)]
     slug: String,
     /// The company's name
-    #[arg(long)]
+    #[arg(long, value_parser = super::user::label)]
     name: String,
     /// The host of the zone it lives in
     #[arg(long)]

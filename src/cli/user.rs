@@ -6,11 +6,12 @@ use zeroize::Zeroizing;
 
 use super::operator::{Configuration, Site, columns};
 use super::{CommandProblem, say};
+use crate::assertion::check_person;
 use crate::base::{LocalPath, Username};
 use crate::credential::{
     PASSWORD_BYTES_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise, verify_password,
 };
-use crate::directory::{SecurityLevel, UserKind, is_email, methods};
+use crate::directory::{SecurityLevel, UserKind, is_email, is_label, methods};
 use crate::machine::random;
 use crate::store::{Account, NewUser};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -60,7 +61,7 @@ struct Add {
     /// Like alice@acme.example; the domain says which tenant
     username: Username,
     /// The name people call the user by
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", value_parser = label)]
     name: String,
     /// The primary e-mail address
     #[arg(long, value_parser = email)]
@@ -72,11 +73,20 @@ struct Add {
     #[arg(long, default_value = "user", value_parser = level)]
     level: SecurityLevel,
     /// A group that the application is told of; may be given several times
-    #[arg(long = "group", value_name = "GROUP")]
+    #[arg(long = "group", value_name = "GROUP", value_parser = label)]
     groups: Vec<String>,
     /// Where a log-in opens, like /tickets
     #[arg(long, value_name = "PATH")]
     start_page: Option<LocalPath>,
+}
+
+/// A text that people read: a name, a group.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    if is_label(text) {
+        Ok(text.into())
+    } else {
+        Err("holds a control character or one that turns the line around".into())
+    }
 }
 
 fn kind(name: &str) -> Result<UserKind, String> {
@@ -122,6 +132,9 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
         active: true,
         start_page: new.start_page.clone(),
     };
+    if let Err(problem) = check_person(&new.name, new.email.as_deref(), &new.groups) {
+        return Err(CommandProblem::Input(format!("the user cannot log in: {problem}")));
+    }
     if site.store.account(&new.username).await?.is_some() {
         let text = format!("there is a user {0} already: see `zonegate user show {0}`", new.username);
         return Err(CommandProblem::Input(text));

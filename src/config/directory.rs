@@ -6,11 +6,12 @@ use std::num::NonZeroU8;
 use super::problems::Problems;
 use super::section::{Findings, Scalar, Section};
 use super::tree::{self, Node};
+use crate::assertion::{FIELD_BYTES_MAX, check_person};
 use crate::base::{Domain, Hostname, LocalPath, Ttl, Username};
 use crate::directory::{
-    SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, TotpPeriod, UserKind, is_email, is_slug,
+    SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, TotpPeriod, UserKind, is_email, is_label, is_slug,
 };
-use crate::zone::ZoneTable;
+use crate::zone::{IdentityField, ZoneTable};
 
 /// A tenant as the file describes it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +97,23 @@ fn required<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<Scal
     scalar
 }
 
+/// A text that people read.
+fn label(section: &Section<'_>, name: &str) -> Option<String> {
+    let scalar = section.scalar(name)?;
+    check_label(section, &scalar);
+    Some(scalar.text.to_owned())
+}
+
+fn check_label(section: &Section<'_>, scalar: &Scalar<'_>) {
+    if !is_label(scalar.text) {
+        let text = format!(
+            "{:?} holds a control character or one that turns the line around, which terminals and pages obey",
+            scalar.text
+        );
+        section.report_at(scalar, text);
+    }
+}
+
 fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<TenantEntry> {
     let slug = required(&section, "slug", "acme");
     if let Some(slug) = &slug {
@@ -106,7 +124,7 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<
             section.report_at(slug, text);
         }
     }
-    let name = section.scalar("name").map(|name| name.text.to_owned());
+    let name = label(&section, "name");
     let zone_scalar = required(&section, "zone", "desk.example.com");
     let zone: Option<Hostname> = zone_scalar.as_ref().and_then(|scalar| section.parse(scalar));
     if let (Some(scalar), Some(host)) = (&zone_scalar, &zone)
@@ -204,12 +222,37 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
     if let Some(scalar) = section.scalar("password") {
         section.report_at(&scalar, "never stands in this file: set it with `zonegate user set-password`");
     }
+    let name = label(&section, "name");
+    let given = section.scalars("groups");
+    for group in &given {
+        check_label(&section, group);
+    }
+    let groups: Vec<_> = given.iter().map(|group| group.text.to_owned()).collect();
+    // What the application cannot be told of whole, it is not told of at all: the log-in would fail.
+    let written = name.as_deref().unwrap_or_default();
+    if let Err(problem) = check_person(written, email.as_ref().map(|email| email.text), &groups) {
+        let name = match problem.field {
+            IdentityField::Groups => "groups",
+            IdentityField::Email => "email",
+            IdentityField::DisplayName
+            | IdentityField::UserId
+            | IdentityField::Username
+            | IdentityField::Tenant
+            | IdentityField::Zone
+            | IdentityField::Kind
+            | IdentityField::Method
+            | IdentityField::SessionId => "name",
+        };
+        let text =
+            format!("is longer than the {FIELD_BYTES_MAX} bytes that a header takes, once encoded: shorten it");
+        section.report(section.line, name, text);
+    }
     let entry = UserEntry {
-        name: section.scalar("name").map_or_else(String::new, |name| name.text.to_owned()),
+        name: name.unwrap_or_default(),
         email: email.map(|email| email.text.to_owned()),
         kind,
         level,
-        groups: section.scalars("groups").iter().map(|group| group.text.to_owned()).collect(),
+        groups,
         active: section.flag("active", true),
         start_page: section.optional("start_page"),
         username: match username {

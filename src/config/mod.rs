@@ -11,6 +11,7 @@ mod log;
 mod problems;
 mod section;
 mod settings;
+mod traces;
 mod tree;
 mod zones;
 
@@ -20,6 +21,7 @@ pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
 pub use log::{AccessLines, LogLevel, LogSettings, NoAccessLines, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
 pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
+pub use traces::{NoShare, NoTraceContext, Share, TraceContext, TraceSettings};
 
 use std::net::SocketAddr;
 use std::path::Path;

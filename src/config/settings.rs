@@ -8,6 +8,7 @@ use super::listen::{self, AdminListener, Listeners};
 use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
+use super::traces::{self, TraceSettings};
 use super::zones;
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
@@ -50,6 +51,8 @@ pub struct Settings {
     pub brand: Brand,
     /// What is logged.
     pub log: LogSettings,
+    /// What becomes of traces.
+    pub traces: TraceSettings,
     /// Whether files that change are read anew without being told.
     pub watch: bool,
     /// Threads that carry requests; one a core by default.
@@ -174,6 +177,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
     let log = log::read(root.section("log"), directory);
+    let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
@@ -198,6 +202,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             native_clients,
             brand,
             log,
+            traces,
             watch,
             threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
         })

@@ -132,7 +132,7 @@ brand: { accent: '#ffffff', links: { help: help.example } }
             "8: zones[0].upstream.url names an address, which no certificate is checked against: give server_name beside it",
             "9: zones[1].upstream is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }",
             "9: zones[1].host claims a.example, which is zones[0].host (line 5) already: each host may appear once, as a zone, an alias or the universal host",
-            "10: zones[1].idle_max is not a key here; the keys are host, aliases, name, data_centre, description, language, preselectable, custom_headers, headers, audience, body_max, background_paths, client_certificates, upstream",
+            "10: zones[1].idle_max is not a key here; the keys are host, aliases, name, data_centre, description, language, preselectable, custom_headers, headers, audience, body_max, more_methods, background_paths, client_certificates, upstream",
             "11: universal_host claims b.example, which is zones[0].aliases[0] (line 6) already: each host may appear once, as a zone, an alias or the universal host",
             "12: limits.head stands on line 12 already: keep one of them",
             "12: limits.head \"1MB\" is not a size from 4KiB to 256KiB, written like 16KiB or 10MiB",
@@ -471,7 +471,9 @@ fn identity_headers_are_a_preset_or_own_names_and_not_both() {
     );
     check(
         &with("custom_headers: { X-Me: username, x-me: email }"),
-        &["3: zones[0].custom_headers.x-me is the same header as an earlier one: case makes no difference"],
+        &[
+            "3: zones[0].custom_headers.x-me is the same header as an earlier one: case makes no difference, nor to CGI and WSGI _ for -",
+        ],
     );
 }
 

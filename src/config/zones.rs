@@ -9,9 +9,11 @@ use super::Surroundings;
 use super::problems::Place;
 use super::section::{Scalar, Section};
 use super::settings::path;
+use crate::assertion::is_same_folded;
 use crate::base::{Hostname, LocalPath, Ttl};
 use crate::zone::{
     ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Zone, ZoneTable,
+    is_plain_method,
 };
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -122,6 +124,7 @@ fn zone(
     let headers = headers(&section);
     let audience = text("audience");
     let body_bytes_max = section.size("body_max", 100 * 1024 * 1024, 1024..=100 * 1024 * 1024 * 1024);
+    let more_methods = more_methods(&section);
     let background_paths = background_paths(&section);
     let client_certificates = section
         .section_if_map("client_certificates")
@@ -154,9 +157,31 @@ fn zone(
         client_certificates,
         headers,
         body_bytes_max,
+        more_methods,
         background_paths,
         host,
     })
+}
+
+/// Methods that are passed on beside the common ones. Never those that show or open what is between (M10).
+fn more_methods(section: &Section<'_>) -> Vec<http::Method> {
+    let mut methods = Vec::new();
+    for scalar in section.scalars("more_methods") {
+        let intermediate = ["TRACE", "TRACK", "CONNECT"].contains(&scalar.text);
+        let method = http::Method::from_bytes(scalar.text.as_bytes()).ok().filter(is_plain_method);
+        match method {
+            Some(method) if !intermediate => methods.push(method),
+            Some(_) | None => {
+                let text = format!(
+                    "{:?} is no method that can be passed on: capital letters and -, like PROPFIND, and never TRACE, \
+                     TRACK or CONNECT",
+                    scalar.text
+                );
+                section.report_at(&scalar, text);
+            }
+        }
+    }
+    methods
 }
 
 fn background_paths(section: &Section<'_>) -> Vec<String> {
@@ -234,11 +259,13 @@ fn headers(section: &Section<'_>) -> HeaderPreset {
         let name = http::HeaderName::from_str(&scalar.key).ok().filter(|name| !is_reserved(name.as_str()));
         let field = FIELDS.iter().find(|(known, _)| *known == scalar.text).map(|(_, field)| *field);
         match (name, field) {
-            (Some(name), Some(_)) if names.iter().any(|(earlier, _)| *earlier == name) => {
+            (Some(name), Some(_))
+                if names.iter().any(|(earlier, _)| is_same_folded(earlier.as_str(), name.as_str())) =>
+            {
                 custom.report(
                     scalar.line,
                     &scalar.key,
-                    "is the same header as an earlier one: case makes no difference",
+                    "is the same header as an earlier one: case makes no difference, nor to CGI and WSGI _ for -",
                 );
             }
             (Some(name), Some(field)) => names.push((name, field)),
@@ -283,7 +310,7 @@ fn is_reserved(name: &str) -> bool {
         "expect",
         "accept",
     ];
-    RESERVED.contains(&name)
+    RESERVED.iter().any(|reserved| is_same_folded(reserved, name))
         || name.starts_with("x-zonegate")
         || name.starts_with("sec-")
         || name.starts_with("proxy-")

@@ -53,6 +53,16 @@ pub fn is_email(text: &str) -> bool {
     })
 }
 
+/// Whether a text can stand where people read it, as a name, a group or a company: on a page, in an operator's terminal,
+/// in a log. No control characters and no line ends, which a terminal obeys, and nothing that turns the rest of the line
+/// around. What joins letters and emoji stays: names need it.
+pub fn is_label(text: &str) -> bool {
+    let odd = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    !text.contains(odd)
+}
+
 /// Who of a tenant's users logs in at the tenant's own identity provider.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,5 +178,23 @@ impl SecurityLevel {
     /// The level of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::User, Self::Admin].into_iter().find(|level| level.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_nothing_that_a_terminal_obeys() {
+        for text in ["", "Alice Ash", "O'Brien", "Zoë 🦀", "می\u{200c}خواهم", "👩\u{200d}🚀", "a,b"]
+        {
+            assert!(is_label(text), "{text:?}");
+        }
+        for text in
+            ["\u{1b}[31m", "a\nb", "a\rb", "a\tb", "a\0", "\u{9b}2J", "\u{202e}gpj", "a\u{2028}b", "\u{2066}x"]
+        {
+            assert!(!is_label(text), "{text:?}");
+        }
     }
 }

@@ -4,13 +4,14 @@
 //! whatever could be read in two ways is refused, not repaired: a missing or odd `Host`, a transfer coding other
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
-use http::header::{CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, StatusCode, Version};
+use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::base::is_gateway_path;
 use crate::config::Limits;
 use crate::gate::Place;
+use crate::zone::is_plain_method;
 
 /// Methods that are for intermediaries, or show what they have added (M10).
 const FORBIDDEN_METHODS: [&str; 3] = ["TRACE", "CONNECT", "TRACK"];
@@ -41,19 +42,38 @@ impl Refused {
 
 /// Checks everything about a head that does not depend on who answers.
 ///
-/// `raw` is the head as it came, asked for only when a transfer coding makes it necessary.
+/// `raw` is the head as it came, which HTTP/2 is not asked for: there is no text in it.
 pub fn check_head(
     head: &RequestHeader,
     raw: impl FnOnce() -> bytes::Bytes,
     limits: &Limits,
 ) -> Result<(), Refused> {
     check_size(head, limits)?;
-    check_framing(head, raw)?;
+    let raw = if head.version == Version::HTTP_2 { bytes::Bytes::new() } else { raw() };
+    check_lines(&raw)?;
+    check_framing(head, &raw)?;
+    check_expectation(&head.headers)?;
     // In any case: to HTTP `trace` is another method, and to some applications it is not.
     if FORBIDDEN_METHODS.iter().any(|method| head.method.as_str().eq_ignore_ascii_case(method)) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }
+    if !is_plain_method(&head.method) {
+        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "method"));
+    }
     check_path(head.raw_path())
+}
+
+/// The one expectation that there is (RFC 9110 section 10.1.1). Another one is met by nobody, and servers differ in
+/// whether they wait with the body: the connection ends.
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refused> {
+    let mut expected = headers.get_all(EXPECT).iter();
+    match (expected.next(), expected.next()) {
+        (None, _) => Ok(()),
+        (Some(one), None) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        (Some(_), _) => {
+            Err(Refused { close: true, ..Refused::new(StatusCode::EXPECTATION_FAILED, "expectation") })
+        }
+    }
 }
 
 fn check_size(head: &RequestHeader, limits: &Limits) -> Result<(), Refused> {
@@ -66,8 +86,24 @@ fn check_size(head: &RequestHeader, limits: &Limits) -> Result<(), Refused> {
     if fields + head.raw_path().len() > limits.head_bytes_max { Err(too_large) } else { Ok(()) }
 }
 
+/// Lines end as they must (SEC-R72; M1). pingora takes a line feed alone for an end, which a server may (RFC 9112 section
+/// 2.2); to a balancer before us that does not, `X: y\nTransfer-Encoding: chunked` is one field, and the body that it
+/// has let through is our next request.
+fn check_lines(raw: &[u8]) -> Result<(), Refused> {
+    // Searched with vector instructions: a look at each byte would cost more than everything else here.
+    let bare = |at: usize| at.checked_sub(1).and_then(|before| raw.get(before)) != Some(&b'\r');
+    if memchr::memchr_iter(b'\n', raw).any(bare) {
+        return Err(Refused::framing("line_end"));
+    }
+    // pingora cuts a fragment off, where others read on. (A space or a control byte in the target it escapes before
+    // anybody is asked: that is decided about, and forwarded, in the one reading.)
+    let target = raw.trim_ascii_start();
+    let target = target.get(..memchr::memchr(b'\n', target).unwrap_or_default()).unwrap_or_default();
+    if memchr::memchr(b'#', target).is_some() { Err(Refused::framing("fragment")) } else { Ok(()) }
+}
+
 /// Message length by one rule (SEC-R71; M1, M3).
-fn check_framing(head: &RequestHeader, raw: impl FnOnce() -> bytes::Bytes) -> Result<(), Refused> {
+fn check_framing(head: &RequestHeader, raw: &[u8]) -> Result<(), Refused> {
     let mut codings = head.headers.get_all(TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
         if head.version != Version::HTTP_11 {
@@ -77,14 +113,16 @@ fn check_framing(head: &RequestHeader, raw: impl FnOnce() -> bytes::Bytes) -> Re
             return Err(Refused::framing("transfer_encoding"));
         }
         // The parser has dropped a length beside a coding; the raw head still shows it.
-        if has_field(&raw(), b"content-length") {
+        if has_field(raw, b"content-length") {
             return Err(Refused::framing("length_beside_coding"));
         }
     }
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         let plain = !length.is_empty() && length.len() <= 19 && length.as_bytes().iter().all(u8::is_ascii_digit);
-        if lengths.next().is_some() || !plain {
+        // `05` is five by the book, and five in octal or an error to some.
+        let padded = length.len() > 1 && length.as_bytes().first() == Some(&b'0');
+        if lengths.next().is_some() || !plain || padded {
             return Err(Refused::framing("content_length"));
         }
     }
@@ -101,7 +139,7 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 ///
 /// Refused: bytes that are not visible ASCII, a fragment, backslashes, empty or dot segments (also before `;`), and
 /// escapes of any of these or of what is not UTF-8.
-pub(super) fn check_path(raw: &[u8]) -> Result<(), Refused> {
+pub fn check_path(raw: &[u8]) -> Result<(), Refused> {
     let ambiguous = || Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path");
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let visible = raw.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
@@ -148,7 +186,7 @@ fn hex(digit: u8) -> Option<u8> {
 /// The host a request is for, without its port, as it was written. No allocation.
 ///
 /// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
-pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
+pub fn host(head: &RequestHeader) -> Result<&str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
@@ -162,14 +200,16 @@ pub(super) fn host(head: &RequestHeader) -> Result<&str, Refused> {
         Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
         Some(_) | None => (authority, None),
     };
-    let port_is_number = port.is_none_or(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    // An empty one is the default (RFC 3986 section 3.2.3).
+    let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
+    let port_is_number = port.is_none_or(|port| digits(port) && (port.is_empty() || port.parse::<u16>().is_ok()));
     let plain =
         name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':'));
     if name.is_empty() || !plain || !port_is_number { Err(odd) } else { Ok(name) }
 }
 
 /// Whose path it is. `raw` has passed [`check_path`].
-pub(super) fn place(raw: &[u8]) -> Place {
+pub fn place(raw: &[u8]) -> Place {
     if is_gateway_path(raw) { Place::Ours } else { Place::Application }
 }
 
@@ -183,7 +223,7 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 }
 
 /// The client's cookies without ours, over all fields, as one field (RFC 9113 section 8.2.3; SEC-R39).
-pub(super) fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+pub fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let fields = headers.get_all(COOKIE);
     let mut joined = Vec::with_capacity(fields.iter().map(HeaderValue::len).sum());
     let pairs =
@@ -229,13 +269,29 @@ pub(super) fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_bytes(one.trim_ascii()).ok()
 }
 
+/// `Clear-Site-Data`, which the `http` crate has no name for.
+pub(super) const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
+/// What an application may clear in a browser: all that is its own. `"cookies"` and `"*"` would take our cookies along,
+/// and log the person out of a session that goes on here and keeps its slot (H9).
+///
+/// Given back is what is left of the fields; `None` for nothing.
+pub(super) fn foreign_clearing(headers: &HeaderMap) -> Option<HeaderValue> {
+    const OWN: [&[u8]; 5] =
+        [b"\"cache\"", b"\"storage\"", b"\"executionContexts\"", b"\"prefetchCache\"", b"\"prerenderCache\""];
+    let fields = headers.get_all(CLEAR_SITE_DATA).iter();
+    let types = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
+    let kept: Vec<_> = types.filter(|kind| OWN.contains(kind)).collect();
+    if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b", "[..])).ok() }
+}
+
 /// Whether the application tries to set a cookie of ours (H9).
-pub(super) fn sets_our_cookie(headers: &HeaderMap) -> bool {
+pub fn sets_our_cookie(headers: &HeaderMap) -> bool {
     headers.get_all(SET_COOKIE).iter().any(|value| is_our_cookie(value.as_bytes()))
 }
 
 /// The cookies that the application may set.
-pub(super) fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
+pub fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
     headers.get_all(SET_COOKIE).iter().filter(|value| !is_our_cookie(value.as_bytes())).cloned().collect()
 }
 
@@ -336,7 +392,17 @@ mod tests {
         ] {
             assert_eq!(host(&head(&[("host", value)])), Ok(value).map(|_| want), "{value}");
         }
-        for value in ["", ":443", "a@b.example", "a.example/x", "a b", "a.example:x", "a,b", "a.example:123456"] {
+        for value in [
+            "",
+            ":443",
+            "a@b.example",
+            "a.example/x",
+            "a b",
+            "a.example:x",
+            "a,b",
+            "a.example:123456",
+            "a.example:65536",
+        ] {
             assert!(host(&head(&[("host", value)])).is_err(), "{value:?}");
         }
         assert!(host(&head(&[])).is_err());
@@ -344,10 +410,25 @@ mod tests {
     }
 
     #[test]
+    fn m1_a_line_ends_in_one_way() {
+        let check = |raw: &str| check_lines(raw.as_bytes()).map_err(|refused| refused.reason);
+        for raw in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nReferer: #\r\n\r\n"] {
+            assert_eq!(check(raw), Ok(()), "{raw:?}");
+        }
+        for raw in
+            ["\n", "GET / HTTP/1.1\nHost: a\r\n\r\n", "GET / HTTP/1.1\r\nX: y\nZ: \r\n\r\n", "a\r\n\n", "\nGET"]
+        {
+            assert_eq!(check(raw), Err("line_end"), "{raw:?}");
+        }
+        for raw in ["GET /a#b HTTP/1.1\r\n\r\n", "\r\nGET /# HTTP/1.1\r\n\r\n"] {
+            assert_eq!(check(raw), Err("fragment"), "{raw:?}");
+        }
+    }
+
+    #[test]
     fn m3_a_body_has_one_length() {
         let check = |fields: &[(&'static str, &str)], raw: &'static str| {
-            check_framing(&head(fields), || bytes::Bytes::from_static(raw.as_bytes()))
-                .map_err(|refused| refused.reason)
+            check_framing(&head(fields), raw.as_bytes()).map_err(|refused| refused.reason)
         };
         assert_eq!(check(&[("content-length", "5")], ""), Ok(()));
         assert_eq!(
@@ -363,7 +444,7 @@ mod tests {
         );
         let both = "POST / HTTP/1.1\r\nContent-Length : 5\r\nTransfer-Encoding: chunked\r\n";
         assert_eq!(check(&[("transfer-encoding", "chunked")], both), Err("length_beside_coding"));
-        for value in ["-1", "+5", "5,5", " ", "0x5", "99999999999999999999"] {
+        for value in ["-1", "+5", "05", "00", "5,5", " ", "0x5", "99999999999999999999"] {
             assert_eq!(check(&[("content-length", value)], ""), Err("content_length"), "{value}");
         }
     }
@@ -394,6 +475,21 @@ mod tests {
         assert_eq!(lengths(&[]), None);
         assert_eq!(lengths(&["2", "2"]).unwrap(), "2");
         assert_eq!(lengths(&["2, 2"]).unwrap(), "2");
+    }
+
+    #[test]
+    fn h9_an_application_clears_what_is_its_own() {
+        let check = |fields: &[&str], want: Option<&str>| {
+            let fields: Vec<_> = fields.iter().map(|value| ("clear-site-data", *value)).collect();
+            let got = foreign_clearing(&head(&fields).headers);
+            assert_eq!(got.as_ref().map(|value| value.to_str().unwrap()), want, "{fields:?}");
+        };
+        check(&["\"cache\""], Some("\"cache\""));
+        check(&["\"cache\", \"cookies\",\"storage\""], Some("\"cache\", \"storage\""));
+        check(&["\"cookies\"", "\"storage\""], Some("\"storage\""));
+        for all in ["\"*\"", "\"cookies\"", "*", "cookies", "\"COOKIES\"", "", "\"cookies", "\"clientHints\""] {
+            check(&[all], None);
+        }
     }
 
     #[test]

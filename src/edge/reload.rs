@@ -23,6 +23,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::access_log::{Opened, Redirect};
 use super::generation::{Generation, InUse};
+use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
 use crate::config::{Changes, LogLevel, Settings};
 use crate::portal::{Control, Portal, Unchanged};
@@ -47,6 +48,7 @@ pub(super) struct Reloader {
     pub(super) redirect: Redirect,
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
+    pub(super) handover: Arc<Handover>,
 }
 
 /// What made us read the configuration again: the log's word for it.
@@ -92,6 +94,32 @@ impl Reloader {
                 Err(problem) => tracing::error!(%problem, "the access log goes on where it was"),
             }
         }
+    }
+
+    /// Hands over to a new process whenever the process is told to.
+    pub(super) async fn on_upgrade(self: Arc<Self>, mut signal: Signal) {
+        while signal.recv().await.is_some() {
+            // The outcome is in the log.
+            let _ = Arc::clone(&self).hand_over().await;
+        }
+    }
+
+    /// Starts the program anew and lets it take over. A task of its own, like a reload, and never beside one.
+    async fn hand_over(self: Arc<Self>) -> Result<String, Unchanged> {
+        if self.source.is_none() {
+            return Err(Unchanged::Wrong(
+                "this gateway was not started with `zonegate serve`: start it anew".into(),
+            ));
+        }
+        let done = tokio::spawn(async move {
+            let _turn = self.turn.lock().await;
+            let outcome = self.handover.hand_over().await;
+            if let Err(Unchanged::Wrong(why) | Unchanged::Failed(why)) = &outcome {
+                tracing::error!(why, "no other process has taken over");
+            }
+            outcome
+        });
+        done.await.unwrap_or_else(|_| Err(Unchanged::Failed("interrupted: the gateway is stopping".into())))
     }
 
     /// Reloads when files have changed and have stood still since the last look: one that is half written is not read.
@@ -240,6 +268,10 @@ impl Control for Reloader {
 
     async fn reload(self: Arc<Self>) -> Result<String, Unchanged> {
         Self::reload(self, Trigger::Command).await
+    }
+
+    async fn upgrade(self: Arc<Self>) -> Result<String, Unchanged> {
+        self.hand_over().await
     }
 
     fn set_log_level(&self, level: LogLevel) -> Result<(), Unchanged> {

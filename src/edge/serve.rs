@@ -1,6 +1,7 @@
 //! Putting it together, running it, and stopping it.
 
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,11 +15,13 @@ use tokio::runtime::Runtime;
 
 use super::access_log::{AccessLog, Opened};
 use super::generation::{Generation, InUse};
+use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
 use super::listen::{Bound, Doors};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
+use super::traces::Spans;
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
@@ -54,9 +57,15 @@ pub enum ServeFault {
     /// An address that cannot be listened on.
     #[error("{0} cannot be listened on: {1}. Stop what listens there, or name another address below `listen`")]
     Listen(String, std::io::Error),
+    /// The way to the collector of traces.
+    #[error("traces.otlp cannot be used: {0}")]
+    Traces(String),
     /// The file of the access log.
     #[error("{0} cannot be written: {1}. Make its folder writable, or name another file below `log.access_file`")]
     AccessLog(String, std::io::Error),
+    /// The process that started this one.
+    #[error(transparent)]
+    Predecessor(#[from] PredecessorGone),
     /// The system refused a thread or the like.
     #[error("the system refused: {0}")]
     System(#[from] std::io::Error),
@@ -67,8 +76,17 @@ pub struct Gateway {
     in_use: InUse,
     certificates: Arc<Certificates>,
     bound: Bound,
+    admin: Option<AdminSocket>,
     background: Runtime,
     hold: Hold,
+    predecessor: Option<Predecessor>,
+    program: PathBuf,
+}
+
+/// The admin listener's socket.
+enum AdminSocket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
 }
 
 impl std::fmt::Debug for Gateway {
@@ -78,9 +96,16 @@ impl std::fmt::Debug for Gateway {
 }
 
 impl Gateway {
-    /// Opens the store, loads sessions and keys, and checks certificates and addresses.
-    pub fn open(settings: Settings) -> Result<Self, ServeFault> {
+    /// Opens the store, loads sessions and keys, and checks certificates and addresses. With a `predecessor`, everything
+    /// is checked before the store is taken over from it.
+    pub fn open(
+        settings: Settings,
+        mut inherited: Inherited,
+        predecessor: Option<Predecessor>,
+    ) -> Result<Self, ServeFault> {
         install_provider();
+        // Whatever lies there later is started at an upgrade.
+        let program = std::env::current_exe()?;
         let background = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("background")
@@ -94,8 +119,13 @@ impl Gateway {
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
-        let bound = Bound::open(&settings.listeners)
+        let bound = Bound::open(&settings.listeners, &mut inherited)
             .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
+        let admin =
+            settings.listeners.admin.as_ref().map(|admin| admin_socket(admin, &mut inherited)).transpose()?;
+        if let Some(predecessor) = &predecessor {
+            predecessor.await_turn()?;
+        }
         let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
             let store = Store::open(&settings.store_path, &settings.master_key).await?;
@@ -106,7 +136,7 @@ impl Gateway {
         })?;
         portal.metrics.certificates(certificates.until());
         let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal)));
-        Ok(Self { in_use, certificates, bound, background, hold })
+        Ok(Self { in_use, certificates, bound, admin, background, hold, predecessor, program })
     }
 
     /// Listens and serves until `stop` or a signal, then waits for requests under way. `ready` is called once
@@ -117,12 +147,15 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send + 'static,
         source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
-        let Self { in_use, certificates, bound, background, hold } = self;
+        let Self { in_use, certificates, bound, admin, background, hold, predecessor, program } = self;
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
         let into = Opened::of(&settings.log).map_err(|error| no_access_log(settings, error))?;
+        let spans = settings.traces.otlp.as_deref().map(Spans::to).transpose().map_err(ServeFault::Traces)?;
+        let spans = spans.map(Arc::new);
         let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
+        let turn = Turn::default();
         let edge = Edge {
             in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
@@ -130,6 +163,8 @@ impl Gateway {
             clock: Arc::clone(&portal.clock),
             streams: Arc::clone(&streams),
             log,
+            spans: spans.clone(),
+            turn: turn.clone(),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
@@ -141,37 +176,74 @@ impl Gateway {
             .thread_name("requests")
             .enable_all()
             .build()?;
-        let turn = tokio::sync::Mutex::default();
-        let redirect = log_writer.redirect();
-        let reloader = Arc::new(Reloader { in_use: Arc::clone(&in_use), certificates, redirect, source, turn });
-        background.block_on(listen_admin(settings.listeners.admin.clone(), Arc::clone(&reloader)))?;
-        background.block_on(async { watch(&reloader) })?;
+        let mut sockets = bound.copies()?;
+        sockets.extend(admin.as_ref().map(AdminSocket::copy).transpose()?);
+        let (done, mut handed_over) = tokio::sync::watch::channel(false);
+        let handover = Arc::new(Handover {
+            in_use: Arc::clone(&in_use),
+            doors: Arc::clone(&doors),
+            turn,
+            hold: tokio::sync::Mutex::new(Some(hold)),
+            sockets,
+            program,
+            done,
+        });
+        let reloader = Arc::new(Reloader {
+            in_use: Arc::clone(&in_use),
+            certificates,
+            redirect: log_writer.redirect(),
+            source,
+            turn: tokio::sync::Mutex::default(),
+            handover: Arc::clone(&handover),
+        });
+        background.block_on(async {
+            if let Some(admin) = admin {
+                listen_admin(admin, Arc::clone(&reloader), handed_over.clone())?;
+            }
+            watch(&reloader)
+        })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
         foreground.block_on(async { doors.open(bound) })?;
+        if let Some(predecessor) = predecessor {
+            predecessor.serving()?;
+        }
         ready();
         background.block_on(async {
             tokio::select! {
                 () = stop => {}
                 () = signalled() => {}
+                _ = handed_over.wait_for(|done| *done) => {}
             }
         });
         stop_doors.send_replace(true);
+        let handed_over = handover.turn.is_over();
         background.block_on(async {
-            doors.let_go().await;
-            let drain_max = in_use.load().settings.limits.drain_max;
-            drain(&doors, portal.metrics.connections(), drain_max.into()).await;
+            let limits = in_use.load().settings.limits;
+            let drain_max: Duration = limits.drain_max.into();
+            if handed_over {
+                // Idle connections may carry one more request each: their clients do not know yet.
+                let idle_max: Duration = limits.keepalive_max.into();
+                drain(&doors, portal.metrics.connections(), drain_max + idle_max, idle_max).await;
+            } else {
+                doors.let_go().await;
+                drain(&doors, portal.metrics.connections(), drain_max, LAST_BYTES_MAX).await;
+            }
         });
         foreground.shutdown_timeout(Duration::from_secs(1));
         background.block_on(async {
-            if let Err(fault) = portal.sessions.flush().await {
+            if !handed_over && let Err(fault) = portal.sessions.flush().await {
                 tracing::error!(%fault, "the last activity of some sessions was not written");
             }
             portal.store.close().await;
         });
         log_writer.finish();
+        if let Some(spans) = spans {
+            spans.finish();
+        }
         background.shutdown_timeout(Duration::from_secs(1));
-        drop(hold);
+        // And with it the store, unless another process has it.
+        drop(handover);
         Ok(())
     }
 }
@@ -181,9 +253,9 @@ fn proxy_settings() -> ServerConf {
     ServerConf { max_retries: 2, ..ServerConf::default() }
 }
 
-/// Waits for requests under way, as long as they take and no longer than allowed, and then a moment for the last bytes
-/// of their answers, which HTTP/2 writes once a request is over.
-async fn drain(doors: &Doors, counts: &Connections, allowed: Duration) {
+/// Waits for requests under way, as long as they take and no longer than allowed, and then for connections to end: at
+/// least a moment for the last bytes of answers, which HTTP/2 writes once a request is over.
+async fn drain(doors: &Doors, counts: &Connections, allowed: Duration, connections_max: Duration) {
     let mut interval = tokio::time::interval(Duration::from_millis(20));
     let requests = async {
         while counts.requests_under_way() > 0 {
@@ -200,7 +272,7 @@ async fn drain(doors: &Doors, counts: &Connections, allowed: Duration) {
         }
     };
     // Who is still there has asked for nothing.
-    let _ = tokio::time::timeout(LAST_BYTES_MAX, connections).await;
+    let _ = tokio::time::timeout(connections_max, connections).await;
 }
 
 /// The clock has a thread and a runtime of its own. On the one it watches, it would stand still together with
@@ -228,8 +300,8 @@ fn no_access_log(settings: &Settings, error: std::io::Error) -> ServeFault {
     ServeFault::AccessLog(path, error)
 }
 
-/// Reloads on SIGHUP and when files change, and opens the access log anew on SIGUSR1, as nginx does. Without a source
-/// SIGHUP ends the process, as the system has it.
+/// Reloads on SIGHUP and when files change, hands over on SIGUSR2, and opens the access log anew on SIGUSR1, as nginx
+/// does. Without a source SIGHUP and SIGUSR2 end the process, as the system has it.
 fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
     let rotated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
     tokio::spawn(Arc::clone(reloader).on_rotation(rotated));
@@ -237,35 +309,70 @@ fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
         let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         tokio::spawn(Arc::clone(reloader).on_signal(hangup));
         tokio::spawn(Arc::clone(reloader).on_change(Arc::clone(source)));
+        let upgrade = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined2())?;
+        tokio::spawn(Arc::clone(reloader).on_upgrade(upgrade));
     }
     Ok(())
 }
 
-/// Opens the admin listener, where only this machine's people come.
-async fn listen_admin(admin: Option<AdminListener>, reloader: Arc<Reloader>) -> Result<(), ServeFault> {
-    let router = crate::portal::admin_router(reloader);
+impl AdminSocket {
+    fn copy(&self) -> std::io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Tcp(listener) => listener.try_clone()?.into(),
+            Self::Unix(listener) => listener.try_clone()?.into(),
+        })
+    }
+}
+
+/// The admin listener, where only this machine's people come.
+fn admin_socket(admin: &AdminListener, inherited: &mut Inherited) -> Result<AdminSocket, ServeFault> {
     match admin {
-        None => {}
-        Some(AdminListener::Loopback(address)) => {
-            let refused = |error| ServeFault::Listen(address.to_string(), error);
-            let listener = tokio::net::TcpListener::bind(address).await.map_err(refused)?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
+        AdminListener::Loopback(address) => match inherited.tcp(*address) {
+            Some(listener) => Ok(AdminSocket::Tcp(listener)),
+            None => std::net::TcpListener::bind(address)
+                .map(AdminSocket::Tcp)
+                .map_err(|error| ServeFault::Listen(address.to_string(), error)),
+        },
+        AdminListener::Unix(path) => match inherited.unix(path) {
+            Some(listener) => Ok(AdminSocket::Unix(listener)),
+            None => unix_listener(path)
+                .map(AdminSocket::Unix)
+                .map_err(|error| ServeFault::Listen(path.display().to_string(), error)),
+        },
+    }
+}
+
+/// Answers on it until another process does.
+fn listen_admin(
+    admin: AdminSocket,
+    reloader: Arc<Reloader>,
+    mut handed_over: tokio::sync::watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let router = crate::portal::admin_router(reloader);
+    let until = async move {
+        let _ = handed_over.wait_for(|done| *done).await;
+    };
+    match admin {
+        AdminSocket::Tcp(listener) => {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await });
         }
-        Some(AdminListener::Unix(path)) => {
-            let listener =
-                unix_listener(&path).map_err(|error| ServeFault::Listen(path.display().to_string(), error))?;
-            tokio::spawn(async move { axum::serve(listener, router).await });
+        AdminSocket::Unix(listener) => {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::UnixListener::from_std(listener)?;
+            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await });
         }
     }
     Ok(())
 }
 
-fn unix_listener(path: &PathBuf) -> std::io::Result<tokio::net::UnixListener> {
+fn unix_listener(path: &PathBuf) -> std::io::Result<std::os::unix::net::UnixListener> {
     // A socket that nobody answers on is the remains of a process that was killed.
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
     }
-    let listener = tokio::net::UnixListener::bind(path)?;
+    let listener = std::os::unix::net::UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
 }

@@ -245,6 +245,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn x6_no_generation_is_given_a_connection_of_another_one() {
+        let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
+        let group = |zones: &ZoneTable| Peers::of(zones).pick(&zones.zones()[0]).unwrap().group_key;
+        assert_ne!(group(&zones), group(&zones), "its zone may trust other roots, under the same name");
+    }
+
+    #[test]
     fn an_address_is_written_as_everybody_writes_it() {
         for octet in 0..=255 {
             let v4 = Ipv4Addr::new(octet, 0, 255 - octet, octet);

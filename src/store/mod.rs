@@ -24,7 +24,7 @@ mod sessions;
 mod transaction;
 mod zones;
 
-pub use directory::{Account, NewUser, StoredPassword, TotpEnrolment};
+pub use directory::{Account, NewUser, Owner, StoredPassword, TotpEnrolment};
 pub use events::EventRow;
 pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
@@ -37,8 +37,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection as _;
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, Sqlite};
 
 use crate::base::{Domain, MasterKey, SealKey, SealProblem, UnixTime};
 use crate::machine::{EntropyFault, random};
@@ -143,6 +144,23 @@ impl OpenFile {
     }
 }
 
+/// Nothing is written while this lives.
+#[derive(Debug)]
+pub struct WritesHeld {
+    connection: PoolConnection<Sqlite>,
+    write: SqlitePool,
+}
+
+impl WritesHeld {
+    /// Nothing is ever written again by this process: another one does.
+    pub async fn for_good(self) {
+        // Marked as closed before the connection is given back, so that nobody gets it in between.
+        let closing = self.write.close();
+        drop(self.connection);
+        closing.await;
+    }
+}
+
 impl Store {
     /// Opens the store at `path`, creating it with mode 0600 when nothing is there, and brings its schema up to
     /// date.
@@ -178,10 +196,24 @@ impl Store {
         Ok(store)
     }
 
+    /// Lets no further write begin, once those that have begun are done. Reading goes on.
+    ///
+    /// Errors: [`StoreFault::Unavailable`] when one takes too long.
+    pub async fn hold_writes(&self) -> Result<WritesHeld, StoreFault> {
+        // There is one connection for writing, and its queue is fair.
+        Ok(WritesHeld { connection: self.write.acquire().await?, write: self.write.clone() })
+    }
+
     /// Closes all connections, so that the file is complete without its log.
     pub async fn close(&self) {
         self.read.close().await;
         self.write.close().await;
+    }
+
+    /// Damages what is kept, as nothing of ours would.
+    #[cfg(test)]
+    pub(crate) async fn by_hand(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.write).await.unwrap();
     }
 
     /// Writes a copy of the store, as of now, to `path`, which must not exist. The copy is as secret as the store.

@@ -9,7 +9,7 @@
 //! seconds of it, which shortens an idle limit by as much and revives nothing.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -66,6 +66,8 @@ pub struct Sessions {
     tailed_to: AtomicU64,
     /// On the clock that nobody sets: a jump of the civil clock is no reason to distrust sessions.
     heard_at: AtomicU64,
+    /// Another process has taken over: what it writes is read here, and nothing is written.
+    handed_over: AtomicBool,
 }
 
 /// The ended sessions in the order in which their end was noticed.
@@ -187,6 +189,7 @@ impl Sessions {
             endings: EndReason::ALL.map(|_| AtomicU64::new(0)),
             tailed_to: AtomicU64::new(tailed_to),
             heard_at: AtomicU64::new(clock.elapsed()),
+            handed_over: AtomicBool::new(false),
             clock,
             store,
         };
@@ -382,10 +385,22 @@ impl Sessions {
     /// look at the revocations, or the lease runs out and everybody is refused.
     pub async fn run(self: Arc<Self>) {
         let tail = repeat(TAIL_EVERY, || self.tail());
-        let write = repeat(WRITE_EVERY, || self.flush());
-        let sweep = repeat(SWEEP_EVERY, || self.sweep(self.clock.now()));
-        let prune = repeat(PRUNE_EVERY, || self.prune(self.clock.now()));
+        let write = repeat(WRITE_EVERY, || self.unless_handed_over(self.flush()));
+        let sweep = repeat(SWEEP_EVERY, || self.unless_handed_over(self.sweep(self.clock.now())));
+        let prune = repeat(PRUNE_EVERY, || self.unless_handed_over(self.prune(self.clock.now())));
         tokio::join!(tail, write, sweep, prune);
+    }
+
+    /// Another process has taken over. Its endings are still obeyed here, for requests that are under way.
+    pub fn hand_over(&self) {
+        self.handed_over.store(true, Ordering::Release);
+    }
+
+    async fn unless_handed_over(
+        &self,
+        work: impl Future<Output = Result<(), StoreFault>>,
+    ) -> Result<(), StoreFault> {
+        if self.handed_over.load(Ordering::Acquire) { Ok(()) } else { work.await }
     }
 
     /// Obeys what was revoked since the last look, and renews the lease.

@@ -5,6 +5,8 @@
 
 mod event;
 mod meter;
+mod trace;
 
 pub use event::{Actor, EventKind, SecurityEvent, Snippet};
 pub use meter::{BOUNDS_MICROS, Durations, EventTally};
+pub use trace::{SpanName, TraceParent, child, is_sampled};

@@ -43,11 +43,41 @@ pub struct Zone {
     pub audience: Arc<str>,
     /// The longest request body that is passed on, in bytes.
     pub body_bytes_max: u64,
+    /// Methods that are passed on beside the [`COMMON_METHODS`]: WebDAV's, mostly.
+    pub more_methods: Vec<http::Method>,
     /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
     pub background_paths: Vec<String>,
 }
 
+/// Methods that every application is asked with: those of RFC 9110 but the two for intermediaries, and PATCH.
+pub const COMMON_METHODS: [http::Method; 7] = [
+    http::Method::GET,
+    http::Method::HEAD,
+    http::Method::POST,
+    http::Method::PUT,
+    http::Method::PATCH,
+    http::Method::DELETE,
+    http::Method::OPTIONS,
+];
+
+/// Whether a method is written as methods are: capital letters and hyphens. HTTP tells `get` from `GET`, and some
+/// servers do not.
+pub fn is_plain_method(method: &http::Method) -> bool {
+    let text = method.as_str();
+    text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')
+}
+
 impl Zone {
+    /// Whether requests with this method are passed on (SEC-R76, M10).
+    ///
+    /// *Why a list, where everything else is the application's affair?* What a method means decides whether it has a
+    /// body, whether it may be repeated and what a backend's own rules by method (`<Limit GET POST>`) let through;
+    /// nobody has thought about one that nobody knows. Rejected: to pass on whatever is a token, which servers read
+    /// differently (`get` is GET to some and an error to others).
+    pub fn passes(&self, method: &http::Method) -> bool {
+        COMMON_METHODS.contains(method) || self.more_methods.contains(method)
+    }
+
     /// Whether a request for `path`, which may have a query, says nothing of a person being there: it is one of the
     /// background paths or below one.
     pub fn is_background(&self, path: &[u8]) -> bool {
@@ -179,6 +209,24 @@ pub enum IdentityField {
 mod tests {
     use crate::session::samples;
     use crate::zone::Zone;
+
+    #[test]
+    fn m10_a_zone_passes_on_what_is_common_and_what_it_names() {
+        let zone = Zone {
+            more_methods: vec![http::Method::from_bytes(b"PROPFIND").unwrap()],
+            ..samples::zone("a.example")
+        };
+        for (method, want) in [
+            ("GET", true),
+            ("PATCH", true),
+            ("PROPFIND", true),
+            ("PROPPATCH", false),
+            ("get", false),
+            ("TRACE", false),
+        ] {
+            assert_eq!(zone.passes(&http::Method::from_bytes(method.as_bytes()).unwrap()), want, "{method}");
+        }
+    }
 
     #[test]
     fn d17_what_a_page_polls_is_no_activity_and_its_neighbours_are() {

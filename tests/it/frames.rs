@@ -3,7 +3,10 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::harness::{A, Gateway, Upstream, WALL, within};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::{A, Bench, Gateway, Upstream, WALL, shown, within};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -47,46 +50,86 @@ enum Outcome {
     Gone,
 }
 
-async fn outcome(gateway: &Gateway, fields: &[(&[u8], &[u8])], body: Option<&[u8]>) -> Outcome {
+/// A connection whose every frame the test writes.
+struct Frames {
+    socket: TlsStream<TcpStream>,
+    next: u32,
+}
+
+impl Frames {
+    async fn open(gateway: &Gateway, zone: &str) -> Self {
+        let mut socket = gateway.connect_h2(zone).await;
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend(frame(SETTINGS, 0, 0, &[]));
+        within(socket.write_all(&bytes)).await.unwrap();
+        Self { socket, next: 1 }
+    }
+
+    /// A request whose body comes in these frames, what became of it, and the body that came back.
+    async fn ask(&mut self, fields: &[Field<'_>], body: &[&[u8]]) -> (Outcome, Vec<u8>) {
+        let stream = self.next;
+        self.next += 2;
+        let block: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
+        let end = |last: bool| if last { END_STREAM } else { 0 };
+        let mut bytes = frame(HEADERS, END_HEADERS | end(body.is_empty()), stream, &block);
+        for (at, piece) in body.iter().enumerate() {
+            bytes.extend(frame(DATA, end(at + 1 == body.len()), stream, piece));
+        }
+        if within(self.socket.write_all(&bytes)).await.is_err() {
+            return (Outcome::Gone, Vec::new());
+        }
+        let mut outcome = None;
+        let mut got = Vec::new();
+        loop {
+            let mut head = [0; 9];
+            if within(self.socket.read_exact(&mut head)).await.is_err() {
+                return (Outcome::Gone, got);
+            }
+            let mut payload =
+                vec![0; usize::from(head[1]) << 8 | usize::from(head[2]) | usize::from(head[0]) << 16];
+            if within(self.socket.read_exact(&mut payload)).await.is_err() {
+                return (Outcome::Gone, got);
+            }
+            let of = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            match head[3] {
+                GOAWAY => return (Outcome::Gone, got),
+                RESET if of == stream => return (outcome.unwrap_or(Outcome::Reset), got),
+                // The first field is the status, and 200 is the eighth entry of the table that everybody has.
+                HEADERS if of == stream && payload[0] == 0x88 => outcome = Some(Outcome::Answered200),
+                HEADERS if of == stream => outcome = Some(Outcome::AnsweredOtherwise),
+                DATA if of == stream => got.extend(payload),
+                _ => {}
+            }
+            let ended = matches!(head[3], HEADERS | DATA) && head[4] & END_STREAM != 0 && of == stream;
+            if ended {
+                return (outcome.unwrap_or(Outcome::AnsweredOtherwise), got);
+            }
+        }
+    }
+}
+
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+async fn outcome(gateway: &Gateway, fields: &[Field<'_>], body: Option<&[u8]>) -> Outcome {
     let pieces: Vec<_> = body.into_iter().collect();
     in_pieces(gateway, fields, &pieces).await
 }
 
 /// A request whose body comes in these frames.
-async fn in_pieces(gateway: &Gateway, fields: &[(&[u8], &[u8])], body: &[&[u8]]) -> Outcome {
-    let mut socket = gateway.connect_h2(A).await;
-    let block: Vec<u8> = fields.iter().flat_map(|(name, value)| field(name, value)).collect();
-    let end = |last: bool| if last { END_STREAM } else { 0 };
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    bytes.extend(frame(SETTINGS, 0, 0, &[]));
-    bytes.extend(frame(HEADERS, END_HEADERS | end(body.is_empty()), 1, &block));
-    for (at, piece) in body.iter().enumerate() {
-        bytes.extend(frame(DATA, end(at + 1 == body.len()), 1, piece));
-    }
-    within(socket.write_all(&bytes)).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        if within(socket.read_exact(&mut head)).await.is_err() {
-            return Outcome::Gone;
-        }
-        let mut payload = vec![0; usize::from(head[1]) << 8 | usize::from(head[2]) | usize::from(head[0]) << 16];
-        within(socket.read_exact(&mut payload)).await.unwrap();
-        match head[3] {
-            // The first field is the status, and 200 is the eighth entry of the table that everybody has.
-            HEADERS if payload[0] == 0x88 => return Outcome::Answered200,
-            HEADERS => return Outcome::AnsweredOtherwise,
-            RESET => return Outcome::Reset,
-            GOAWAY => return Outcome::Gone,
-            _ => {}
-        }
-    }
+async fn in_pieces(gateway: &Gateway, fields: &[Field<'_>], body: &[&[u8]]) -> Outcome {
+    Frames::open(gateway, A).await.ask(fields, body).await.0
+}
+
+fn replaced(value: &[u8], zone: &str) -> Vec<u8> {
+    // One byte a character, so that what is no UTF-8 stays what it is.
+    let text: String = value.iter().copied().map(char::from).collect();
+    text.replace(A, zone).chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect()
 }
 
 #[tokio::test]
 async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
-    let upstream = Upstream::start().await;
-    let mut gateway = Gateway::start(&upstream).await;
-    let cookie = format!("__Host-zg_session={}", gateway.log_in(A, WALL).await);
+    let mut bench = Bench::new().await;
+    let cookie = format!("__Host-zg_session={}", bench.targets[0].token);
     let session: (&[u8], &[u8]) = (b"cookie", cookie.as_bytes());
     let good: [(&[u8], &[u8]); 4] =
         [(b":method", b"POST"), (b":scheme", b"https"), (b":path", b"/x"), (b":authority", A.as_bytes())];
@@ -98,12 +141,13 @@ async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
     };
     let without = |name: &[u8]| with(&[]).into_iter().filter(|(known, _)| *known != name).collect::<Vec<_>>();
 
-    assert_eq!(outcome(&gateway, &with(&[]), Some(b"hi")).await, Outcome::Answered200);
+    let (gateway, upstream) = (&bench.gateway, &bench.upstream);
+    assert_eq!(outcome(gateway, &with(&[]), Some(b"hi")).await, Outcome::Answered200);
     let received = upstream.only();
     assert_eq!((received.line.as_str(), received.body.as_slice()), ("POST /x HTTP/1.1", &b"hi"[..]));
-    assert_eq!(outcome(&gateway, &with(&[(b"content-length", b"2")]), Some(b"hi")).await, Outcome::Answered200);
+    assert_eq!(outcome(gateway, &with(&[(b"content-length", b"2")]), Some(b"hi")).await, Outcome::Answered200);
     assert_eq!(upstream.only().body, b"hi");
-    assert_eq!(outcome(&gateway, &with(&[(b"te", b"trailers")]), None).await, Outcome::Answered200);
+    assert_eq!(outcome(gateway, &with(&[(b"te", b"trailers")]), None).await, Outcome::Answered200);
     assert!(upstream.only().all("te").is_empty());
 
     let mut bad = Vec::new();
@@ -138,7 +182,10 @@ async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
         (b":x", b"y"),
         (b":status", b"200"),
         (b":protocol", b"websocket"),
+        // What waits, and for what nobody knows.
+        (b"expect", b"200-ok"),
         // Lengths.
+        (b"content-length", b"02"),
         (b"content-length", b"5"),
         (b"content-length", b"1"),
         (b"content-length", b"-2"),
@@ -166,6 +213,9 @@ async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
                 b"GE T",
                 b"TRACE",
                 b"trace",
+                b"post",
+                b"BREW",
+                b"PRI",
                 b"CONNECT",
             ][..],
         ),
@@ -204,27 +254,71 @@ async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
         bad.extend(values.iter().map(|value| instead(name, value)));
     }
     let mut wrong = Vec::new();
-    for fields in bad {
-        let got = outcome(&gateway, &fields, Some(b"hi")).await;
-        let received = upstream.received();
-        if got == Outcome::Answered200 || !received.is_empty() {
-            let shown = fields.iter().filter(|(name, _)| *name != b"cookie");
-            let shown: Vec<_> =
-                shown.map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii())).collect();
-            let lines: Vec<_> = received.iter().map(|received| &received.line).collect();
-            wrong.push(format!("{shown:?}: {got:?} {lines:?}"));
+    for at in 0..bench.targets.len() {
+        let (zone, token) = (bench.targets[at].zone, bench.targets[at].token.clone());
+        let own = format!("__Host-zg_session={token}");
+        for fields in &bad {
+            // gunicorn hands a body that was cut off to the application as if it were whole: nothing before it that
+            // passes bodies on as they come can know.
+            let cut_off =
+                fields.iter().any(|(name, value)| *name == b"content-length" && matches!(value, [b'1' | b'5']));
+            if cut_off && bench.targets[at].name == "gunicorn" {
+                continue;
+            }
+            // The vector says "a.test", and this zone is another.
+            let there = |value: &[u8]| String::from_utf8_lossy(value).contains(A).then(|| replaced(value, zone));
+            let values: Vec<_> = fields
+                .iter()
+                .map(
+                    |(name, value)| if *name == b"cookie" { Some(own.clone().into_bytes()) } else { there(value) },
+                )
+                .collect();
+            let fields: Vec<Field<'_>> = fields
+                .iter()
+                .zip(&values)
+                .map(|((name, value), other)| (*name, other.as_deref().unwrap_or(value)))
+                .collect();
+            let mut frames = Frames::open(&bench.gateway, zone).await;
+            let (got, _) = frames.ask(&fields, &[b"hi"]).await;
+            let received = bench.received(at);
+            let mut fault = None;
+            if got == Outcome::Answered200 || !received.is_empty() {
+                fault = Some(shown(&received));
+            } else if got != Outcome::Gone {
+                // The connection goes on, and so must the next request: with its own answer.
+                let next = bench.next_sentinel();
+                let sentinel: [Field<'_>; 5] = [
+                    (b":method", b"GET"),
+                    (b":scheme", b"https"),
+                    (b":path", next.as_bytes()),
+                    (b":authority", zone.as_bytes()),
+                    (b"cookie", own.as_bytes()),
+                ];
+                let (outcome, body) = frames.ask(&sentinel, &[]).await;
+                let status = if outcome == Outcome::Answered200 { 200 } else { 0 };
+                fault = bench.judge_sentinel(at, &next, status, &String::from_utf8_lossy(&body)).err();
+            }
+            if let Some(fault) = fault.or(bench.bystander(at).await.err()) {
+                let shown = fields.iter().filter(|(name, _)| *name != b"cookie");
+                let shown: Vec<_> = shown
+                    .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
+                    .collect();
+                wrong.push(format!("{}: {shown:?}: {got:?} {fault}", bench.targets[at].name));
+            }
         }
     }
+    let gateway = &bench.gateway;
+    let upstream = &bench.upstream;
     // A length without a body.
-    let got = outcome(&gateway, &with(&[(b"content-length", b"5")]), None).await;
+    let got = outcome(gateway, &with(&[(b"content-length", b"5")]), None).await;
     if got == Outcome::Answered200 || !upstream.received().is_empty() {
         wrong.push(format!("a length without a body: {got:?}"));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // Nothing lingers.
-    assert_eq!(outcome(&gateway, &with(&[]), Some(b"hi")).await, Outcome::Answered200);
+    assert_eq!(outcome(gateway, &with(&[]), Some(b"hi")).await, Outcome::Answered200);
     assert_eq!(upstream.only().body, b"hi");
-    gateway.assert_well();
+    bench.finish();
 }
 
 #[tokio::test]

@@ -280,6 +280,9 @@ async fn h9_the_application_cannot_set_our_cookies_or_fields() {
     ];
     let theirs =
         ["Set-Cookie: app=1; Path=/", "Set-Cookie: zg_session=2", "X-App: kept", "Clear-Site-Data: \"cache\""];
+    // Fields that take our cookies from the browser set them, in a way.
+    let clearing = ["clear-site-data: \"*\"", "Clear-Site-Data: \"cookies\", \"storage\""];
+    let theirs = [&theirs[..], &clearing[..]].concat();
     let answer = format!(
         "HTTP/1.1 200 OK\r\n{}\r\n{}\r\nContent-Length: 2\r\n\r\nok",
         ours.join("\r\n"),
@@ -294,6 +297,7 @@ async fn h9_the_application_cannot_set_our_cookies_or_fields() {
         );
         assert_eq!(reply.all("set-cookie"), ["app=1; Path=/", "zg_session=2"]);
         assert_eq!(reply.field("x-app"), Some("kept"));
+        assert_eq!(reply.field("clear-site-data"), Some("\"cache\", \"storage\""));
     };
     let mut wire = gateway.connect(A).await;
     judge(&wire.ask(get(A, "/x", &cookie(&token))).await);

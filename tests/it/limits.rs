@@ -6,13 +6,8 @@ use http::Request;
 
 use crate::harness::{A, Gateway, H2, Upstream, WALL, Wire, Wishes, within};
 
-const SMALL: Wishes = Wishes {
-    limits: "head: 8KiB, head_fields: 40, form: 8KiB, form_time: 1s, keepalive: 2s",
-    upstream: "read_max: 20s",
-    scheme: "http",
-    listen: "",
-    zone_b: "",
-};
+const SMALL: Wishes =
+    Wishes { limits: "head: 8KiB, head_fields: 40, form: 8KiB, form_time: 1s, keepalive: 2s", ..Wishes::USUAL };
 /// The zone's `body_max`.
 const BODY_MAX: usize = 64 * 1024;
 

@@ -29,6 +29,9 @@ mod tidy;
 mod access_log;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod attacks;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -59,6 +62,9 @@ mod metrics;
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -66,6 +72,12 @@ mod store_lost;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod streams;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod upgrade;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod traces;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upstream_tls;

@@ -35,6 +35,7 @@ pub(crate) fn zone() -> Zone {
         headers: HeaderPreset::Default,
         audience: AUDIENCE.into(),
         body_bytes_max: 1,
+        more_methods: vec![],
         background_paths: vec![],
         client_certificates: None,
     }

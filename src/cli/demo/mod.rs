@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Hostname, MasterKey, UnixTime, Username};
 use crate::config::{self, AccessLines, AdminListener, LogLevel, Problems, Settings};
-use crate::edge::{Gateway, ServeFault};
+use crate::edge::{Gateway, Inherited, ServeFault};
 use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
 
@@ -127,7 +127,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
         settings.log.level = LogLevel::Warn;
     }
     logging::start(&settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
-    let gateway = Gateway::open(settings)?;
+    let gateway = Gateway::open(settings, Inherited::default(), None)?;
     let json = arguments.json;
     let announce = move || {
         // Whoever started the demo and does not listen has closed the pipe on purpose.

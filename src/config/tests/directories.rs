@@ -86,3 +86,35 @@ tenants:
         ],
     );
 }
+
+#[test]
+fn h9_k1_what_no_header_takes_or_a_terminal_obeys_is_refused_where_it_is_set() {
+    let person = |fields: &str| {
+        format!(
+            "tenants:\n  - {{ slug: a, zone: a.example, domains: [a.example], users: [{{ username: u@a.example, {fields} }}] }}\n"
+        )
+    };
+    let long = format!("groups: [{}]", vec!["x".repeat(255); 17].join(", "));
+    check_directory(
+        &person(&long),
+        &[
+            "d.yaml:2: tenants[0].users[0].groups is longer than the 4096 bytes that a header takes, once encoded: shorten it",
+        ],
+    );
+    // Four bytes a character, three letters each once encoded.
+    check_directory(
+        &person(&format!("name: \"{}\"", "🦀".repeat(342))),
+        &[
+            "d.yaml:2: tenants[0].users[0].name is longer than the 4096 bytes that a header takes, once encoded: shorten it",
+        ],
+    );
+    check_directory(&person(&format!("name: \"{}\", groups: [{}]", "🦀".repeat(341), "x".repeat(4096))), &[]);
+    let text = "holds a control character or one that turns the line around, which terminals and pages obey";
+    check_directory(
+        &person(r#"name: "\e[31mred", groups: [ok, "a\nb"]"#),
+        &[
+            &format!(r#"d.yaml:2: tenants[0].users[0].name "\u{{1b}}[31mred" {text}"#),
+            &format!(r#"d.yaml:2: tenants[0].users[0].groups[1] "a\nb" {text}"#),
+        ],
+    );
+}

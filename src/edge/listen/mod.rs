@@ -10,12 +10,13 @@
 //! nothing further. Nothing here can stop the loop: a fault of one connection ends that connection.
 
 mod connection;
-mod proxy_header;
+pub mod proxy_header;
 mod sources;
 mod watch;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
@@ -29,11 +30,13 @@ use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, BufStream};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch as signal;
 
 use self::connection::Connection;
 use self::sources::{Place, Sources};
 use self::watch::{Allowed, Watch, Watches};
 use super::generation::InUse;
+use super::handover::Inherited;
 use super::proxy::Edge;
 use super::tls::{Certificates, TlsArrival};
 use crate::config::{Listeners, Settings};
@@ -83,12 +86,22 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Listens on every address; from here on connections wait to be accepted. The error names the address.
-    pub(super) fn open(listeners: &Listeners) -> Result<Self, (SocketAddr, io::Error)> {
-        let bind = |addresses: &[SocketAddr]| -> Result<Vec<_>, _> {
-            addresses.iter().map(|address| bind(*address).map_err(|error| (*address, error))).collect()
+    /// Listens on every address that is not inherited; from here on connections wait to be accepted. The error names the
+    /// address.
+    pub(super) fn open(listeners: &Listeners, inherited: &mut Inherited) -> Result<Self, (SocketAddr, io::Error)> {
+        let mut bind = |addresses: &[SocketAddr]| -> Result<Vec<_>, _> {
+            let one = |address: &SocketAddr| match inherited.tcp(*address) {
+                Some(listener) => Ok(listener),
+                None => bind(*address).map_err(|error| (*address, error)),
+            };
+            addresses.iter().map(one).collect()
         };
         Ok(Self { https: bind(&listeners.https)?, http: bind(&listeners.http)? })
+    }
+
+    /// Copies of all, for another process.
+    pub(super) fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        self.https.iter().chain(&self.http).map(|listener| Ok(listener.try_clone()?.into())).collect()
     }
 }
 
@@ -114,6 +127,7 @@ pub(super) struct Doors {
     fits: u32,
     numbers: AtomicI32,
     stopping: ShutdownWatch,
+    accepting: signal::Sender<bool>,
 }
 
 impl Doors {
@@ -136,6 +150,7 @@ impl Doors {
             fits: connections_that_fit(),
             numbers: AtomicI32::new(1),
             stopping,
+            accepting: signal::Sender::new(true),
         })
     }
 
@@ -153,6 +168,16 @@ impl Doors {
         Ok(())
     }
 
+    /// Takes no further connection: they wait in the sockets' queues.
+    pub(super) fn pause(&self) {
+        self.accepting.send_replace(false);
+    }
+
+    /// Takes connections again.
+    pub(super) fn go_on(&self) {
+        self.accepting.send_replace(true);
+    }
+
     /// Ends connections without a request. After `stopping`, when no other comes.
     pub(super) async fn let_go(&self) {
         self.proxy.http_cleanup().await;
@@ -164,12 +189,22 @@ impl Doors {
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener, secure: bool) {
-        let mut stopping = self.stopping.clone();
+        let (mut stopping, mut accepting) = (self.stopping.clone(), self.accepting.subscribe());
         loop {
+            let accept = async {
+                // Ends with `self`, which this task holds.
+                let _ = accepting.wait_for(|accepting| *accepting).await;
+                let mut paused = accepting.clone();
+                tokio::select! {
+                    _ = paused.wait_for(|accepting| !*accepting) => None,
+                    accepted = listener.accept() => Some(accepted),
+                }
+            };
             let accepted = tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
-                accepted = listener.accept() => accepted,
+                accepted = accept => accepted,
             };
+            let Some(accepted) = accepted else { continue };
             match accepted {
                 Ok((socket, peer)) => self.admit(socket, peer.ip(), secure),
                 Err(error) if is_the_connections_own(&error) => {}

@@ -18,7 +18,7 @@ const BINARY_BEGINNING_BYTES: usize = 16;
 
 /// Why a listed peer's connection was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum HeaderFault {
+pub enum HeaderFault {
     /// It sent something else.
     #[error("a peer of listen.proxy_protocol_from sent no PROXY header")]
     Malformed,
@@ -28,7 +28,7 @@ pub(super) enum HeaderFault {
 }
 
 /// Reads the header, and not a byte more. `None`: the balancer itself connects (`LOCAL`), or cannot say who does.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, HeaderFault> {
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<IpAddr>, HeaderFault> {
     let mut header = vec![0; BINARY_BEGINNING_BYTES];
     // Every header of either version is longer than this.
     let beginning = header.get_mut(..1).unwrap_or_default();

@@ -19,6 +19,7 @@ use crate::gate::{ChallengeReason, Client};
 use crate::portal::answer::{self, Answer};
 use crate::portal::login::LOGIN;
 use crate::portal::{Realm, Visit, cookies};
+use crate::session::Ended;
 use crate::zone::Zone;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
@@ -42,6 +43,11 @@ impl Edge {
             Err(_) => return self.refuse_form(exchange, generation, &visit, StatusCode::REQUEST_TIMEOUT).await,
             Ok(Err(error)) => return Err(error),
         };
+        // From here on the store may be written, by one process only.
+        let Some(_turn) = self.turn.take().await else {
+            let target = again(exchange, &generation.portal.origin(&visit.realm));
+            return self.send_away(exchange, generation, &target).await;
+        };
         let head = exchange.req_header();
         let mut request = http::Request::new(Body::from(body));
         *request.method_mut() = head.method.clone();
@@ -57,6 +63,27 @@ impl Edge {
             Err(never) => match never {},
         };
         write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// Another process has taken over, and this connection is one of before: the same request on a new one reaches it.
+    pub(super) async fn ask_again(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        realm: Realm,
+    ) -> Result<bool> {
+        passage.decision = "handed_over";
+        let target = again(exchange, &passage.generation.portal.origin(&realm));
+        self.send_away(exchange, &passage.generation, &target).await
+    }
+
+    async fn send_away(&self, exchange: &mut Exchange, generation: &Generation, target: &str) -> Result<bool> {
+        exchange.as_downstream_mut().set_keepalive(None);
+        let mut answer = answer::see_other(target);
+        // With its method and body, and not for ever.
+        *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+        write(exchange, generation.portal.secure(answer)).await?;
         Ok(true)
     }
 
@@ -80,7 +107,7 @@ impl Edge {
         passage: &mut Passage,
         zone: Arc<Zone>,
         client: Client,
-        reason: ChallengeReason,
+        (reason, ended): (ChallengeReason, Option<Ended>),
     ) -> Result<bool> {
         passage.decision = "challenge";
         passage.reason = Some(reason.name());
@@ -95,9 +122,9 @@ impl Edge {
                 let target = String::from_utf8_lossy(head.raw_path());
                 let mut location = format!("{LOGIN}?return_to=");
                 location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
-                if let ChallengeReason::Ended(reason) = reason {
-                    location.push_str("&reason=");
-                    location.push_str(reason.name());
+                if let (ChallengeReason::Ended(_), Some(ended)) = (reason, ended) {
+                    location.push('&');
+                    location.push_str(&ended.query());
                 }
                 answer::see_other(&location)
             }
@@ -164,6 +191,11 @@ impl Edge {
         write(exchange, passage.generation.portal.secure(answer)).await?;
         Ok(true)
     }
+}
+
+/// The address of a request itself.
+fn again(exchange: &Exchange, origin: &str) -> String {
+    format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()))
 }
 
 /// Reads a body of at most `most` bytes; `None` when there is more.

@@ -20,21 +20,24 @@ use pingora::{Error, ErrorType, Result};
 use self::answers::write;
 use super::access_log::{AccessLog, Combined, Record};
 use super::generation::{Generation, InUse};
+use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
+use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Provenance};
 use super::{client, facts, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, SessionToken, UnixTime};
 use crate::config::AccessLines;
 use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
-use crate::machine::Clock;
+use crate::machine::{Clock, civil_time};
 use crate::portal::cookies::{self, Sent};
 use crate::portal::metrics::{Finished, InZone, UnderWay};
 use crate::portal::{Realm, Visit};
-use crate::session::{Liveness, Session};
+use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
+use crate::telemetry::TraceParent;
 use crate::zone::{HostMatch, Zone};
 
 /// What all requests share.
@@ -45,6 +48,9 @@ pub(super) struct Edge {
     pub(super) clock: Arc<Clock>,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
+    /// Where a collector is configured.
+    pub(super) spans: Option<Arc<Spans>>,
+    pub(super) turn: Turn,
     pub(super) ids: RequestIds,
 }
 
@@ -56,6 +62,11 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
+    /// Of this process: what it begins names that no other uses.
+    const fn salt(&self) -> u64 {
+        u64::from_be_bytes(self.beginning)
+    }
+
     fn next(&self) -> RequestId {
         let mut bytes = [0; 16];
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -80,6 +91,8 @@ pub(super) struct Passage {
     session: Option<Arc<Session>>,
     grant: Option<Grant>,
     stream: Option<Arc<OpenStream>>,
+    /// Of a request that is recorded.
+    trace: Option<Box<Recorded>>,
     decision: &'static str,
     reason: Option<&'static str>,
     body_bytes: u64,
@@ -115,6 +128,7 @@ impl ProxyHttp for Edge {
             session: None,
             grant: None,
             stream: None,
+            trace: None,
             decision: "refused",
             reason: None,
             body_bytes: 0,
@@ -132,6 +146,11 @@ impl ProxyHttp for Edge {
         let headers = &exchange.req_header().headers;
         let address = client::address(arrival.peer, headers, &listeners.trusted_proxies, listeners.client_address);
         passage.address = Some(address);
+        if self.spans.is_some() {
+            let (settings, salt) = (&passage.generation.settings.traces, self.ids.salt());
+            let trusted = listeners.trusted_proxies.contains(arrival.peer);
+            passage.trace = Recorded::begin(settings, headers, trusted, passage.request, salt);
+        }
         let downstream = exchange.as_downstream_mut();
         match downstream.req_header().version {
             // An interim answer would be taken for the answer (RFC 9110 section 15.2).
@@ -157,11 +176,7 @@ impl ProxyHttp for Edge {
         };
         // The plain listener only redirects.
         if arrival.tls.is_none() {
-            let realm = match host {
-                HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
-                HostMatch::Universal => Some(Realm::Universal),
-                HostMatch::Unknown => None,
-            };
+            let realm = realm(host);
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
@@ -184,7 +199,13 @@ impl ProxyHttp for Edge {
             presented,
             store: self.sessions.health(),
         };
-        match decide(&facts, passage.now) {
+        let decision = decide(&facts, passage.now);
+        if let (Some(realm), false) = (realm(facts.host), matches!(decision, Decision::Forward(_)))
+            && self.turn.is_over()
+        {
+            return Box::pin(self.ask_again(exchange, passage, realm)).await;
+        }
+        match decision {
             Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
             Decision::Portal(zone) => {
                 let (live, unsure) = match signed_in(&facts, zone, passage.now) {
@@ -207,8 +228,9 @@ impl ProxyHttp for Edge {
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Challenge(Challenge { zone, client, reason }) => {
+                let ended = ended(&facts, zone, passage.now);
                 let zone = Arc::clone(zone);
-                Box::pin(self.challenge(exchange, passage, zone, client, reason)).await
+                Box::pin(self.challenge(exchange, passage, zone, client, (reason, ended))).await
             }
             Decision::Canonical(zone) => {
                 passage.decision = "canonical";
@@ -254,6 +276,16 @@ impl ProxyHttp for Edge {
             passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
         let provenance = Provenance { address, request: passage.request, assertion, client_certificate };
         *copy = upstream::head(taken, grant, provenance)?;
+        let settings = &passage.generation.settings;
+        let trusted = passage
+            .arrival
+            .as_ref()
+            .is_some_and(|arrival| settings.listeners.trusted_proxies.contains(arrival.peer));
+        let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
+        traces::carry(copy, settings.traces.context, trusted, passage.trace.as_deref(), fresh)?;
+        if let Some(trace) = &mut passage.trace {
+            trace.asked = Some(Instant::now());
+        }
         Ok(())
     }
 
@@ -290,6 +322,9 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
+        if let Some(trace) = &mut passage.trace {
+            trace.answered.get_or_insert_with(Instant::now);
+        }
         let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
         hygiene::check_answer(answer, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
@@ -305,6 +340,12 @@ impl ProxyHttp for Edge {
             answer.remove_header(&SET_COOKIE);
             for value in kept {
                 answer.append_header(SET_COOKIE, value)?;
+            }
+        }
+        if answer.headers.contains_key(hygiene::CLEAR_SITE_DATA) {
+            match hygiene::foreign_clearing(&answer.headers) {
+                Some(kept) => answer.insert_header(hygiene::CLEAR_SITE_DATA, kept)?,
+                None => drop(answer.remove_header(&hygiene::CLEAR_SITE_DATA)),
             }
         }
         let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
@@ -356,12 +397,29 @@ impl ProxyHttp for Edge {
         let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
         passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
+        let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
+            spans.tell(
+                trace,
+                &About {
+                    id: passage.request,
+                    method: &head.method,
+                    path,
+                    zone: passage.zone.as_ref().map(|zone| zone.host.as_str()),
+                    address: passage.address,
+                    status,
+                    decision,
+                    reason,
+                    began: passage.began,
+                    ended: civil_time(),
+                },
+            );
+        }
         let combined = match passage.generation.settings.log.access {
             AccessLines::Off => return,
             AccessLines::Json => None,
             AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
         };
-        let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
         self.log.write(Record {
             at: passage.now,
             request: passage.request,
@@ -397,15 +455,24 @@ impl Edge {
     }
 }
 
+/// Whose pages a host has.
+fn realm(host: HostMatch<'_>) -> Option<Realm> {
+    match host {
+        HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
+        HostMatch::Universal => Some(Realm::Universal),
+        HostMatch::Unknown => None,
+    }
+}
+
 fn no_grant() -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(500), "a request without a grant has no way upstream")
 }
 
 /// Why the session that was presented for this zone has ended.
-fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session::EndReason> {
+fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
     match facts.presented {
         Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(reason),
+            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
             Liveness::Live => None,
         },
         Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
@@ -419,6 +486,10 @@ impl Edge {
         passage.session = Some(Arc::clone(grant.session()));
         passage.decision = "forward";
         let head = exchange.req_header();
+        if !grant.zone().passes(&head.method) {
+            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
@@ -448,7 +519,7 @@ impl Edge {
         passage: &Passage,
         realm: Realm,
         session: Option<Arc<Session>>,
-        ended: Option<crate::session::EndReason>,
+        ended: Option<Ended>,
     ) -> Visit {
         Visit {
             realm,

@@ -30,7 +30,7 @@ use crate::portal::strangers::Strangers;
 use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
-use crate::session::{Class, Liveness, Session};
+use crate::session::{Class, Ended, Liveness, Session};
 use crate::store::{NewUser, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -207,6 +207,7 @@ fn zone(host: &str, language: Language) -> Zone {
         headers: HeaderPreset::Default,
         audience: origin,
         body_bytes_max: 1 << 20,
+        more_methods: vec![],
         background_paths: vec![],
         client_certificates: None,
     }
@@ -229,6 +230,7 @@ fn settings(directory: &Path) -> Settings {
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
         log: LogSettings { level: LogLevel::Info, access: AccessLines::Off, access_file: None },
+        traces: TraceSettings { context: TraceContext::Pass, otlp: None, sampled: Share(0) },
         watch: false,
         threads: 1,
     }
@@ -358,7 +360,9 @@ impl Browser<'_> {
         let (session, ended) = match found.map(|session| (session.liveness(now), session)) {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
-            Some((Liveness::Ended(reason), _)) => (None, Some(reason)),
+            Some((Liveness::Ended(reason), session)) => {
+                (None, Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }))
+            }
             None => (None, None),
         };
         Visit {

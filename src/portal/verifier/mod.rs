@@ -33,7 +33,7 @@ use crate::credential::{
 use crate::directory::{Methods, SecurityDefaults, methods};
 use crate::machine::{EntropyFault, Stopwatch, random};
 use crate::session::Class;
-use crate::store::{Account, BudgetKey, Debit, Store, StoreFault};
+use crate::store::{Account, BudgetKey, Debit, Owner, Store, StoreFault};
 use crate::telemetry::{Actor, Durations, EventKind, SecurityEvent};
 
 /// NFC may shorten a text, but no password of 256 bytes comes from one of this length.
@@ -213,25 +213,26 @@ impl Verifier {
         }
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
-        let account = self.store.account(username).await?;
+        let owner = self.store.owner(username).await?;
         // Of the account's own tenant, whatever became of its domain; else what the domain's users have.
-        let tenant = account.as_ref().map(|account| &account.tenant).or(tenant.as_ref());
-        let overrides = tenant.map(|tenant| tenant.overrides).unwrap_or_default();
-        let limit = self.security.with(&overrides).attempts_max;
-        let key = match &account {
-            Some(account) => BudgetKey::User(account.user.id),
+        let overrides = owner.map(|owner| owner.overrides).or(tenant.map(|tenant| tenant.overrides));
+        let limit = self.security.with(&overrides.unwrap_or_default()).attempts_max;
+        let key = match owner {
+            Some(owner) => BudgetKey::User(owner.user),
             None => self.shadow(username),
         };
         if self.store.is_locked(key, limit).await? {
-            return self.locked(attempt, account.as_ref()).await;
+            return self.locked(attempt, owner).await;
         }
+        // Only now, when a hash is computed next to which this takes no time.
+        let account = self.store.account(username).await?;
         let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
         self.settle(key).await?;
         // The place comes before the attempt: what the pool cannot take must not cost one.
         let Some(place) = self.pool.place() else { return self.shed(attempt, "queue").await };
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
-            Debit::Locked => return self.locked(attempt, account.as_ref()).await,
+            Debit::Locked => return self.locked(attempt, owner).await,
         };
         let asked = match &account {
             Some(account) => eligible(account, attempt.zone).cloned(),
@@ -289,13 +290,13 @@ impl Verifier {
         let user = account.user.id;
         let key = BudgetKey::User(user);
         if self.store.is_locked(key, limit).await? {
-            return self.locked(attempt, Some(account)).await;
+            return self.locked(attempt, Some(owner_of(account))).await;
         }
         let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
         self.settle(key).await?;
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
-            Debit::Locked => return self.locked(attempt, Some(account)).await,
+            Debit::Locked => return self.locked(attempt, Some(owner_of(account))).await,
         };
         let step = account
             .totp
@@ -378,12 +379,8 @@ impl Verifier {
         }
     }
 
-    async fn locked<T>(
-        &self,
-        attempt: &Attempt<'_>,
-        account: Option<&Account>,
-    ) -> Result<Verdict<T>, VerifyFault> {
-        self.strangers.note(told(attempt, EventKind::LoginFailed, account, "locked")).await?;
+    async fn locked<T>(&self, attempt: &Attempt<'_>, owner: Option<Owner>) -> Result<Verdict<T>, VerifyFault> {
+        self.strangers.note(told(attempt, EventKind::LoginFailed, owner, "locked")).await?;
         Ok(Verdict::Locked)
     }
 
@@ -416,8 +413,12 @@ impl Verifier {
         account: Option<&Account>,
         reason: &'static str,
     ) -> Result<(), StoreFault> {
-        self.store.append_event(&told(attempt, kind, account, reason)).await
+        self.store.append_event(&told(attempt, kind, account.map(owner_of), reason)).await
     }
+}
+
+fn owner_of(account: &Account) -> Owner {
+    Owner { user: account.user.id, tenant: account.tenant.id, overrides: account.tenant.overrides }
 }
 
 /// What passwords are held against when there is nothing to hold them against. Nobody knows its password, and being
@@ -428,10 +429,10 @@ fn dummy(pepper: &Pepper, cost: HashCost) -> Result<PasswordHash, VerifierProble
     Ok(hash_password(&text, random()?, pepper, cost)?)
 }
 
-fn told(attempt: &Attempt<'_>, kind: EventKind, account: Option<&Account>, reason: &'static str) -> SecurityEvent {
+fn told(attempt: &Attempt<'_>, kind: EventKind, owner: Option<Owner>, reason: &'static str) -> SecurityEvent {
     SecurityEvent {
-        tenant: account.map(|account| account.tenant.id),
-        user: account.map(|account| account.user.id),
+        tenant: owner.map(|owner| owner.tenant),
+        user: owner.map(|owner| owner.user),
         reason: Some(reason),
         ..attempt.event(kind, Actor::Stranger)
     }

@@ -33,6 +33,19 @@ async fn r52_the_seventh_failure_locks_and_the_right_password_is_refused_unseen(
     assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
 }
 
+/// What takes time for a name that somebody has, and none for one that nobody has, tells which is which. That nothing
+/// is opened is seen where opening would fail.
+#[tokio::test]
+async fn e1_a_locked_name_is_answered_before_anything_of_its_account_is_opened() {
+    let world = Fixture::new().await;
+    let verifier = world.verifier();
+    world.store.by_hand("UPDATE totp SET secret = x'00'").await;
+    assert!(world.store.account(&name("alice")).await.is_err(), "the account cannot be read");
+    world.store.by_hand("DELETE FROM attempts").await;
+    world.store.by_hand("INSERT INTO attempts (account, used, locked_at) SELECT id, 7, 0 FROM account").await;
+    assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Locked);
+}
+
 #[tokio::test]
 async fn r59_names_nobody_has_lock_alike() {
     let world = Fixture::new().await;

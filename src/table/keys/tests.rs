@@ -188,6 +188,44 @@ async fn a_restart_keeps_the_key_and_another_algorithm_brings_a_new_one() {
 }
 
 #[tokio::test]
+async fn an_assertion_is_never_sent_to_whom_it_is_not_meant_for() {
+    let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
+    let session = samples::session(samples::record("a.example"));
+    let before = samples::zone("a.example");
+    let after = Zone { audience: "other".into(), ..samples::zone("a.example") };
+    // Requests of two generations take turns on one session.
+    for _ in 0..3 {
+        for zone in [&before, &after] {
+            let assertion = ring.assertion(&session, zone, at(1)).unwrap();
+            verify(&ring.jwks(), Algorithm::ES256, &assertion, &zone.audience).unwrap();
+        }
+    }
+    let (one, same) = (samples::zone("a.example"), samples::zone("a.example"));
+    assert_eq!(ring.assertion(&session, &one, at(1)).unwrap(), ring.assertion(&session, &same, at(1)).unwrap());
+}
+
+#[tokio::test]
+async fn other_settings_hold_for_what_is_signed_next_and_another_algorithm_brings_a_key() {
+    let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
+    let session = samples::session(samples::record("a.example"));
+    let zone = samples::zone("a.example");
+    ring.assertion(&session, &zone, at(1)).unwrap();
+    let algorithm = KeyAlgorithm::EdDsa;
+    let settings =
+        AssertionSettings { algorithm, lifetime: Ttl::seconds_const(90), ..AssertionSettings::default() };
+    ring.prepare(settings, at(1)).await.unwrap();
+    ring.adopt(settings);
+    let claims =
+        verify(&ring.jwks(), Algorithm::ES256, &ring.assertion(&session, &zone, at(2)).unwrap(), "aud:a.example");
+    assert_eq!(claims.unwrap()["exp"], at(92).seconds(), "what was cached is signed anew");
+    ring.refresh(at(2)).await.unwrap();
+    assert_eq!(kids(&ring).len(), 2);
+    ring.prepare(settings, at(3)).await.unwrap();
+    ring.refresh(at(3)).await.unwrap();
+    assert_eq!(kids(&ring).len(), 2, "one key for one change");
+}
+
+#[tokio::test]
 async fn without_the_store_the_keys_at_hand_go_on() {
     let (_dir, store, ring) = ring(KeyAlgorithm::Es256).await;
     let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));

@@ -129,7 +129,7 @@ fn proven(account: &Account, now: UnixTime) -> Proven {
     let claimant = Claimant {
         user: account.user.id,
         username: account.user.username.clone(),
-        epoch: account.user.epoch,
+        epoch: account.user.flow_epoch,
         kind: account.user.kind,
     };
     let due = AwaitPassword::new(account.user.username.clone());
@@ -449,4 +449,78 @@ async fn activity_is_written_behind_once_an_interval_and_not_lost_to_a_failed_wr
     world.sessions.flush().await.unwrap_err();
     assert_eq!(lock(&world.sessions.touched).len(), 1, "kept for the next time");
     assert_eq!(world.restart().await.find(&token).unwrap().last_seen(), world.at(0), "a kill loses only activity");
+}
+
+impl World {
+    /// The zones without that of the tenant.
+    fn without_a(&self) -> ZoneTable {
+        ZoneTable::new(vec![samples::zone("b.example")], None).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn c3_no_session_of_a_removed_zone_lives_or_begins_and_none_comes_back_with_the_zone() {
+    let world = World::new().await;
+    let account = world.user("alice", vec![]).await;
+    let (session, token) = world.web(&account).await;
+    world.sessions.confine(&world.without_a(), world.at(1)).await.unwrap();
+    assert_eq!(session.end_reason(), Some(EndReason::Revoked));
+    assert_eq!((world.stored(&account).await, world.live(&account)), (0, 0));
+    // A request that began before the reload has the zone still in its hands.
+    assert!(matches!(world.log_in(&account, Class::Web, vec![]).await, Begun::EpochStale));
+    world.sessions.confine(&world.zones, world.at(2)).await.unwrap();
+    assert_eq!(world.sessions.find(&token).unwrap().end_reason(), Some(EndReason::Revoked));
+    assert_eq!(world.restart().await.find(&token).unwrap().end_reason(), Some(EndReason::Revoked));
+    // A password that was proved before the removal counts no longer; one that is proved now does.
+    assert!(matches!(world.log_in(&account, Class::Web, vec![]).await, Begun::EpochStale));
+    let events = world.store.events(None, 100).await.unwrap();
+    let told = |kind: &str| events.iter().filter(|event| event.kind == kind).count();
+    assert_eq!((told("session_ended"), told("zone_removed")), (1, 1));
+    let account = world.store.account_by_id(account.user.id).await.unwrap().unwrap();
+    world.web(&account).await;
+}
+
+#[tokio::test]
+async fn c3_a_zone_that_is_missing_at_a_start_loses_its_sessions_too() {
+    let world = World::new().await;
+    let account = world.user("alice", vec![]).await;
+    let (_, token) = world.web(&account).await;
+    let store = world.elsewhere().await;
+    let without = Sessions::load(store, &world.without_a(), Arc::clone(&world.clock)).await.unwrap();
+    assert!(without.of_user(account.user.id, world.at(0)).is_empty());
+    assert_eq!(world.restart().await.find(&token).unwrap().end_reason(), Some(EndReason::Revoked));
+}
+
+#[tokio::test]
+async fn c3_log_ins_that_race_with_the_removal_of_their_zone_leave_nothing_alive() {
+    let world = World::new().await;
+    let accounts =
+        [world.user("alice", vec![]).await, world.user("bob", vec![]).await, world.user("carol", vec![]).await];
+    let without = world.without_a();
+    let log_ins = futures_util::future::join_all(
+        accounts.iter().flat_map(|account| [account; 3]).map(|account| world.log_in(account, Class::Web, vec![])),
+    );
+    let (begun, confined) = tokio::join!(log_ins, world.sessions.confine(&without, world.at(1)));
+    confined.unwrap();
+    for begun in begun {
+        match begun {
+            Begun::Session(session, _) => assert_eq!(session.end_reason(), Some(EndReason::Revoked)),
+            Begun::EpochStale => {}
+            Begun::Full(_) | Begun::FlowSpent => panic!("three slots for three log-ins: {begun:?}"),
+        }
+    }
+    for account in &accounts {
+        assert_eq!((world.stored(account).await, world.live(account)), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_end_sessions_keeps_their_zone() {
+    let world = World::new().await;
+    let account = world.user("alice", vec![]).await;
+    let (session, _) = world.web(&account).await;
+    world.store.close().await;
+    assert!(world.sessions.confine(&world.without_a(), world.at(1)).await.is_err());
+    assert_eq!(session.end_reason(), None);
+    assert!(world.sessions.zones.read().await.contains(&session.record.zone));
 }

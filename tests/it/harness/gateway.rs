@@ -20,6 +20,7 @@ use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::backends::{BACKENDS, backends};
 use super::upstream::Upstream;
 use super::wire::{Wire, within};
 
@@ -63,6 +64,8 @@ pub(crate) struct Wishes {
     pub(crate) upstream: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
+    /// Whether the zones of the real backends lead to them, which starts them.
+    pub(crate) backends: bool,
     /// What the section `listen` says beside its addresses.
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
@@ -71,16 +74,22 @@ pub(crate) struct Wishes {
     pub(crate) log: &'static str,
 }
 
+impl Wishes {
+    /// Nothing out of the ordinary.
+    pub(crate) const USUAL: Self = Self {
+        limits: "head: 8KiB, head_fields: 40, form: 8KiB",
+        upstream: "read_max: 20s",
+        scheme: "http",
+        backends: false,
+        listen: "",
+        zone_b: "",
+        log: "level: info, access: true",
+    };
+}
+
 impl Default for Wishes {
     fn default() -> Self {
-        Self {
-            limits: "head: 8KiB, head_fields: 40, form: 8KiB",
-            upstream: "read_max: 20s",
-            scheme: "http",
-            listen: "",
-            zone_b: "",
-            log: "level: info, access: true",
-        }
+        Self::USUAL
     }
 }
 
@@ -101,17 +110,23 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, listen, zone_b, log } = wishes;
-    let zone = |host: &str, more_of_zone: &str| {
+    let Wishes { limits, upstream: more, scheme, backends: real, listen, zone_b, log } = wishes;
+    let zone_to = |upstream: SocketAddr, host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
         )
     };
+    let zone = |host: &str, more_of_zone: &str| zone_to(upstream, host, more_of_zone);
+    let real = if real { backends() } else { &[] };
+    let behind =
+        |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
+    let zones_of_backends: String = BACKENDS.iter().map(|(_, host)| zone_to(behind(host), host, "")).collect();
     let zones = [
-        zone(A, "    aliases: [alias.test]\n"),
+        zone(A, "    aliases: [alias.test]\n    more_methods: [LOCK]\n"),
         zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
+        zones_of_backends,
     ];
     format!(
         "listen: {{ https: ['127.0.0.1:{https}'], http: ['127.0.0.1:{http}'], admin: '127.0.0.1:{admin}', {listen} }}
@@ -123,6 +138,7 @@ hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
 security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
 limits: {{ {limits} }}
 log: {{ {log} }}
+reload: {{ watch: false }}
 zones:
 {}",
         zones.concat()
@@ -158,13 +174,19 @@ async fn seed() -> Seed {
         write(path, &format!("certs/{name}.key"), made.signing_key.serialize_pem().as_bytes());
     }
     write(path, "master.key", b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
-    write(path, "directory.yaml", DIRECTORY.as_bytes());
+    let of_backends = BACKENDS.iter().map(|(name, zone)| {
+        format!(
+            "  - slug: {name}\n    zone: {zone}\n    domains: [{name}.example]\n    users:\n      - {{ username: {name}@{name}.example, name: {name}, email: {name}@{name}.example, kind: dashboard }}\n"
+        )
+    });
+    write(path, "directory.yaml", of_backends.fold(DIRECTORY.to_owned(), |all, one| all + &one).as_bytes());
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
     write(path, "zonegate.yaml", configuration([1, 2, 3], nowhere, Wishes::default()).as_bytes());
     let file = path.join("directory.yaml");
     command(path, &["apply", "--file", file.to_str().unwrap()], "").await;
-    for user in [WALL, HALL] {
-        command(path, &["user", "set-password", user], &format!("{PASSWORD}\n")).await;
+    let of_backends = BACKENDS.iter().map(|(name, _)| format!("{name}@{name}.example"));
+    for user in [WALL, HALL].map(str::to_owned).into_iter().chain(of_backends) {
+        command(path, &["user", "set-password", &user], &format!("{PASSWORD}\n")).await;
     }
     let mut files = Vec::new();
     for sub in ["", "certs/"] {
@@ -200,6 +222,11 @@ impl Gateway {
 
     /// Starts in front of whatever is at `upstream`, with the test's wishes.
     pub(crate) async fn start_with(upstream: SocketAddr, wishes: Wishes) -> Self {
+        Self::start_edited(upstream, wishes, str::to_owned).await
+    }
+
+    /// The same, with a configuration that the test writes otherwise.
+    pub(crate) async fn start_edited(upstream: SocketAddr, wishes: Wishes, edit: impl Fn(&str) -> String) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let Seed(files) = SEED.get_or_init(seed).await;
         // Another test may take a port between the question and the start.
@@ -208,7 +235,7 @@ impl Gateway {
             fs::create_dir(folder.path().join("certs")).unwrap();
             files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));
             let ports = free_ports();
-            let text = configuration(ports, upstream, wishes);
+            let text = edit(&configuration(ports, upstream, wishes));
             write(folder.path(), "zonegate.yaml", text.as_bytes());
             if let Some(gateway) = Self::try_start(folder, ports).await {
                 return gateway;
@@ -259,16 +286,14 @@ impl Gateway {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
     }
 
-    /// What it answers at `path` of its admin listener.
-    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
-        let url = format!("http://{}{path}", self.admin);
-        let answer = reqwest::Client::new().get(url).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    }
-
     /// Where one of its files is.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// The number of its process.
+    pub(crate) fn number(&self) -> u32 {
+        self.child.id().unwrap()
     }
 
     /// Still there, and nothing panicked.
@@ -374,9 +399,69 @@ impl Gateway {
         command(self.folder.path(), arguments, "").await
     }
 
+    /// Replaces a text of its configuration, the way editors save.
+    #[track_caller]
+    pub(crate) fn edit(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.file("zonegate.yaml")).unwrap();
+        assert!(text.contains(from), "{from:?} is not in\n{text}");
+        self.replace("zonegate.yaml", text.replacen(from, to, 1));
+    }
+
+    /// Puts another file in the place of one of its files, by rename.
+    pub(crate) fn replace(&self, name: &str, content: impl AsRef<[u8]>) {
+        let staged = format!("{name}.new");
+        write(self.folder.path(), &staged, content.as_ref());
+        fs::rename(self.file(&staged), self.file(name)).unwrap();
+    }
+
+    /// Makes a certificate for these hosts in its folder of certificates, in the place of one of the same name, and
+    /// trusts it.
+    pub(crate) fn certify(&mut self, name: &str, hosts: &[&str]) {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let made = rcgen::generate_simple_self_signed(hosts).unwrap();
+        self.replace(&format!("certs/{name}.key"), made.signing_key.serialize_pem());
+        self.replace(&format!("certs/{name}.pem"), made.cert.pem());
+        let mut roots = RootCertStore::clone(&self.roots);
+        roots.add(made.cert.der().clone()).unwrap();
+        self.roots = Arc::new(roots);
+    }
+
+    /// `zonegate reload`: the exit code, standard output and standard error.
+    pub(crate) async fn reload(&self) -> (i32, String, String) {
+        self.ask(&["reload"]).await
+    }
+
+    /// Runs another command that may be refused.
+    pub(crate) async fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+        command.args(arguments).arg("--config").arg(self.file("zonegate.yaml")).stdin(Stdio::null());
+        let output = within(command.output()).await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Sends it SIGHUP.
+    pub(crate) async fn hang_up(&self) {
+        let id = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-HUP", &id]).status();
+        assert!(within(sent).await.unwrap().success());
+    }
+
+    /// Where its admin listener is.
+    pub(crate) fn admin(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
+    /// One number of its metrics; 0 while there is none of that name.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = reqwest::get(self.admin("/metrics")).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |number| number.parse().unwrap())
+    }
+
     /// Moves its clock forward.
     pub(crate) async fn advance(&self, seconds: u64) {
-        let url = format!("http://{}/test/clock", self.admin);
+        let url = self.admin("/test/clock");
         let body = serde_json::json!({ "ahead_seconds": seconds });
         let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.status());

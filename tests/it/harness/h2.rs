@@ -36,6 +36,11 @@ impl H2 {
         read(within(answer).await?).await
     }
 
+    /// Whether it takes further requests.
+    pub(crate) async fn is_open(&self) -> bool {
+        within(self.0.clone().ready()).await.is_ok()
+    }
+
     /// Sends a head; body and answer are the caller's.
     pub(crate) async fn begin(
         &mut self,

@@ -1,6 +1,8 @@
 //! Drives the built program as the outside sees it: `zonegate demo` as a child process, a browser's worth of HTTP
 //! towards it, and an authenticator app.
 
+mod backends;
+mod bench;
 mod demo;
 mod gateway;
 mod h2;
@@ -8,6 +10,7 @@ mod upstream;
 mod visitor;
 mod wire;
 
+pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
 pub(crate) use h2::H2;

@@ -1,0 +1,276 @@
+//! A new process takes over from a running gateway: no request fails, no session is lost, and a new process that cannot
+//! start changes nothing.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::Request;
+use tokio::process::Command;
+
+use crate::harness::{A, Gateway, H2, Play, Upstream, WALL, Wishes, within};
+
+const BRISK: Wishes = Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
+
+async fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+    command.args(arguments).arg("--config").arg(gateway.file("zonegate.yaml"));
+    let output = within(command.stdin(Stdio::null()).output()).await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Ends the processes that gateways were handed over to.
+struct Successors(Vec<String>);
+
+impl Successors {
+    /// Upgrades, and gives the number of the process that serves from there on.
+    async fn upgrade(&mut self, gateway: &Gateway) -> String {
+        let (status, said) = run(gateway, &["upgrade"]).await;
+        assert_eq!(status, Some(0), "{said}\n{}", gateway.log());
+        let number = said.split(' ').nth(1).unwrap_or_default().to_owned();
+        assert!(number.parse::<u32>().is_ok(), "{said}");
+        self.0.push(number.clone());
+        number
+    }
+}
+
+impl Drop for Successors {
+    fn drop(&mut self) {
+        for number in &self.0 {
+            let _ = std::process::Command::new("kill").args(["-9", number]).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+async fn is_gone(number: &str) {
+    let mut interval = tokio::time::interval(Duration::from_millis(50));
+    let path = format!("/proc/{number}/stat");
+    // One that ended and was not waited for is a zombie.
+    let there = || std::fs::read_to_string(&path).is_ok_and(|stat| !stat.contains(") Z "));
+    within(async {
+        while there() {
+            interval.tick().await;
+        }
+    })
+    .await;
+}
+
+/// What many clients saw.
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    served: AtomicUsize,
+    wrong: std::sync::Mutex<Vec<String>>,
+}
+
+impl Seen {
+    fn goes_on(&self) -> bool {
+        !self.stop.load(Ordering::Relaxed)
+    }
+
+    fn answered(&self, who: &str, status: u16) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+        if status != 200 {
+            self.wrong.lock().unwrap().push(format!("{who}: {status}"));
+        }
+    }
+
+    fn failed(&self, who: &str, why: impl std::fmt::Debug) {
+        self.wrong.lock().unwrap().push(format!("{who}: {why:?}"));
+    }
+
+    async fn has_served(&self, more: usize) {
+        let want = self.served.load(Ordering::Relaxed) + more;
+        let mut interval = tokio::time::interval(Duration::from_millis(10));
+        within(async {
+            while self.served.load(Ordering::Relaxed) < want && self.wrong.lock().unwrap().is_empty() {
+                interval.tick().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// Keeps its connection until it is told that it ends.
+async fn kept(gateway: &Gateway, seen: &Seen, request: &str, pause: Duration) {
+    let mut wire = gateway.connect(A).await;
+    let mut interval = tokio::time::interval(pause);
+    while seen.goes_on() {
+        interval.tick().await;
+        if wire.try_send(request).await.is_err() {
+            return seen.failed("kept", "closed without a word");
+        }
+        let Some(reply) = wire.try_reply(false).await else { return seen.failed("kept", "no answer") };
+        seen.answered("kept", reply.status);
+        if reply.all("connection").iter().any(|value| value.eq_ignore_ascii_case("close")) {
+            wire = gateway.connect(A).await;
+        }
+    }
+}
+
+async fn fresh(gateway: &Gateway, seen: &Seen, request: &str) {
+    while seen.goes_on() {
+        let Ok(socket) = gateway.try_tls(Some(A), &[b"http/1.1"]).await else {
+            return seen.failed("fresh", "no connection");
+        };
+        let mut wire = crate::harness::Wire::new(socket);
+        let _ = wire.try_send(request).await;
+        match wire.try_reply(false).await {
+            Some(reply) => seen.answered("fresh", reply.status),
+            None => return seen.failed("fresh", "no answer"),
+        }
+    }
+}
+
+async fn multiplexed(gateway: &Gateway, seen: &Seen, token: &str) {
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    while seen.goes_on() {
+        let request =
+            Request::get(format!("https://{A}/x")).header("cookie", format!("__Host-zg_session={token}"));
+        if !client.is_open().await {
+            client = H2::new(gateway.connect_h2(A).await).await;
+        }
+        match client.ask(request.body(()).unwrap(), b"").await {
+            Ok(reply) => seen.answered("multiplexed", reply.status.as_u16()),
+            Err(error) => return seen.failed("multiplexed", error),
+        }
+    }
+}
+
+async fn log_ins(gateway: &Gateway, seen: &Seen) {
+    while seen.goes_on() {
+        let token = gateway.log_in(A, WALL).await;
+        let mut wire = gateway.connect(A).await;
+        let reply =
+            wire.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n")).await;
+        seen.answered("logged in", reply.status);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_new_process_takes_over_and_no_request_fails() {
+    let upstream = Upstream::start().await;
+    let gateway = Arc::new(Gateway::start_with(upstream.address(), BRISK).await);
+    let token = gateway.log_in(A, WALL).await;
+    let request: Arc<str> =
+        format!("GET /x HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n").into();
+    let seen = Arc::new(Seen::default());
+    let mut clients = tokio::task::JoinSet::new();
+    for pause in [1, 1, 20, 500] {
+        let (gateway, seen, request) = (Arc::clone(&gateway), Arc::clone(&seen), Arc::clone(&request));
+        clients.spawn(async move { kept(&gateway, &seen, &request, Duration::from_millis(pause)).await });
+    }
+    for _ in 0..2 {
+        let (gateway, seen, request) = (Arc::clone(&gateway), Arc::clone(&seen), Arc::clone(&request));
+        clients.spawn(async move { fresh(&gateway, &seen, &request).await });
+    }
+    for _ in 0..2 {
+        let (gateway, seen, token) = (Arc::clone(&gateway), Arc::clone(&seen), token.clone());
+        clients.spawn(async move { multiplexed(&gateway, &seen, &token).await });
+    }
+    {
+        let (gateway, seen) = (Arc::clone(&gateway), Arc::clone(&seen));
+        clients.spawn(async move { log_ins(&gateway, &seen).await });
+    }
+    let mut successors = Successors(Vec::new());
+    seen.has_served(200).await;
+    let first = successors.upgrade(&gateway).await;
+    seen.has_served(300).await;
+    let second = successors.upgrade(&gateway).await;
+    assert_ne!(first, second);
+    seen.has_served(300).await;
+    is_gone(&first).await;
+    seen.stop.store(true, Ordering::Relaxed);
+    within(async { while clients.join_next().await.is_some() {} }).await;
+    let wrong = seen.wrong.lock().unwrap().clone();
+    assert!(wrong.is_empty(), "{wrong:?} of {}\n{}", seen.served.load(Ordering::Relaxed), gateway.log());
+    // What was ended in between stays ended, and what lives goes on.
+    let mut wire = gateway.connect(A).await;
+    assert_eq!(wire.ask(&*request).await.status, 200);
+    let (status, said) = run(&gateway, &["session", "end", "--user", WALL]).await;
+    assert_eq!(status, Some(0), "{said}");
+    let third = successors.upgrade(&gateway).await;
+    assert_eq!(gateway.connect(A).await.ask(&*request).await.status, 401);
+    assert_ne!(third, second);
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_connection_of_before_serves_who_is_signed_in_and_sends_others_to_the_new_process() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), BRISK).await;
+    let token = gateway.log_in(A, WALL).await;
+    let request = format!("GET /x HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    let mut kept = [gateway.connect(A).await, gateway.connect(A).await, gateway.connect(A).await];
+    for wire in &mut kept {
+        assert_eq!(wire.ask(&request).await.status, 200);
+    }
+    let [mut signed_in, mut stranger, mut page] = kept;
+    // A stream that began before.
+    upstream.on("/stream", Play::Take);
+    let mut stream = gateway.connect(A).await;
+    stream.send(request.replace("/x", "/stream")).await;
+    let mut upstream = upstream;
+    let (_, mut application) = upstream.taken().await;
+    application.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha").await;
+    let mut successors = Successors(Vec::new());
+    successors.upgrade(&gateway).await;
+
+    let reply = signed_in.ask(&request).await;
+    assert_eq!((reply.status, reply.field("connection")), (200, Some("close")));
+    let reply = stranger.ask(format!("GET /y?a=b HTTP/1.1\r\nHost: {A}\r\n\r\n")).await;
+    assert_eq!(reply.status, 307);
+    assert_eq!(reply.field("location"), Some(&*format!("https://{}/y?a=b", gateway.authority(A))));
+    let body = "{}";
+    let post = format!("POST /.zonegate/api/login HTTP/1.1\r\nHost: {A}\r\nContent-Type: application/json\r\n");
+    let reply = page.ask(format!("{post}Content-Length: {}\r\n\r\n{body}", body.len())).await;
+    assert_eq!(reply.status, 307);
+    application.send("ha").await;
+    assert_eq!(stream.reply().await.body, "haha", "what has begun ends");
+    assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_new_process_that_cannot_start_changes_nothing() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), BRISK).await;
+    let token = gateway.log_in(A, WALL).await;
+    let request = format!("GET /x HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    let mut wire = gateway.connect(A).await;
+    let file = gateway.file("zonegate.yaml");
+    let right = std::fs::read_to_string(&file).unwrap();
+    let key = gateway.file("master.key");
+    let right_key = std::fs::read(&key).unwrap();
+    // A configuration that is wrong, and a key that the store refuses after it was let go.
+    for (text, key_text) in [
+        (right.replace("universal_host", "universal_hots"), right_key.clone()),
+        (right.clone(), b"BQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU=\n".to_vec()),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        std::fs::write(&key, key_text).unwrap();
+        // Asked by signal, because the command reads the file as well.
+        let number = gateway.number().to_string();
+        let before = gateway.log().matches("no other process has taken over").count();
+        assert!(std::process::Command::new("kill").args(["-USR2", &number]).status().unwrap().success());
+        let mut interval = tokio::time::interval(Duration::from_millis(20));
+        within(async {
+            while gateway.log().matches("no other process has taken over").count() == before {
+                interval.tick().await;
+            }
+        })
+        .await;
+        std::fs::write(&file, &right).unwrap();
+        std::fs::write(&key, &right_key).unwrap();
+        assert_eq!(wire.ask(&request).await.status, 200, "{}", gateway.log());
+        gateway.log_in(A, WALL).await;
+        // It holds the store, as before.
+        let (status, said) = run(&gateway, &["serve"]).await;
+        assert_eq!(status, Some(1), "{said}");
+    }
+    let mut successors = Successors(Vec::new());
+    successors.upgrade(&gateway).await;
+    assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);
+    gateway.log_in(A, WALL).await;
+}
