@@ -26,6 +26,19 @@ async fn ask(gateway: &Gateway, path: &str, fields: &str, file: &Path) -> String
     .unwrap()
 }
 
+/// Asks until a line lands in `file`: those that were on their way when the writer was told may still land before.
+async fn settle(gateway: &Gateway, file: &Path) {
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while !fs::read_to_string(file).is_ok_and(|text| text.contains("/settle")) {
+            interval.tick().await;
+            let request = format!("GET /settle HTTP/1.1\r\nHost: {A}\r\n\r\n");
+            gateway.connect(A).await.ask(request).await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_renamed_file_is_left_alone_after_a_signal_and_no_line_is_lost_on_the_way() {
     let upstream = Upstream::start().await;
@@ -47,10 +60,7 @@ async fn a_renamed_file_is_left_alone_after_a_signal_and_no_line_is_lost_on_the_
     fs::rename(&file, &renamed).unwrap();
     ask(&gateway, "/between", &cookie, &renamed).await;
     gateway.signal("USR1").await;
-    let mut interval = tokio::time::interval(Duration::from_millis(10));
-    while !file.exists() {
-        interval.tick().await;
-    }
+    settle(&gateway, &file).await;
     ask(&gateway, "/after", &cookie, &file).await;
     let (old, new) = (fs::read_to_string(&renamed).unwrap(), fs::read_to_string(&file).unwrap());
     let count = |path: &str| [&old, &new].map(|text| text.matches(path).count());
@@ -70,6 +80,7 @@ async fn a_reload_opens_the_file_anew_and_one_that_cannot_be_opened_changes_noth
     ask(&gateway, "/one", "", &file).await;
     fs::rename(&file, gateway.file("access.log.1")).unwrap();
     gateway.command(&["reload"]).await;
+    settle(&gateway, &file).await;
     ask(&gateway, "/two", "", &file).await;
     let configuration = gateway.file("zonegate.yaml");
     let text = fs::read_to_string(&configuration).unwrap();

@@ -7,6 +7,11 @@ use prometheus_client::registry::Registry;
 
 use super::labels::ReasonLabel;
 
+/// Why connections are not taken, and why they are ended: what is there at zero before it happens.
+const REFUSED: [&str; 3] = ["full", "source", "exhausted"];
+const CLOSED: [&str; 7] =
+    ["head_timeout", "idle", "stalled", "handshake", "handshake_timeout", "proxy_header", "proxy_header_timeout"];
+
 /// What becomes of connections.
 #[derive(Clone, Debug, Default)]
 pub struct Connections {
@@ -36,6 +41,9 @@ impl Drop for UnderWay {
 
 impl Connections {
     pub(super) fn register(&self, registry: &mut Registry) {
+        for (family, reasons) in [(&self.refused, &REFUSED[..]), (&self.closed, &CLOSED[..])] {
+            reasons.iter().for_each(|reason| drop(family.get_or_create(&ReasonLabel { reason })));
+        }
         registry.register("connections", "Open connections", self.open.clone());
         registry.register("connections_accepted", "Connections that were taken", self.accepted.clone());
         registry.register(
