@@ -75,7 +75,7 @@ async fn what_a_client_says_of_its_trace_is_passed_on_replaced_or_taken_away() {
             let why = format!("{policy} {listen}, {name}: {told:?} {state:?}");
             match (policy, name) {
                 ("context: off", _) | ("context: pass", "nothing") => {
-                    assert_eq!((told, state.len()), (None, 0), "{why}")
+                    assert_eq!((told, state.len()), (None, 0), "{why}");
                 }
                 (_, "a trace") if passed => {
                     assert_eq!(told.unwrap(), ["00", TRACE, SPAN, "01"], "{why}");

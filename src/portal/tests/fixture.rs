@@ -16,7 +16,8 @@ use tower::ServiceExt as _;
 use crate::assertion::AssertionSettings;
 use crate::base::{Hostname, MasterKey, RequestId, SessionToken, TenantId, Ttl, UnixTime, UserId, Username};
 use crate::config::{
-    AccessLines, HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings,
+    AccessLines, HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings, Share,
+    TraceContext, TraceSettings,
 };
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
