@@ -7,14 +7,20 @@ mod samples;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use zonegate::gate::{Client, Facts, Place, Presented, StoreHealth, decide};
+use http::Method;
+use zonegate::gate::{Asked, Client, Facts, Place, Presented, StoreHealth, Way, decide};
 
 fn gate(c: &mut Criterion) {
     let zones = samples::zones(17);
     let session = samples::session("ww7.desk.example", 1);
     let facts = |presented| Facts {
-        host: zones.find("ww7.desk.example"),
-        place: Place::Application,
+        asked: Asked::new(
+            zones.find("ww7.desk.example"),
+            Place::Application,
+            &Method::GET,
+            b"/tickets/42?view=full",
+        ),
+        way: Way::Through,
         client: Client::Program,
         presented,
         store: StoreHealth::Current,

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version};
 use pingora::http::RequestHeader;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
-use zonegate::gate::{Client, Decision, Facts, Grant, Place, Presented, StoreHealth, decide};
+use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, Way, decide};
 use zonegate::session::Session;
 
 const HOST: &str = "ww7.desk.example";
@@ -48,8 +48,8 @@ fn grant() -> Grant {
     let (record, principal) = (samples::record(HOST, 1), samples::principal());
     let session = Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(0))));
     let facts = Facts {
-        host: zones.find(HOST),
-        place: Place::Application,
+        asked: Asked::new(zones.find(HOST), Place::Application, &Method::GET, b"/tickets/42?view=full"),
+        way: Way::Through,
         client: Client::Program,
         presented: Presented::Session(&session),
         store: StoreHealth::Current,
@@ -79,7 +79,7 @@ fn sanitise(c: &mut Criterion) {
                 let provenance = upstream::Provenance {
                     address: Ipv4Addr::new(192, 0, 2, 1).into(),
                     request: RequestId::from_bytes([7; 16]),
-                    assertion: assertion.clone(),
+                    assertion: Some(assertion.clone()),
                     client_certificate: None,
                 };
                 upstream::head(copy, &grant, provenance).unwrap()

@@ -41,6 +41,8 @@ pub(crate) fn zone(host: &str) -> Zone {
         audience: host.into(),
         body_bytes_max: 1,
         more_methods: vec![],
+        ways: Default::default(),
+        rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
     }

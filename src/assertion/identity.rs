@@ -64,7 +64,23 @@ pub fn identity_headers(
     principal: &Principal,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, IdentityProblem> {
     check_identity(record, principal)?;
-    let fields: Vec<(HeaderName, IdentityField)> = match preset {
+    fields(preset)
+        .into_iter()
+        .filter_map(|(name, field)| match value(field, record, principal) {
+            Ok(None) => None,
+            Ok(Some(value)) => Some(Ok((name, value))),
+            Err(problem) => Some(Err(problem)),
+        })
+        .collect()
+}
+
+/// The names that `preset` may send, for those who have to be told that there is no value.
+pub fn identity_names(preset: &HeaderPreset) -> impl Iterator<Item = HeaderName> {
+    fields(preset).into_iter().map(|(name, _)| name)
+}
+
+fn fields(preset: &HeaderPreset) -> Vec<(HeaderName, IdentityField)> {
+    match preset {
         HeaderPreset::Default => vec![(USER, IdentityField::Username), (EMAIL, IdentityField::Email)],
         HeaderPreset::Oauth2Proxy => vec![
             (USER, IdentityField::Username),
@@ -79,15 +95,7 @@ pub fn identity_headers(
             (REMOTE_EMAIL, IdentityField::Email),
         ],
         HeaderPreset::Custom(fields) => fields.to_vec(),
-    };
-    fields
-        .into_iter()
-        .filter_map(|(name, field)| match value(field, record, principal) {
-            Ok(None) => None,
-            Ok(Some(value)) => Some(Ok((name, value))),
-            Err(problem) => Some(Err(problem)),
-        })
-        .collect()
+    }
 }
 
 /// Whether every field of a person fits, whatever the preset: the assertion carries them all and is bounded by

@@ -14,6 +14,7 @@ pub use claims::{
 };
 pub use identity::{
     FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, check_person, identity, identity_headers,
+    identity_names,
 };
 pub use protected::{is_ours, is_protected, is_same_folded};
 

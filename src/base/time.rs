@@ -23,6 +23,11 @@ impl UnixTime {
         self.0
     }
 
+    /// So many seconds later; saturates.
+    pub const fn plus_seconds(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+
     /// The point `ttl` later. Saturates, so that a huge lifetime cannot wrap around into the past.
     #[must_use]
     pub fn plus(self, ttl: Ttl) -> Self {

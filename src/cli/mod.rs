@@ -13,6 +13,7 @@ mod files;
 mod keys;
 mod logging;
 mod operator;
+mod policy;
 mod reload;
 mod serve;
 mod session;
@@ -61,6 +62,8 @@ enum Command {
     Tenant(tenant::Arguments),
     /// Create, list, disable and unlock users, set passwords, reset authenticators
     User(user::Arguments),
+    /// Say what happens to a request, and by which access rule
+    Policy(policy::Arguments),
     /// List and end sessions
     Session(session::Arguments),
     /// List and rotate the keys that sign assertions
@@ -92,6 +95,9 @@ pub(crate) enum CommandProblem {
     /// What the operator typed makes no sense here.
     #[error("{0}")]
     Input(String),
+    /// It was a question, and the answer, which has been told, is no.
+    #[error("no")]
+    No,
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreFault),
@@ -115,7 +121,7 @@ impl CommandProblem {
             | Self::Input(_)
             | Self::Store(StoreFault::Taken(_) | StoreFault::Missing(_) | StoreFault::DomainInUse(..))
             | Self::Demo(DemoProblem::Configuration(_)) => ExitCode::from(2),
-            Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) | Self::Unreachable(_) => {
+            Self::No | Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) | Self::Unreachable(_) => {
                 ExitCode::FAILURE
             }
         }
@@ -142,6 +148,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Top(arguments) => top::run(&arguments),
         Command::Tenant(arguments) => tenant::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
+        Command::Policy(arguments) => policy::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Backup(arguments) => backup::backup(&arguments),
@@ -153,6 +160,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has read enough.
         Err(CommandProblem::Io(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(CommandProblem::No) => ExitCode::FAILURE,
         // Each line begins with its file and line, where editors and people look for them.
         Err(problem @ (CommandProblem::Configuration(_) | CommandProblem::Refused(_))) => {
             let _ = writeln!(io::stderr(), "{problem}");

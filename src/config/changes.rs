@@ -33,6 +33,7 @@ impl Changes {
             public_port,
             zones,
             certificates,
+            acme,
             store_path,
             master_key,
             security,
@@ -46,8 +47,16 @@ impl Changes {
             watch,
             threads,
         } = new;
-        let Listeners { https, http, admin, proxy_protocol_from, trusted_proxies, client_address, tls_min } =
-            listeners;
+        let Listeners {
+            https,
+            http,
+            admin,
+            forward_auth,
+            proxy_protocol_from,
+            trusted_proxies,
+            client_address,
+            tls_min,
+        } = listeners;
         let trust = (proxy_protocol_from, trusted_proxies, client_address, tls_min);
         let was = &old.listeners;
         let old_trust = (&was.proxy_protocol_from, &was.trusted_proxies, &was.client_address, &was.tls_min);
@@ -55,6 +64,7 @@ impl Changes {
             ("listen.https", *https != was.https),
             ("listen.http", *http != was.http),
             ("listen.admin", *admin != was.admin),
+            ("listen.forward_auth", *forward_auth != was.forward_auth),
             ("listen.public_port", *public_port != old.public_port),
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
@@ -67,6 +77,7 @@ impl Changes {
             ("listen", trust != old_trust),
             ("universal_host", zones.universal() != old.zones.universal()),
             ("certificates", !pems.eq(old_pems)),
+            ("acme", *acme != old.acme),
             ("security", *security != old.security),
             ("hashing", *hashing != old.hashing),
             ("limits", *limits != old.limits),

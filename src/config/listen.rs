@@ -16,6 +16,8 @@ pub struct Listeners {
     pub http: Vec<SocketAddr>,
     /// Health, metrics; nobody from outside.
     pub admin: Option<AdminListener>,
+    /// Plain HTTP, on which proxies of `trusted_proxies` ask about requests (forward-auth).
+    pub forward_auth: Option<SocketAddr>,
     /// Balancers that pass connections on and name the client in a PROXY header, which they must send.
     pub proxy_protocol_from: Networks,
     /// Proxies that pass requests on and are believed when they name the client.
@@ -66,13 +68,17 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     };
     let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
     let http = addresses("http", &[]);
+    let forward_auth = section.scalar("forward_auth");
+    let asked_at = forward_auth.as_ref().and_then(|scalar| address(&section, scalar));
     let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
     let loopback = match &admin {
         Some(AdminListener::Loopback(address)) => Some(*address),
         Some(AdminListener::Unix(_)) | None => None,
     };
     let mut taken = std::collections::HashSet::new();
-    for address in https.iter().chain(&http).chain(&loopback).filter(|address| address.port() != 0) {
+    for address in
+        https.iter().chain(&http).chain(&asked_at).chain(&loopback).filter(|address| address.port() != 0)
+    {
         if !taken.insert(*address) {
             section.report(
                 section.line,
@@ -85,6 +91,12 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     let public_port = section.number("public_port", u64::from(first), 0..=65535);
     let proxy_protocol_from = networks(&section, "proxy_protocol_from");
     let trusted_proxies = networks(&section, "trusted_proxies");
+    if let (true, Some(scalar)) = (trusted_proxies.is_empty(), &forward_auth) {
+        section.report_at(
+            scalar,
+            "answers only those in trusted_proxies: name the address of the proxy that asks there",
+        );
+    }
     let client_address = choice(
         &section,
         "client_address",
@@ -95,8 +107,16 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     }
     let tls_min = choice(&section, "tls_min", &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]);
     section.finish();
-    let listeners =
-        Listeners { https, http, admin, proxy_protocol_from, trusted_proxies, client_address, tls_min };
+    let listeners = Listeners {
+        https,
+        http,
+        admin,
+        forward_auth: asked_at,
+        proxy_protocol_from,
+        trusted_proxies,
+        client_address,
+        tls_min,
+    };
     (listeners, u16::try_from(public_port).unwrap_or(443))
 }
 

@@ -4,17 +4,20 @@
 //! taken out of it. Every problem is reported in one pass, with file, line, key and what would be right. What the
 //! outside says (files, names, the environment) comes through [`Surroundings`], so that the rules are pure.
 
+mod acme;
 mod changes;
 mod directory;
 mod listen;
 mod log;
 mod problems;
+mod rules;
 mod section;
 mod settings;
 mod traces;
 mod tree;
 mod zones;
 
+pub use acme::AcmeSettings;
 pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
@@ -64,6 +67,8 @@ pub struct Inspection {
     pub hosts: Vec<(Hostname, Place)>,
     /// Whether each zone's host could be read: only then is a certificate known to cover none of them.
     pub hosts_are_all: bool,
+    /// Whether zonegate gets certificates itself: then a host may have none yet.
+    pub acme: bool,
     /// Certificates with their keys.
     pub certificates: Vec<PemPair>,
     /// Certificates whose key could not be read (their `key` is empty): what they cover is not missing too.
@@ -82,8 +87,8 @@ pub fn inspect(text: &str, file: &str, outside: &dyn Surroundings) -> Inspection
     let read = read(text, file, outside, &findings);
     let problems = findings.into_problems();
     let settings = read.settings.filter(|_| problems.is_empty());
-    let Found { admin, hosts, hosts_are_all, certificates, keyless, .. } = read;
-    Inspection { settings, problems, admin, hosts, hosts_are_all, certificates, keyless }
+    let Found { admin, hosts, hosts_are_all, acme, certificates, keyless, .. } = read;
+    Inspection { settings, problems, admin, hosts, hosts_are_all, acme, certificates, keyless }
 }
 
 fn read(text: &str, file: &str, outside: &dyn Surroundings, findings: &Findings) -> Found {

@@ -114,6 +114,11 @@ impl<'a> Section<'a> {
         self.findings.report(scalar.line, &scalar.key, text);
     }
 
+    /// For what was found out of something further below, by its whole key.
+    pub(super) fn report_key(&self, line: u64, key: &str, text: impl Into<String>) {
+        self.findings.report(line, key, text);
+    }
+
     /// For what was found out after its key was read.
     pub(super) fn report_in(&self, place: &Place, text: impl Into<String>) {
         self.findings.report(place.line, &place.key, text);

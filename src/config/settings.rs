@@ -4,6 +4,7 @@ use std::num::{NonZeroU8, NonZeroU32};
 use std::path::{Path, PathBuf};
 
 use super::Surroundings;
+use super::acme::{self, AcmeSettings};
 use super::listen::{self, AdminListener, Listeners};
 use super::log::{self, LogSettings};
 use super::problems::Place;
@@ -33,6 +34,8 @@ pub struct Settings {
     pub zones: ZoneTable,
     /// Certificates and keys, as files hold them.
     pub certificates: Vec<PemPair>,
+    /// Where certificates come from that no file holds.
+    pub acme: Option<AcmeSettings>,
     /// The store's file.
     pub store_path: PathBuf,
     /// The installation's one secret.
@@ -72,6 +75,8 @@ pub struct PemPair {
     pub key: Vec<u8>,
     /// Where the configuration names it.
     pub place: Place,
+    /// Whether zonegate has got it itself, and gets another one when it is of no use any more.
+    pub managed: bool,
 }
 
 impl std::fmt::Debug for PemPair {
@@ -159,6 +164,7 @@ pub(super) struct Found {
     pub(super) admin: Option<AdminListener>,
     pub(super) hosts: Vec<(Hostname, Place)>,
     pub(super) hosts_are_all: bool,
+    pub(super) acme: bool,
     pub(super) certificates: Vec<PemPair>,
     pub(super) keyless: Vec<PemPair>,
 }
@@ -169,7 +175,10 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let admin = listeners.admin.clone();
     let master_key = master_key(&root, directory, outside);
     let store_path = store(root.section("store"), directory);
-    let (certificates, keyless) = certificates(root.section("certificates"), directory, outside);
+    let has_acme = root.has("acme");
+    let Pairs { whole: certificates, keyless, folder } =
+        certificates(root.section("certificates"), has_acme, directory, outside);
+    let acme = acme::read(root.section_if_map("acme"), &listeners, folder, directory, outside);
     let brand = brand(root.section("brand"), directory, outside);
     let security = security(root.section("security"));
     let hashing = hashing(root.section("hashing"));
@@ -180,7 +189,8 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
     let threads = root.number("threads", 0, 0..=1024);
-    let zones::Read { table, hosts, hosts_are_all } = zones::read(&root, public_port, directory, outside);
+    let zones::Read { table, hosts, hosts_are_all } =
+        zones::read(&root, &listeners, public_port, directory, outside);
     root.finish();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let parts = (table, store_path, master_key);
@@ -190,6 +200,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             public_port,
             zones,
             certificates: certificates.clone(),
+            acme,
             store_path,
             master_key,
             security,
@@ -209,7 +220,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     } else {
         None
     };
-    Found { settings, admin, hosts, hosts_are_all, certificates, keyless }
+    Found { settings, admin, hosts, hosts_are_all, acme: has_acme, certificates, keyless }
 }
 
 /// A path of the file, relative to the file itself.
@@ -265,12 +276,15 @@ fn store(section: Section<'_>, directory: &Path) -> Option<PathBuf> {
 
 /// Pairs named in the file, and `NAME.crt`/`NAME.pem` beside `NAME.key` in the directory. The second list holds the
 /// certificates whose key cannot be read.
-fn certificates(
-    section: Section<'_>,
-    directory: &Path,
-    outside: &dyn Surroundings,
-) -> (Vec<PemPair>, Vec<PemPair>) {
-    let mut wanted: Vec<(PathBuf, PathBuf, Place)> = Vec::new();
+/// Certificates, and the folder that most of them lie in.
+struct Pairs {
+    whole: Vec<PemPair>,
+    keyless: Vec<PemPair>,
+    folder: PathBuf,
+}
+
+fn certificates(section: Section<'_>, has_acme: bool, directory: &Path, outside: &dyn Surroundings) -> Pairs {
+    let mut wanted: Vec<(PathBuf, PathBuf, Place, bool)> = Vec::new();
     let folder = section.scalar("directory");
     let folder_path = path(directory, folder.as_ref().map_or("certs", |scalar| scalar.text));
     let listed = outside.list(&folder_path);
@@ -285,7 +299,8 @@ fn certificates(
     for file in &files {
         let stem = file.strip_suffix(".crt").or_else(|| file.strip_suffix(".pem"));
         if let Some(key) = stem.map(|stem| format!("{stem}.key")).filter(|key| files.contains(key)) {
-            wanted.push((folder_path.join(file), folder_path.join(key), folder_place.clone()));
+            let managed = has_acme && file.starts_with(acme::MANAGED);
+            wanted.push((folder_path.join(file), folder_path.join(key), folder_place.clone(), managed));
         }
     }
     for pair in section.sections("files") {
@@ -302,22 +317,23 @@ fn certificates(
                 path(directory, chain.text),
                 path(directory, key.text),
                 Place { line: chain.line, key: pair.path.clone() },
+                false,
             ));
         }
         pair.finish();
     }
     let (mut pairs, mut keyless) = (Vec::new(), Vec::new());
-    for (chain_file, key_file, place) in wanted {
+    for (chain_file, key_file, place, managed) in wanted {
         let report = |text: String| section.report_in(&place, text);
         let chain = outside.read(&chain_file).map_err(report).ok();
         let key = outside.read_secret(&key_file).map_err(report).ok();
         let list = if key.is_some() { &mut pairs } else { &mut keyless };
         if let Some(chain) = chain {
-            list.push(PemPair { chain_file, key_file, chain, key: key.unwrap_or_default(), place });
+            list.push(PemPair { chain_file, key_file, chain, key: key.unwrap_or_default(), place, managed });
         }
     }
     section.finish();
-    (pairs, keyless)
+    Pairs { whole: pairs, keyless, folder: folder_path }
 }
 
 fn security(section: Section<'_>) -> SecurityDefaults {

@@ -5,6 +5,7 @@ mod directories;
 mod environment;
 mod examples;
 mod properties;
+mod rules;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -100,6 +101,8 @@ fn check_added(lines: &str, want: &[&str]) {
 fn a_configuration_that_is_right_has_no_problems() {
     check(HEAD, &[]);
     check(&format!("\u{feff}{}", HEAD.replace('\n', "\r\n")), &[]);
+    // However much an operator has to say about it.
+    check(&format!("listen:\n{}{HEAD}", "  # why\n".repeat(1000)), &[]);
 }
 
 #[test]
@@ -132,7 +135,7 @@ brand: { accent: '#ffffff', links: { help: help.example } }
             "8: zones[0].upstream.url names an address, which no certificate is checked against: give server_name beside it",
             "9: zones[1].upstream is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }",
             "9: zones[1].host claims a.example, which is zones[0].host (line 5) already: each host may appear once, as a zone, an alias or the universal host",
-            "10: zones[1].idle_max is not a key here; the keys are host, aliases, name, data_centre, description, language, preselectable, custom_headers, headers, audience, body_max, more_methods, background_paths, client_certificates, upstream",
+            "10: zones[1].idle_max is not a key here; the keys are host, aliases, name, data_centre, description, language, preselectable, custom_headers, headers, audience, body_max, more_methods, background_paths, client_certificates, access, forward_auth, upstream",
             "11: universal_host claims b.example, which is zones[0].aliases[0] (line 6) already: each host may appear once, as a zone, an alias or the universal host",
             "12: limits.head stands on line 12 already: keep one of them",
             "12: limits.head \"1MB\" is not a size from 4KiB to 256KiB, written like 16KiB or 10MiB",
@@ -209,9 +212,15 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, threads, universal_host, zones",
         ],
     );
+}
+
+#[test]
+fn a_file_may_explain_itself_at_any_length() {
+    let long = format!("{}threads: 1\n", "# what this is for\n".repeat(5000));
+    check_added(&long, &[]);
 }
 
 #[test]

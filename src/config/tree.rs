@@ -48,6 +48,8 @@ pub(super) fn parse(text: &str) -> Result<Node, (u64, String)> {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
         underscored_numbers_as_strings: true,
+        // Read as nothing, or the parser gives up at the hundredth line of them in a row.
+        emit_comments: false,
     };
     match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
         Ok(root) => Ok(node(root)),

@@ -6,14 +6,16 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use super::Surroundings;
+use super::listen::Listeners;
 use super::problems::Place;
+use super::rules;
 use super::section::{Scalar, Section};
 use super::settings::path;
 use crate::assertion::is_same_folded;
 use crate::base::{Hostname, LocalPath, Ttl};
 use crate::zone::{
-    ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Zone, ZoneTable,
-    is_plain_method,
+    ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Ways, Zone,
+    ZoneTable, is_plain_method,
 };
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -40,7 +42,14 @@ pub(super) struct Read {
     pub(super) hosts_are_all: bool,
 }
 
-pub(super) fn read(root: &Section<'_>, public_port: u16, directory: &Path, outside: &dyn Surroundings) -> Read {
+/// `listeners`: as the file has them; `public_port`: the one that browsers use.
+pub(super) fn read(
+    root: &Section<'_>,
+    listeners: &Listeners,
+    public_port: u16,
+    directory: &Path,
+    outside: &dyn Surroundings,
+) -> Read {
     let universal: Option<(Hostname, Place)> =
         root.scalar("universal_host").and_then(|scalar| claim(root, &scalar));
     let mut hosts: Vec<_> = universal.iter().cloned().collect();
@@ -52,17 +61,21 @@ pub(super) fn read(root: &Section<'_>, public_port: u16, directory: &Path, outsi
         return Read { table: None, hosts, hosts_are_all: false };
     }
     let total = sections.len();
+    let asked = listeners.forward_auth.is_some();
     let mut zones = Vec::new();
     let mut named = 0;
     for section in sections {
         let names = names(&section);
         named += usize::from(names.host.is_some());
         hosts.extend(names.host.iter().chain(&names.aliases).cloned());
-        zones.extend(zone(section, names, public_port, directory, outside));
+        zones.extend(zone(section, names, (public_port, asked), directory, outside));
     }
     hosts.sort_by_key(|(_, place)| place.line);
     let twice = twice(root, &hosts);
     let complete = zones.len() == total && !twice;
+    if complete && asked && !zones.iter().any(|zone: &Zone| zone.ways.asked()) {
+        root.report(0, "listen.forward_auth", "answers nobody: no zone says forward_auth: true");
+    }
     let universal = universal.map(|(host, _)| host);
     // What the table refuses was found above, with its line.
     let table = if complete { ZoneTable::new(zones, universal).ok() } else { None };
@@ -111,7 +124,7 @@ fn names(section: &Section<'_>) -> Names {
 fn zone(
     section: Section<'_>,
     names: Names,
-    public_port: u16,
+    (public_port, asked): (u16, bool),
     directory: &Path,
     outside: &dyn Surroundings,
 ) -> Option<Zone> {
@@ -129,12 +142,15 @@ fn zone(
     let client_certificates = section
         .section_if_map("client_certificates")
         .and_then(|asked| client_certificates(asked, directory, outside));
+    let rules = rules::read(&section, &more_methods);
+    let forward_auth = forward_auth(&section, asked);
     let upstream = match section.section_if_map("upstream") {
-        Some(upstream) => upstream_of(upstream, directory, outside),
+        Some(upstream) => Some(upstream_of(upstream, directory, outside)),
         None => {
-            let text =
-                "is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }";
-            section.report(section.line, "upstream", text);
+            if !forward_auth {
+                let text = "is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }";
+                section.report(section.line, "upstream", text);
+            }
             None
         }
     };
@@ -153,14 +169,34 @@ fn zone(
         description,
         language,
         preselectable,
-        upstream: upstream?,
+        ways: match (&upstream, forward_auth) {
+            (None, _) => Ways::Asked,
+            (Some(_), false) => Ways::Through,
+            (Some(_), true) => Ways::Both,
+        },
+        // A zone that has one which could not be read is not a zone without one.
+        upstream: match upstream {
+            Some(read) => read?,
+            None => Upstream::nowhere(),
+        },
         client_certificates,
         headers,
         body_bytes_max,
         more_methods,
+        rules,
         background_paths,
         host,
     })
+}
+
+/// `asked`: whether proxies in front have an address to ask at.
+fn forward_auth(section: &Section<'_>, asked: bool) -> bool {
+    let wanted = section.flag("forward_auth", false);
+    if wanted && !asked {
+        let text = "needs listen.forward_auth, the address at which the proxy in front asks";
+        section.report(section.line, "forward_auth", text);
+    }
+    wanted
 }
 
 /// Methods that are passed on beside the common ones. Never those that show or open what is between (M10).

@@ -1,31 +1,70 @@
 //! What a request is: read once, before anything is decided.
 
+use std::sync::Arc;
+
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, Method};
-use pingora::http::RequestHeader;
 
-use crate::gate::Client;
-use crate::zone::{HostMatch, ZoneTable};
+use crate::base::{SessionToken, UnixTime};
+use crate::gate::{Client, Facts, Presented};
+use crate::portal::cookies::{self, Sent};
+use crate::session::{Ended, Liveness, Session};
+use crate::table::Sessions;
+use crate::zone::{HostMatch, Zone, ZoneTable};
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What answers under `host`, which may be written in any case and with a trailing dot.
-pub(super) fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
+pub fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
     if host.ends_with('.') || host.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return zones.find(&host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase());
     }
     zones.find(host)
 }
 
+/// What came in our session cookie: the owner of what [`Presented`] lends to the gate.
+#[derive(Debug)]
+pub(super) enum Cookie {
+    /// As [`Presented::Nothing`].
+    Nothing,
+    /// As [`Presented::Unreadable`].
+    Unreadable,
+    /// As [`Presented::Unknown`].
+    Unknown,
+    /// As [`Presented::Session`].
+    Session(Arc<Session>),
+}
+
+impl Cookie {
+    pub(super) fn read(headers: &HeaderMap, sessions: &Sessions) -> Self {
+        match cookies::sent(headers, cookies::SESSION) {
+            Sent::Nothing => Self::Nothing,
+            Sent::Several => Self::Unreadable,
+            Sent::One(value) => match SessionToken::parse(value) {
+                None => Self::Unreadable,
+                Some(token) => sessions.find(&token).map_or(Self::Unknown, Self::Session),
+            },
+        }
+    }
+
+    pub(super) const fn presented(&self) -> Presented<'_> {
+        match self {
+            Self::Nothing => Presented::Nothing,
+            Self::Unreadable => Presented::Unreadable,
+            Self::Unknown => Presented::Unknown,
+            Self::Session(session) => Presented::Session(session),
+        }
+    }
+}
+
 /// What the client can make use of when it is not let through.
 ///
 /// A navigation is what a browser says is one. A client that says nothing is taken at its word when it wants HTML.
-pub(super) fn client(head: &RequestHeader) -> Client {
-    if head.method != Method::GET && head.method != Method::HEAD {
+pub(super) fn client(method: &Method, headers: &HeaderMap) -> Client {
+    if method != Method::GET && method != Method::HEAD {
         return Client::Program;
     }
-    let headers = &head.headers;
     if headers.contains_key(X_REQUESTED_WITH) || is_websocket(headers) {
         return Client::Program;
     }
@@ -48,16 +87,25 @@ pub(super) fn is_stream(headers: &HeaderMap) -> bool {
     is_websocket(headers) || headers.get(ACCEPT).is_some_and(events)
 }
 
+/// Why the session that was presented for this zone has ended.
+pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
+    match facts.presented {
+        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
+            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
+            Liveness::Live => None,
+        },
+        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(method: &str, fields: &[(&'static str, &str)], want: Client) {
-        let mut head = RequestHeader::build(method, b"/", None).unwrap();
-        for (name, value) in fields {
-            head.insert_header(*name, *value).unwrap();
-        }
-        assert_eq!(client(&head), want, "{method} {fields:?}");
+        let field = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+        let headers = fields.iter().map(field).collect();
+        assert_eq!(client(&method.parse().unwrap(), &headers), want, "{method} {fields:?}");
     }
 
     #[test]

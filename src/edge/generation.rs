@@ -1,8 +1,9 @@
 //! One snapshot of everything that settings decide, as requests work with it.
 //!
 //! A request takes the generation that is in use when its head has arrived and keeps it to its end, so that no answer
-//! mixes two configurations (C2); a WebSocket is one request, and keeps it for as long. That costs one reference count. What must not begin anew with every reload
-//! (store, sessions, keys, counters, threads) is shared by all generations and lives outside of them.
+//! mixes two configurations (C2); a WebSocket is one request, and keeps it for as long. That costs one reference count.
+//! What must not begin anew with every reload (store, sessions, keys, counters, threads) is shared by all generations
+//! and lives outside of them.
 
 use std::sync::Arc;
 

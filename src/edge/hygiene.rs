@@ -5,7 +5,7 @@
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
 use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::base::is_gateway_path;
@@ -53,14 +53,19 @@ pub fn check_head(
     check_lines(&raw)?;
     check_framing(head, &raw)?;
     check_expectation(&head.headers)?;
+    check_target(&head.method, head.raw_path())
+}
+
+/// The part of [`check_head`] that the request line decides: what no rule of a zone is asked about.
+pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
     // In any case: to HTTP `trace` is another method, and to some applications it is not.
-    if FORBIDDEN_METHODS.iter().any(|method| head.method.as_str().eq_ignore_ascii_case(method)) {
+    if FORBIDDEN_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }
-    if !is_plain_method(&head.method) {
+    if !is_plain_method(method) {
         return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "method"));
     }
-    check_path(head.raw_path())
+    check_path(target)
 }
 
 /// The one expectation that there is (RFC 9110 section 10.1.1). Another one is met by nobody, and servers differ in
@@ -196,6 +201,12 @@ pub fn host(head: &RequestHeader) -> Result<&str, Refused> {
             field.to_str().map_err(|_| odd)?
         }
     };
+    bare_host(authority)
+}
+
+/// The name in an authority, without its port, as it was written.
+pub(super) fn bare_host(authority: &str) -> Result<&str, Refused> {
+    let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let (name, port) = match authority.rsplit_once(':') {
         Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
         Some(_) | None => (authority, None),

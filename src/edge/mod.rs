@@ -6,13 +6,16 @@
 //! `upstream` builds the application's head from the grant. There is no way to an upstream request but a grant.
 
 mod access_log;
+mod acme;
 pub mod client;
 mod facts;
+mod forward_auth;
 mod generation;
 mod handover;
 pub mod hygiene;
 mod listen;
 mod proxy;
+mod refusals;
 mod reload;
 mod rescue;
 mod serve;
@@ -21,8 +24,12 @@ mod tls;
 mod traces;
 pub mod upstream;
 
+pub use facts::find_host;
 pub use handover::{Inherited, Predecessor};
 pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::signal::unix::Signal;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 
 use super::access_log::{Opened, Redirect};
@@ -49,6 +49,8 @@ pub(super) struct Reloader {
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
     pub(super) handover: Arc<Handover>,
+    /// Who looks for certificates that are missing.
+    pub(super) changed: Arc<Notify>,
 }
 
 /// What made us read the configuration again: the log's word for it.
@@ -57,6 +59,7 @@ enum Trigger {
     Signal,
     File,
     Command,
+    Certificates,
 }
 
 impl Trigger {
@@ -65,6 +68,7 @@ impl Trigger {
             Self::Signal => "signal",
             Self::File => "file",
             Self::Command => "command",
+            Self::Certificates => "certificates",
         }
     }
 }
@@ -77,6 +81,11 @@ struct Applied {
 }
 
 impl Reloader {
+    /// Takes over certificates that we have got.
+    pub(super) async fn take_certificates(self: Arc<Self>) -> Result<String, Unchanged> {
+        self.reload(Trigger::Certificates).await
+    }
+
     /// Reloads whenever the process is told to.
     pub(super) async fn on_signal(self: Arc<Self>, mut hangup: Signal) {
         while hangup.recv().await.is_some() {
@@ -130,6 +139,10 @@ impl Reloader {
         let mut last = None;
         loop {
             interval.tick().await;
+            if self.handover.turn.is_over() {
+                // The process that has taken over looks for itself.
+                return;
+            }
             if !self.in_use.load().settings.watch {
                 last = None;
                 continue;
@@ -154,6 +167,9 @@ impl Reloader {
             let portal = Arc::clone(&self.in_use.load().portal);
             portal.metrics.reload(outcome.is_ok());
             tell(trigger, &outcome);
+            if outcome.is_ok() {
+                self.changed.notify_one();
+            }
             outcome.map(|applied| applied.to_string())
         });
         done.await.unwrap_or_else(|_| Err(Unchanged::Failed("interrupted: the gateway is stopping".into())))
@@ -163,6 +179,9 @@ impl Reloader {
         let Some(source) = &self.source else {
             return Err(Unchanged::Wrong("this gateway was started without a configuration file".into()));
         };
+        if self.handover.turn.is_over() {
+            return Err(Unchanged::Wrong("another process has taken over: ask that one".into()));
+        }
         let reading = Arc::clone(source);
         let read = tokio::task::spawn_blocking(move || reading.read()).await;
         let settings = Arc::new(read.map_err(failed)?.map_err(Unchanged::Wrong)?);
@@ -217,7 +236,8 @@ fn failed(fault: impl std::fmt::Display) -> Unchanged {
 fn fixed(changes: &Changes) -> String {
     let line = |key: &&str| {
         format!(
-            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the change back"
+            "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the \
+             change back"
         )
     };
     changes.needs_restart.iter().map(line).collect::<Vec<_>>().join("\n")

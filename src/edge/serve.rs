@@ -12,8 +12,11 @@ use arc_swap::ArcSwap;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 
 use super::access_log::{AccessLog, Opened};
+use super::acme::{Acme, Challenges};
+use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
 use super::listen::{Bound, Doors};
@@ -147,7 +150,7 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send + 'static,
         source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
-        let Self { in_use, certificates, bound, admin, background, hold, predecessor, program } = self;
+        let Self { in_use, certificates, mut bound, admin, background, hold, predecessor, program } = self;
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
@@ -156,15 +159,17 @@ impl Gateway {
         let spans = spans.map(Arc::new);
         let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
         let turn = Turn::default();
+        let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
         let edge = Edge {
             in_use: Arc::clone(&in_use),
             sessions: Arc::clone(&portal.sessions),
             keys: Arc::clone(&portal.keys),
             clock: Arc::clone(&portal.clock),
             streams: Arc::clone(&streams),
-            log,
+            log: log.clone(),
             spans: spans.clone(),
             turn: turn.clone(),
+            challenges: Arc::clone(&challenges),
             ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
@@ -195,7 +200,10 @@ impl Gateway {
             source,
             turn: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
+            changed: Arc::clone(&changed),
         });
+        let acme = Acme { reloader: Arc::clone(&reloader), challenges, turn: handover.turn.clone(), changed };
+        background.spawn(acme.run());
         background.block_on(async {
             if let Some(admin) = admin {
                 listen_admin(admin, Arc::clone(&reloader), handed_over.clone())?;
@@ -204,10 +212,17 @@ impl Gateway {
         })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
+        if let Some(listener) = bound.take_forward_auth() {
+            let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
+            let desk = forward_auth::Desk { in_use: Arc::clone(&in_use), log, turn: handover.turn.clone(), ids };
+            foreground.spawn(forward_auth::serve(listener, desk, handed_over.clone()));
+        }
         foreground.block_on(async { doors.open(bound) })?;
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
+        // Once it is replaced, its keys and certificates have no business in memory.
+        drop(first);
         ready();
         background.block_on(async {
             tokio::select! {
@@ -218,8 +233,10 @@ impl Gateway {
         });
         stop_doors.send_replace(true);
         let handed_over = handover.turn.is_over();
+        let last = in_use.load_full();
+        let (settings, portal) = (&last.settings, &last.portal);
         background.block_on(async {
-            let limits = in_use.load().settings.limits;
+            let limits = settings.limits;
             let drain_max: Duration = limits.drain_max.into();
             if handed_over {
                 // Idle connections may carry one more request each: their clients do not know yet.

@@ -24,10 +24,11 @@ use tokio::net::TcpStream;
 use crate::machine::Clock;
 use crate::session::{Liveness, Session};
 
-/// A stream of a session: lives as long as its request.
+/// A stream: lives as long as its request.
 #[derive(Debug)]
 pub(super) struct OpenStream {
-    session: Arc<Session>,
+    /// Whose it is; one that is nobody's has no session to end with.
+    session: Option<Arc<Session>>,
     sockets: Mutex<Vec<StdStream>>,
 }
 
@@ -39,8 +40,8 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Registers a stream that is about to be connected.
-    pub(super) fn open(&self, session: &Arc<Session>) -> Arc<OpenStream> {
-        let stream = Arc::new(OpenStream { session: Arc::clone(session), sockets: Mutex::default() });
+    pub(super) fn open(&self, session: Option<&Arc<Session>>) -> Arc<OpenStream> {
+        let stream = Arc::new(OpenStream { session: session.cloned(), sockets: Mutex::default() });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stream));
         stream
     }
@@ -60,9 +61,9 @@ impl Streams {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
-            match stream.session.liveness(now) {
-                Liveness::Live => true,
-                Liveness::Ended(_) => {
+            match stream.session.as_ref().map(|session| session.liveness(now)) {
+                None | Some(Liveness::Live) => true,
+                Some(Liveness::Ended(_)) => {
                     stream.shut_down();
                     // Until the request is gone: its connection may still be being made.
                     true

@@ -24,7 +24,7 @@ use super::streams::{self, OpenStream};
 use super::tls::ClientCertificate;
 use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
 use crate::base::{Hostname, RequestId, Ttl};
-use crate::gate::Grant;
+use crate::gate::{Bearer, Grant};
 use crate::zone::{HostHeader, Upstream, Zone, ZoneTable};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -131,8 +131,8 @@ pub struct Provenance<'a> {
     pub address: IpAddr,
     /// The request's name in logs.
     pub request: RequestId,
-    /// The session's signed assertion.
-    pub assertion: HeaderValue,
+    /// The signed assertion of the session that the grant is for; `None` exactly where it is for nobody.
+    pub assertion: Option<HeaderValue>,
     /// The certificate that the client's connection was opened with.
     pub client_certificate: Option<&'a ClientCertificate>,
 }
@@ -143,7 +143,7 @@ pub struct Provenance<'a> {
 /// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
 /// began.
 pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
-    let (zone, session) = (grant.zone(), grant.session());
+    let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
     let mut parts = Parts::from(copy);
     // Path and query alone: the authority of HTTP/2 and of absolute targets is the client's word for the host.
@@ -165,12 +165,20 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
     fields.append(X_FORWARDED_PROTO, HTTPS);
     fields.append(X_FORWARDED_HOST, zone.authority.clone());
     fields.append(X_REQUEST_ID, id(provenance.request)?);
-    let described = identity(session, &zone.headers)
-        .map_err(|problem| pingora::Error::explain(pingora::ErrorType::InternalError, problem.to_string()))?;
-    for (name, value) in &described.fields {
-        fields.append(name, value.clone());
+    match (grant.bearer(), provenance.assertion) {
+        (Bearer::Nobody, None) => {}
+        (Bearer::Person(session), Some(assertion)) => {
+            let described = identity(session, &zone.headers).map_err(|problem| {
+                pingora::Error::explain(pingora::ErrorType::InternalError, problem.to_string())
+            })?;
+            for (name, value) in &described.fields {
+                fields.append(name, value.clone());
+            }
+            fields.append(ASSERTION_HEADER, assertion);
+        }
+        // Somebody without proof, or proof for nobody: better no request than half an identity.
+        (Bearer::Nobody, Some(_)) | (Bearer::Person(_), None) => return Err(no_value()),
     }
-    fields.append(ASSERTION_HEADER, provenance.assertion);
     if let Some(certificate) = provenance.client_certificate.filter(|_| passes_certificates_on(zone)) {
         fields.insert(CLIENT_CERT, certificate.leaf.clone());
         if let Some(chain) = &certificate.chain {

@@ -9,23 +9,81 @@
 
 use std::sync::Arc;
 
+use http::{Method, StatusCode};
+
 use crate::base::UnixTime;
 use crate::session::{EndReason, Liveness, Session};
-use crate::zone::{HostMatch, Zone};
+use crate::zone::{HostMatch, Need, Person, Rule, Ruling, Zone};
 
 /// What the edge knows of a request before anything is decided.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// What answers under the request's host.
-    pub host: HostMatch<'a>,
-    /// Whose path it is.
-    pub place: Place,
+    /// What it asks for.
+    pub asked: Asked<'a>,
+    /// Who would pass it on.
+    pub way: Way,
     /// What a refused client can make use of.
     pub client: Client,
     /// What came in our session cookie.
     pub presented: Presented<'a>,
     /// Whether endings of sessions are known to reach this process.
     pub store: StoreHealth,
+}
+
+/// What a request asks for, with what the zone's rules say of it: one value, so that no request is ever judged by the
+/// rules of another zone or for another path.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    host: HostMatch<'a>,
+    place: Place,
+    ruling: Ruling<'a>,
+}
+
+impl<'a> Asked<'a> {
+    /// `host`: what answers under the request's host. `target`: its raw path, with or without the query, in which nothing
+    /// is ambiguous ([`crate::zone::Rules::ruling`]); `place`: whose path that is.
+    pub fn new(host: HostMatch<'a>, place: Place, method: &Method, target: &[u8]) -> Self {
+        let ruling = match host {
+            HostMatch::Zone(zone) => zone.rules.ruling(method, target),
+            HostMatch::Alias(_) | HostMatch::Universal | HostMatch::Unknown => Ruling::NONE,
+        };
+        Self { host, place, ruling }
+    }
+
+    /// Whether a session could make a difference. Where it could not, nobody looks for one: a public path costs what
+    /// the bare proxy costs, and goes on while the store is lost.
+    pub fn wants_session(&self) -> bool {
+        match (self.place, self.ruling.need()) {
+            (Place::Ours, _) => true,
+            (Place::Application, Need::Public) => false,
+            (Place::Application, Need::Optional | Need::SignedIn | Need::Deny | Need::Unreadable) => true,
+        }
+    }
+
+    /// Whether the zone's requests are passed on by a proxy in front, and never by this gateway.
+    pub fn is_for_askers_only(&self) -> bool {
+        match self.host {
+            HostMatch::Zone(zone) => !zone.ways.through(),
+            HostMatch::Alias(_) | HostMatch::Universal | HostMatch::Unknown => false,
+        }
+    }
+
+    /// The rule that decides, unless it refuses the person: that one is in [`Forbidden`].
+    pub fn rule(&self) -> Option<&'a Rule> {
+        match self.place {
+            Place::Ours => None,
+            Place::Application => self.ruling.rule(),
+        }
+    }
+}
+
+/// Who passes a request on when it is let through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Way {
+    /// This gateway.
+    Through,
+    /// Another proxy, which asks about each request first (forward-auth). It is decided like any other.
+    Asked,
 }
 
 /// Whose path a request asks for, judged on the normalised path.
@@ -73,7 +131,18 @@ pub enum StoreHealth {
 #[must_use]
 pub struct Grant {
     zone: Arc<Zone>,
-    session: Arc<Session>,
+    bearer: Bearer,
+}
+
+/// Whose request a grant is for.
+///
+/// *Why an enum and not an optional session?* So that whoever builds an upstream's head has to say what it is for nobody.
+#[derive(Clone, Debug)]
+pub enum Bearer {
+    /// Nobody's, on a path that the zone's rules open: the application is told of nobody.
+    Nobody,
+    /// The person's of this live session.
+    Person(Arc<Session>),
 }
 
 impl Grant {
@@ -83,8 +152,16 @@ impl Grant {
     }
 
     /// Whose request it is.
-    pub fn session(&self) -> &Arc<Session> {
-        &self.session
+    pub const fn bearer(&self) -> &Bearer {
+        &self.bearer
+    }
+
+    /// The session of the person whose request it is, if it is a person's.
+    pub const fn session(&self) -> Option<&Arc<Session>> {
+        match &self.bearer {
+            Bearer::Nobody => None,
+            Bearer::Person(session) => Some(session),
+        }
     }
 }
 
@@ -101,8 +178,27 @@ pub enum Decision<'a> {
     Challenge(Challenge<'a>),
     /// The same address on the zone's canonical host.
     Canonical(&'a Arc<Zone>),
+    /// A rule of the zone lets nobody through, or not this person. Logging in again would not help, so nobody is sent
+    /// there: 403.
+    Forbid(Forbidden<'a>),
     /// No.
     Refuse(Refusal),
+}
+
+/// What a rule does not let through.
+#[derive(Clone, Copy, Debug)]
+pub struct Forbidden<'a> {
+    /// The zone whose rule it is.
+    pub zone: &'a Arc<Zone>,
+    /// Whom it does not let through, if that is somebody.
+    pub session: Option<&'a Arc<Session>>,
+    /// The rule.
+    pub rule: &'a Rule,
+}
+
+impl Forbidden<'_> {
+    /// The reason in JSON answers, logs and metrics.
+    pub const REASON: &'static str = "forbidden_by_rule";
 }
 
 /// A request to log in.
@@ -148,6 +244,10 @@ pub enum Refusal {
     UnknownHost,
     /// Sessions cannot be trusted at the moment: 503 (G4).
     StoreUnavailable,
+    /// The zone has rules, and applications would not agree on which path this is: 400 (M9).
+    AmbiguousPath,
+    /// The zone's application is not reached this way, by proxy or by question: 404.
+    NotThisWay,
 }
 
 impl Refusal {
@@ -156,27 +256,75 @@ impl Refusal {
         match self {
             Self::UnknownHost => "unknown_host",
             Self::StoreUnavailable => "store_unavailable",
+            Self::AmbiguousPath => "ambiguous_path",
+            Self::NotThisWay => "not_this_way",
+        }
+    }
+
+    /// What the client is told.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AmbiguousPath => StatusCode::BAD_REQUEST,
+            Self::NotThisWay => StatusCode::NOT_FOUND,
         }
     }
 }
 
 /// Decides over one request at `now`.
 pub fn decide<'a>(facts: &Facts<'a>, now: UnixTime) -> Decision<'a> {
-    let zone = match facts.host {
+    let Asked { host, place, ruling } = facts.asked;
+    let zone = match host {
         HostMatch::Zone(zone) => zone,
         HostMatch::Alias(zone) => return Decision::Canonical(zone),
         HostMatch::Universal => return Decision::Universal,
         HostMatch::Unknown => return Decision::Refuse(Refusal::UnknownHost),
     };
-    match facts.place {
+    match place {
         Place::Ours => return Decision::Portal(zone),
         Place::Application => {}
     }
-    match principal(facts, zone, now) {
-        Ok(session) => Decision::Forward(Grant { zone: Arc::clone(zone), session: Arc::clone(session) }),
-        Err(Denied::Challenge(reason)) => Decision::Challenge(Challenge { zone, client: facts.client, reason }),
-        Err(Denied::Refuse(refusal)) => Decision::Refuse(refusal),
+    let served = match facts.way {
+        Way::Through => zone.ways.through(),
+        Way::Asked => zone.ways.asked(),
+    };
+    if !served {
+        return Decision::Refuse(Refusal::NotThisWay);
     }
+    let forward = |bearer| Decision::Forward(Grant { zone: Arc::clone(zone), bearer });
+    let denied = |denied| match denied {
+        Denied::Challenge(reason) => Decision::Challenge(Challenge { zone, client: facts.client, reason }),
+        Denied::Refuse(refusal) => Decision::Refuse(refusal),
+    };
+    match ruling.need() {
+        Need::Public => forward(Bearer::Nobody),
+        Need::Optional => match principal(facts, zone, now) {
+            Ok(session) => forward(Bearer::Person(Arc::clone(session))),
+            Err(Denied::Challenge(_)) => forward(Bearer::Nobody),
+            // *Why not as nobody's?* That would say "logged out" to somebody who may be logged in, and the application
+            // would act on it. What must go on while the store is lost is for `public`.
+            Err(unsure @ Denied::Refuse(_)) => denied(unsure),
+        },
+        Need::SignedIn => match principal(facts, zone, now) {
+            Ok(session) => match ruling.refusing(person(session)) {
+                None => forward(Bearer::Person(Arc::clone(session))),
+                Some(rule) => Decision::Forbid(Forbidden { zone, session: Some(session), rule }),
+            },
+            Err(refused) => denied(refused),
+        },
+        Need::Deny => match ruling.rule() {
+            Some(rule) => Decision::Forbid(Forbidden { zone, session: principal(facts, zone, now).ok(), rule }),
+            // Only rules deny. Were there none, it would still not be let through.
+            None => Decision::Refuse(Refusal::AmbiguousPath),
+        },
+        Need::Unreadable => Decision::Refuse(Refusal::AmbiguousPath),
+    }
+}
+
+/// What rules may know of a person: as the session began.
+fn person(session: &Session) -> Person<'_> {
+    Person { groups: &session.principal.groups, kind: session.principal.kind.name() }
 }
 
 enum Denied {

@@ -8,7 +8,9 @@ use super::*;
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, Factor, Method, Principal, SessionRecord};
-use crate::zone::{HeaderPreset, HostHeader, Language, Upstream, ZoneTable};
+use crate::zone::{
+    Allow, HeaderPreset, HostHeader, Language, Members, PathPattern, Rules, Upstream, Ways, ZoneTable,
+};
 
 const START: u64 = 1_000_000;
 
@@ -36,17 +38,36 @@ fn zone(host: &str, alias: &str) -> Zone {
         audience: host.into(),
         body_bytes_max: 1,
         more_methods: vec![],
+        ways: Default::default(),
+        rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
     }
 }
 
+/// Rules for everything below a path; the sample person is in `staff`.
+fn rules() -> Rules {
+    let members = |groups: &str| Allow::Members(Members { groups: vec![groups.into()], kinds: vec![] });
+    let rule = |(at, (path, allow)): (usize, (&str, Allow))| Rule {
+        name: format!("access[{at}]").into(),
+        line: 0,
+        path: PathPattern::below(path).unwrap(),
+        methods: vec![],
+        allow,
+    };
+    let list = [
+        ("/public", Allow::Public),
+        ("/optional", Allow::Optional),
+        ("/staff", members("staff")),
+        ("/admins", members("admins")),
+        ("/deny", Allow::Deny),
+    ];
+    Rules::new(list.into_iter().enumerate().map(rule).collect())
+}
+
 fn table() -> ZoneTable {
-    ZoneTable::new(
-        vec![zone("a.example", "alias-a.example"), zone("b.example", "alias-b.example")],
-        Some("login.example".parse().unwrap()),
-    )
-    .unwrap()
+    let a = Zone { rules: rules(), ways: Ways::Both, ..zone("a.example", "alias-a.example") };
+    ZoneTable::new(vec![a, zone("b.example", "alias-b.example")], Some("login.example".parse().unwrap())).unwrap()
 }
 
 fn session(host: &str, user_epoch: u64) -> Arc<Session> {
@@ -71,7 +92,7 @@ fn session(host: &str, user_epoch: u64) -> Arc<Session> {
         username: "alice@acme.example".into(),
         email: None,
         display_name: "Alice".into(),
-        groups: vec![],
+        groups: vec!["staff".into()],
         tenant_slug: "acme".into(),
         kind: UserKind::Regular,
     };
@@ -80,6 +101,20 @@ fn session(host: &str, user_epoch: u64) -> Arc<Session> {
 
 /// One row: host, path's owner, client, cookie, store, seconds after log-in, what must happen.
 fn check(host: &str, place: Place, client: Client, cookie: &str, store: StoreHealth, after: u64, want: &str) {
+    check_path("/", host, place, client, cookie, store, after, want);
+}
+
+#[expect(clippy::too_many_arguments, reason = "the columns of a table")]
+fn check_path(
+    path: &str,
+    host: &str,
+    place: Place,
+    client: Client,
+    cookie: &str,
+    store: StoreHealth,
+    after: u64,
+    want: &str,
+) {
     let table = table();
     let session = match cookie {
         "elsewhere" => session("b.example", 5),
@@ -95,9 +130,16 @@ fn check(host: &str, place: Place, client: Client, cookie: &str, store: StoreHea
         "unknown" => Presented::Unknown,
         _ => Presented::Session(&session),
     };
-    let facts = Facts { host: table.find(host), place, client, presented, store };
+    let asked = Asked::new(table.find(host), place, &http::Method::GET, path.as_bytes());
+    let facts = Facts { asked, way: Way::Through, client, presented, store };
     let got = match decide(&facts, UnixTime::from_seconds(START + after)) {
-        Decision::Forward(grant) => format!("forward {}", grant.zone().host),
+        Decision::Forward(grant) => {
+            let whose = match grant.bearer() {
+                Bearer::Nobody => " of nobody",
+                Bearer::Person(_) => "",
+            };
+            format!("forward {}{whose}", grant.zone().host)
+        }
         Decision::Portal(zone) => format!("portal {}", zone.host),
         Decision::Universal => "universal".into(),
         Decision::Challenge(Challenge { client: Client::Navigation, reason, .. }) => {
@@ -105,9 +147,12 @@ fn check(host: &str, place: Place, client: Client, cookie: &str, store: StoreHea
         }
         Decision::Challenge(Challenge { client: Client::Program, reason, .. }) => format!("401 {}", reason.name()),
         Decision::Canonical(zone) => format!("canonical {}", zone.host),
+        Decision::Forbid(Forbidden { session, rule, .. }) => {
+            format!("403 {} {}", rule.name, if session.is_some() { "person" } else { "nobody" })
+        }
         Decision::Refuse(refusal) => format!("refuse {}", refusal.name()),
     };
-    assert_eq!(got, want, "{host} {place:?} {client:?} {cookie} {store:?} +{after}");
+    assert_eq!(got, want, "{host}{path} {place:?} {client:?} {cookie} {store:?} +{after}");
 }
 
 #[test]
@@ -144,6 +189,49 @@ fn the_table() {
     check("a.example", Ours, Navigation, "none", Stale, 0, "portal a.example");
 }
 
+#[test]
+fn the_table_of_rules() {
+    use Client::{Navigation, Program};
+    use StoreHealth::{Current, Stale};
+    let check = |path, cookie, client, store, want| {
+        check_path(path, "a.example", Place::Application, client, cookie, store, 0, want);
+    };
+    // Public: nobody is looked for, and nothing can go wrong.
+    for cookie in ["none", "garbage", "unknown", "live", "elsewhere", "displaced"] {
+        for store in [Current, Stale] {
+            check("/public", cookie, Navigation, store, "forward a.example of nobody");
+        }
+    }
+    // Optional: whoever is there is named, and nobody else.
+    check("/optional", "live", Program, Current, "forward a.example");
+    check("/optional", "none", Program, Stale, "forward a.example of nobody");
+    check("/optional", "displaced", Program, Current, "forward a.example of nobody");
+    check("/optional", "elsewhere", Program, Current, "forward a.example of nobody");
+    check("/optional", "live", Program, Stale, "refuse store_unavailable");
+    // Groups: who is in is let through, who is out is not sent to log in again, and strangers are.
+    check("/staff", "live", Navigation, Current, "forward a.example");
+    check("/admins", "live", Navigation, Current, "403 access[3] person");
+    check("/admins", "live", Navigation, Stale, "refuse store_unavailable");
+    check("/admins", "none", Navigation, Current, "redirect no_session");
+    check("/admins", "displaced", Program, Current, "401 displaced");
+    check("/admins", "old epoch", Program, Current, "401 revoked");
+    // Nobody at all.
+    check("/deny", "none", Navigation, Current, "403 access[4] nobody");
+    check("/deny", "live", Program, Current, "403 access[4] person");
+    check("/deny", "live", Program, Stale, "403 access[4] nobody");
+    // M9: what somebody else may take for another path.
+    check("/Public", "none", Program, Current, "401 no_session");
+    check("/ADMINS", "live", Program, Current, "403 access[3] person");
+    check("/public;x/admins", "none", Program, Current, "401 no_session");
+    check("/;x/admins", "live", Program, Current, "refuse ambiguous_path");
+    // Rules are for the application's paths, and one zone's.
+    check_path("/deny", "a.example", Place::Ours, Navigation, "none", Current, 0, "portal a.example");
+    check_path("/public", "b.example", Place::Application, Program, "none", Current, 0, "401 no_session");
+    check_path("/public", "x.example", Place::Application, Program, "none", Current, 0, "refuse unknown_host");
+    check_path("/public", "login.example", Place::Application, Program, "none", Current, 0, "universal");
+}
+
+/// Whether it is forwarded as somebody's.
 fn forwards(
     host: &str,
     presented: Presented<'_>,
@@ -152,9 +240,50 @@ fn forwards(
     store: StoreHealth,
     now: u64,
 ) -> bool {
+    let outcome = |path: &str| match at(path, host, Way::Through, presented, place, client, store, now) {
+        Some(Bearer::Person(_)) => true,
+        Some(Bearer::Nobody) => {
+            // R119: nothing is forwarded without a session but what a rule of this very zone opens.
+            assert!(host == "a.example" && matches!(path, "/public" | "/optional"), "{host}{path}");
+            false
+        }
+        None => false,
+    };
+    let open = outcome("/");
+    // What a session opens, it opens on these, and in a zone without rules on the others too; elsewhere a public path
+    // is nobody's, whoever asks.
+    assert!(["/optional", "/staff"].into_iter().all(|path| outcome(path) == open));
+    let others = open && host != "a.example";
+    assert!(["/public", "/admins", "/deny"].into_iter().all(|path| outcome(path) == others));
+    // A proxy that asks is told the same, about the one zone that it may ask about.
+    let told = at("/", host, Way::Asked, presented, place, client, store, now).is_some();
+    assert_eq!(told, open && host == "a.example");
+    open
+}
+
+#[expect(clippy::too_many_arguments, reason = "every fact there is")]
+fn at(
+    path: &str,
+    host: &str,
+    way: Way,
+    presented: Presented<'_>,
+    place: Place,
+    client: Client,
+    store: StoreHealth,
+    now: u64,
+) -> Option<Bearer> {
     let table = table();
-    let facts = Facts { host: table.find(host), place, client, presented, store };
-    matches!(decide(&facts, UnixTime::from_seconds(now)), Decision::Forward(_))
+    let asked = Asked::new(table.find(host), place, &http::Method::GET, path.as_bytes());
+    let facts = Facts { asked, way, client, presented, store };
+    match decide(&facts, UnixTime::from_seconds(now)) {
+        Decision::Forward(grant) => Some(grant.bearer().clone()),
+        Decision::Portal(_)
+        | Decision::Universal
+        | Decision::Challenge(_)
+        | Decision::Canonical(_)
+        | Decision::Forbid(_)
+        | Decision::Refuse(_) => None,
+    }
 }
 
 fn any_host() -> impl Strategy<Value = String> {
@@ -239,4 +368,46 @@ fn raising_the_users_epoch_kills_every_older_session_at_once() {
     assert_eq!(session.liveness(now), Liveness::Live);
     epoch.store(6, Ordering::Release);
     assert_eq!(session.liveness(now), Liveness::Ended(EndReason::Revoked));
+}
+
+#[test]
+fn a_zone_is_reached_the_ways_it_says_and_no_other() {
+    let check = |ways: Ways, want: [&str; 2]| {
+        let zone = Zone { ways, rules: rules(), ..zone("a.example", "alias-a.example") };
+        let table = ZoneTable::new(vec![zone], None).unwrap();
+        for path in ["/", "/public", "/optional", "/deny", "/;x/"] {
+            let session = session("a.example", 5);
+            let got = [Way::Through, Way::Asked].map(|way| {
+                let facts = Facts {
+                    asked: Asked::new(
+                        table.find("a.example"),
+                        Place::Application,
+                        &http::Method::GET,
+                        path.as_bytes(),
+                    ),
+                    way,
+                    client: Client::Program,
+                    presented: Presented::Session(&session),
+                    store: StoreHealth::Current,
+                };
+                match decide(&facts, UnixTime::from_seconds(START)) {
+                    Decision::Refuse(Refusal::NotThisWay) => "no",
+                    Decision::Forward(_) | Decision::Forbid(_) | Decision::Refuse(Refusal::AmbiguousPath) => {
+                        "judged"
+                    }
+                    other @ (Decision::Portal(_)
+                    | Decision::Universal
+                    | Decision::Challenge(_)
+                    | Decision::Canonical(_)
+                    | Decision::Refuse(Refusal::UnknownHost | Refusal::StoreUnavailable)) => {
+                        panic!("{path}: {other:?}")
+                    }
+                }
+            });
+            assert_eq!(got, want, "{path}");
+        }
+    };
+    check(Ways::Through, ["judged", "no"]);
+    check(Ways::Asked, ["no", "judged"]);
+    check(Ways::Both, ["judged", "judged"]);
 }

@@ -12,8 +12,8 @@ mod texts;
 pub use assets::{Asset, AssetPaths, Assets};
 pub use brand::{Brand, Colour, ColourProblem, Links, Logo};
 pub use models::{
-    AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForgotPage, HostingPage, LogoutPage, NewQrPage,
-    Page, PasswordPage, SessionRow, SlotsPage, UsernamePage, ZoneRow,
+    AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForbiddenPage, ForgotPage, HostingPage, LogoutPage,
+    NewQrPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage, ZoneRow,
 };
 pub use texts::{choose_language, is_text_id, text_ids};
 

@@ -236,6 +236,17 @@ pub struct ErrorPage<'a> {
 }
 page!(ErrorPage, ErrorView, "error.html");
 
+/// What a rule of the zone does not let this person see, or nobody. It offers to log out and not to log in: who is
+/// logged in would be led straight back here.
+#[derive(Clone, Debug, Default)]
+pub struct ForbiddenPage<'a> {
+    /// Who is logged in; `None` for nobody, or where it cannot be said.
+    pub username: Option<&'a str>,
+    /// The request's id, by which an operator finds it in the log.
+    pub reference: &'a str,
+}
+page!(ForbiddenPage, ForbiddenView, "forbidden.html");
+
 /// The QR code as an image of plain attributes: the policy allows no inline style. White with a quiet zone in both
 /// themes, or phones do not read it.
 fn qr_svg(text: &str) -> String {

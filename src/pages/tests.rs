@@ -114,6 +114,8 @@ impl Sample {
                 Box::new(move |c| NewQrPage { sealed: "", uri, key, csrf: t, error: Some("m2") }.html(c)),
             ),
             ("new-qr", Box::new(move |c| NewQrPage { sealed: t, uri, key, csrf: t, error: None }.html(c))),
+            ("forbidden", Box::new(move |c| ForbiddenPage { username: Some(t), reference: "48e9a6c2" }.html(c))),
+            ("forbidden-nobody", Box::new(|c| ForbiddenPage { username: None, reference: "48e9a6c2" }.html(c))),
             (
                 "error",
                 Box::new(move |c| {

@@ -9,7 +9,7 @@ use axum::http::{Response, StatusCode};
 use serde::Serialize;
 
 use super::{Portal, Visit};
-use crate::pages::{ErrorPage, Page};
+use crate::pages::{ErrorPage, ForbiddenPage, Page};
 
 /// An answer to a client.
 pub type Answer = Response<Body>;
@@ -60,6 +60,11 @@ pub fn html(status: StatusCode, page: String) -> Answer {
     with_body(status, HeaderValue::from_static("text/html; charset=utf-8"), page.into())
 }
 
+/// Text as it is.
+pub fn text(status: StatusCode, text: String) -> Answer {
+    with_body(status, HeaderValue::from_static("text/plain; charset=utf-8"), text.into())
+}
+
 /// JSON for programs.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     // Our own types, which always serialise; were one not to, the client gets a server error and no half text.
@@ -98,6 +103,19 @@ struct Problem<'a> {
     title: &'a str,
     status: u16,
     instance: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+/// A problem detail for this request. `reason`: our own word for it, where the status leaves room for doubt.
+fn problem(visit: &Visit, status: StatusCode, reason: Option<&'static str>) -> Answer {
+    let title = status.canonical_reason().unwrap_or("Error");
+    let instance = format!("urn:zonegate:request:{}", visit.request);
+    let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), instance, reason };
+    let mut answer = json(status, &problem);
+    let kind = HeaderValue::from_static("application/problem+json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+    answer
 }
 
 impl Portal {
@@ -109,13 +127,7 @@ impl Portal {
             let page = ErrorPage { texts: error_texts(status), reference: &reference, back };
             html(status, page.html(&self.chrome(visit, headers)))
         } else {
-            let title = status.canonical_reason().unwrap_or("Error");
-            let instance = format!("urn:zonegate:request:{}", visit.request);
-            let problem = Problem { r#type: "about:blank", title, status: status.as_u16(), instance };
-            let mut answer = json(status, &problem);
-            let kind = HeaderValue::from_static("application/problem+json");
-            answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-            answer
+            problem(visit, status, None)
         };
         if status == StatusCode::SERVICE_UNAVAILABLE {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
@@ -130,6 +142,20 @@ impl Portal {
         let mut answer = self.refusal(visit, headers, status);
         secure(answer.headers_mut(), &self.policy);
         answer
+    }
+
+    /// What a rule of the zone does not let the visit's person have, or nobody. `reason`: for programs, which must not
+    /// take it for the application's own refusal.
+    pub fn forbid(&self, visit: &Visit, headers: &HeaderMap, reason: &'static str) -> Answer {
+        let status = StatusCode::FORBIDDEN;
+        let answer = if wants_html(headers) {
+            let username = visit.session.as_ref().map(|session| session.principal.username.as_str());
+            let page = ForbiddenPage { username, reference: &visit.request.to_string() };
+            html(status, page.html(&self.chrome(visit, headers)))
+        } else {
+            problem(visit, status, Some(reason))
+        };
+        self.secure(answer)
     }
 
     /// Puts those fields on an answer that the edge has made itself.

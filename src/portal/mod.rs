@@ -66,6 +66,9 @@ pub struct Portal {
     pub verifier: Verifier,
     /// The way of strangers' events into the security log.
     pub strangers: Arc<Strangers>,
+    /// The same for what rules do not let people have. With a rate of its own: who is logged in must not be able to
+    /// crowd out what strangers do.
+    pub denials: Arc<Strangers>,
     /// The clock; requests use their visit's reading of it.
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
@@ -128,6 +131,7 @@ impl Portal {
         Ok(Self {
             verifier,
             strangers,
+            denials: Arc::new(Strangers::new(store.clone())),
             csrf: Csrf::new(master),
             metrics: metrics::Metrics::new(&settings.zones, clock.now()),
             flow_key: master.derive("flow v1"),
@@ -152,6 +156,7 @@ impl Portal {
                 settings.limits.logins_per_source,
             )?,
             strangers: Arc::clone(&self.strangers),
+            denials: Arc::clone(&self.denials),
             csrf: self.csrf.clone(),
             metrics: self.metrics.with(&settings.zones),
             flow_key: self.flow_key.clone(),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use arc_swap::ArcSwap;
 
 use super::live::LiveTable;
 use crate::assertion::{IdentityProblem, check_identity};
@@ -55,8 +55,8 @@ pub struct Sessions {
     store: Store,
     clock: Arc<Clock>,
     table: Arc<LiveTable>,
-    /// The zones in which sessions may live. Whoever begins one reads it, and holds it until the store has committed.
-    zones: Arc<RwLock<HashSet<Hostname>>>,
+    /// The zones in which sessions may live: see [`Sessions::confine`].
+    zones: ArcSwap<HashSet<Hostname>>,
     /// Sessions whose activity has to be written behind. Bounded: each is in it once per interval.
     touched: Mutex<Vec<Arc<Session>>>,
     /// Ended sessions that the store knows to have ended.
@@ -183,7 +183,7 @@ impl Sessions {
         let tailed_to = store.last_revocation().await?;
         let sessions = Self {
             table: Arc::default(),
-            zones: Arc::new(RwLock::new(served)),
+            zones: ArcSwap::from_pointee(served),
             touched: Mutex::default(),
             graves: Mutex::default(),
             endings: EndReason::ALL.map(|_| AtomicU64::new(0)),
@@ -235,9 +235,8 @@ impl Sessions {
             // The company was moved to another zone while its person logged in: they start again, there.
             return Ok(Begun::EpochStale);
         }
-        // Held until the store has committed, or the zone could be removed in between and its new session missed.
-        let zones = Arc::clone(&self.zones).read_owned().await;
-        if !zones.contains(&new.zone.host) {
+        if !self.zones.load().contains(&new.zone.host) {
+            // The zone was removed since the request began.
             return Ok(Begun::EpochStale);
         }
         let token = SessionToken::from_bytes(random()?);
@@ -276,7 +275,6 @@ impl Sessions {
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
         // must not be missing here.
         let committed = tokio::spawn(async move {
-            let _zones = zones;
             match store.begin_session(&record, flow_epoch, &leaving, &event).await? {
                 Begin::FlowSpent => return Ok(Begun::FlowSpent),
                 Begin::EpochStale => return Ok(Begun::EpochStale),
@@ -320,22 +318,23 @@ impl Sessions {
 
     /// Lets sessions live in these zones and no others: those of a zone that is gone end, in the store first.
     ///
-    /// *Why can none be missed, and none come back?* A session begins under the lock that is written here, from the
-    /// question whether its zone is served to the store's commit. So whatever began before is in the store when the
-    /// zones that are gone are looked for, and nothing begins in them later, also not for a request that still works
-    /// with the settings before. What the store has ended stays ended, there and in memory: no statement takes an
-    /// ending back, and [`Session::end`] happens once.
+    /// *Why can none be missed?* A log-in that asks after the swap whether its zone is served is refused, whatever
+    /// settings its request works with. One that asked before it rests on a proof of before, whose flow epoch the store
+    /// raises in the commit that ends the sessions: either the store begins it earlier, and that commit ends it, or
+    /// later, and refuses it as stale.
+    ///
+    /// *Why does none come back?* No statement takes an ending back, and [`Session::end`] happens once.
     ///
     /// Errors: the store did not commit. Then nothing has changed.
     pub async fn confine(&self, zones: &ZoneTable, now: UnixTime) -> Result<(), StoreFault> {
         let served = hosts(zones);
-        let before = std::mem::replace(&mut *self.zones.write().await, served.clone());
+        let before = self.zones.swap(Arc::new(served.clone()));
         let gone: Vec<_> = before.difference(&served).cloned().collect();
         if gone.is_empty() {
             return Ok(());
         }
         if let Err(fault) = self.store.end_zones(&gone, now).await {
-            *self.zones.write().await = before;
+            self.zones.store(before);
             return Err(fault);
         }
         if let Err(fault) = self.tail().await {

@@ -129,6 +129,8 @@ event_kinds! {
     SessionLimitReached => "session_limit_reached",
     /// A request with a forged, replayed or foreign flow, cookie or origin.
     RequestForged => "request_forged",
+    /// A rule of the zone did not let a person through.
+    AccessDenied => "access_denied",
     /// More log-ins than the hashing pool takes.
     LoginShed => "login_shed",
     /// A tenant was created or changed.

@@ -3,8 +3,10 @@
 //! A zone is one hosted instance of the application. It is keyed by its hostname and by nothing else: names
 //! repeat ("Limited" twice in the shipped example), numbers have gaps, and a guess would hurt real users (R12).
 
+mod rules;
 mod table;
 
+pub use rules::{Allow, Members, Need, PathPattern, PatternProblem, Person, RULES_MAX, Rule, Rules, Ruling};
 pub use table::{DuplicateHost, HostMatch, ZoneTable};
 
 use std::net::SocketAddr;
@@ -33,7 +35,7 @@ pub struct Zone {
     pub language: Language,
     /// Whether the zone is offered first for new tenants; never for "selected customers" zones (R16).
     pub preselectable: bool,
-    /// Where the application answers.
+    /// Where the application answers; [`Upstream::nowhere`] where only other proxies know.
     pub upstream: Upstream,
     /// Whose certificates clients must or may show; `None` asks for none.
     pub client_certificates: Option<ClientCertificates>,
@@ -45,6 +47,10 @@ pub struct Zone {
     pub body_bytes_max: u64,
     /// Methods that are passed on beside the [`COMMON_METHODS`]: WebDAV's, mostly.
     pub more_methods: Vec<http::Method>,
+    /// Who passes its requests on.
+    pub ways: Ways,
+    /// Who may ask for which paths.
+    pub rules: Rules,
     /// Paths whose requests are no activity, because pages poll them on their own (D17). Each starts with `/`.
     pub background_paths: Vec<String>,
 }
@@ -88,10 +94,40 @@ impl Zone {
     }
 }
 
+/// Who passes a zone's requests on once they are let through.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Ways {
+    /// This gateway.
+    #[default]
+    Through,
+    /// A proxy in front, which asks about each (forward-auth); the gate lets none go the other way.
+    Asked,
+    /// Either.
+    Both,
+}
+
+impl Ways {
+    /// Whether this gateway passes requests on.
+    pub const fn through(self) -> bool {
+        match self {
+            Self::Through | Self::Both => true,
+            Self::Asked => false,
+        }
+    }
+
+    /// Whether proxies in front may ask.
+    pub const fn asked(self) -> bool {
+        match self {
+            Self::Asked | Self::Both => true,
+            Self::Through => false,
+        }
+    }
+}
+
 /// The application's address and how to speak to it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Upstream {
-    /// At least one address; requests go round them.
+    /// At least one address, but for [`Upstream::nowhere`]; requests go round them.
     pub addresses: Vec<SocketAddr>,
     /// `None` for plain HTTP.
     pub tls: Option<UpstreamTls>,
@@ -105,6 +141,22 @@ pub struct Upstream {
     pub write_max: Ttl,
     /// How long an unused connection is kept.
     pub idle_max: Ttl,
+}
+
+impl Upstream {
+    /// No address at all, of a zone that is [`Ways::Asked`]: no connection is ever made.
+    pub const fn nowhere() -> Self {
+        let limit = Ttl::seconds_const(1);
+        Self {
+            addresses: Vec::new(),
+            tls: None,
+            host_header: HostHeader::Zone,
+            connect_max: limit,
+            read_max: limit,
+            write_max: limit,
+            idle_max: limit,
+        }
+    }
 }
 
 /// TLS towards the application. Always verified: there is no switch to turn that off (SEC-R80, X6).

@@ -382,3 +382,15 @@ async fn m8_one_host_is_told_whatever_the_client_wrote() {
     }
     bench.finish();
 }
+
+#[test]
+fn every_test_that_the_table_of_attacks_names_is_there() {
+    let tests = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let table = std::fs::read_to_string(tests.join("ATTACKS.md")).unwrap();
+    let named: Vec<_> = table.split('`').filter_map(|word| word.split_once("::")).collect();
+    assert!(named.len() > 20, "the table is read");
+    for (module, name) in named {
+        let text = std::fs::read_to_string(tests.join(format!("it/{module}.rs"))).unwrap();
+        assert!(text.contains(&format!("fn {name}(")), "{module}::{name}");
+    }
+}

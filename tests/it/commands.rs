@@ -162,3 +162,105 @@ fn f13_a_restore_says_where_what_was_there_is_kept() {
     );
     assert!(!done(&folder, "user list").contains("late@"));
 }
+
+#[test]
+fn policy_test_says_what_happens_and_by_which_rule() {
+    let rules = "zones:
+  - host: a.example
+    aliases: [alias.example]
+    upstream: { url: \"http://127.0.0.1:1\" }
+    access:
+      - { path: /health, allow: public }
+      - { below: /reports, groups: [writers], name: writers only }
+      - { below: /internal, allow: deny }
+  - { host: b.example, upstream: { url: \"http://127.0.0.1:1\" } }
+";
+    let head: String = GOOD.split("zones:").next().unwrap().into();
+    let line = head.lines().count() as u64;
+    let folder = Folder::new(&format!("{head}{rules}"));
+    done(&folder, "tenant add acme --name Acme --zone a.example --domain acme.example");
+    done(&folder, "user add alice@acme.example --group writers");
+    done(&folder, "user add bob@acme.example");
+    let check = |arguments: &str, want: &str, code: u8, rule: Option<u64>| {
+        let (got, text, problems) = folder.run(&format!("policy test --host {arguments}"));
+        assert_eq!((got, problems), (i32::from(code), vec![]), "{arguments}: {text}");
+        assert_eq!(text.lines().next(), Some(want), "{arguments}");
+        let by = rule.map_or("By no rule.".to_owned(), |rule| format!("zonegate.yaml:{rule})."));
+        assert!(text.lines().nth(1).unwrap().ends_with(&by), "{arguments}: {text}");
+        let (_, json, _) = folder.run(&format!("policy test --json --host {arguments}"));
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["rule"]["line"].as_u64(), rule, "{json}");
+        assert_eq!(json["decision"] == "forward", code == 0, "{json}");
+    };
+    check(
+        "a.example --path /health?x",
+        "GET https://a.example/health?x is passed on, as nobody's.",
+        0,
+        Some(line + 6),
+    );
+    check(
+        "a.example --path /reports/7",
+        "GET https://a.example/reports/7 is not passed on: a log-in is needed (401 no_session).",
+        1,
+        Some(line + 7),
+    );
+    check(
+        "A.Example. --path /reports/7 --user alice@acme.example",
+        "GET https://A.Example./reports/7 is passed on, as alice@acme.example.",
+        0,
+        Some(line + 7),
+    );
+    check(
+        "a.example --path /REPORTS/7 --method PUT --user bob@acme.example",
+        "PUT https://a.example/REPORTS/7 is not passed on (403 forbidden_by_rule).",
+        1,
+        Some(line + 7),
+    );
+    check(
+        "a.example --path /internal --user alice@acme.example",
+        "GET https://a.example/internal is not passed on (403 forbidden_by_rule).",
+        1,
+        Some(line + 8),
+    );
+    check(
+        "a.example --path /x --user bob@acme.example",
+        "GET https://a.example/x is passed on, as bob@acme.example.",
+        0,
+        None,
+    );
+    check(
+        "b.example --path /x --user bob@acme.example",
+        "GET https://b.example/x is not passed on: a log-in is needed (401 unknown_session).",
+        1,
+        None,
+    );
+    check(
+        "a.example --path /a/../b",
+        "GET https://a.example/a/../b is not passed on (400 ambiguous_path).",
+        1,
+        None,
+    );
+    check("c.example --path /", "GET https://c.example/ is not passed on (421 unknown_host).", 1, None);
+    check(
+        "a.example --path /.zonegate/login",
+        "GET https://a.example/.zonegate/login is answered by a page of zonegate's own.",
+        1,
+        None,
+    );
+    check(
+        "alias.example --path /",
+        "GET https://alias.example/ is redirected to the zone's own host (308).",
+        1,
+        None,
+    );
+    let bobs = folder.run("policy test --host a.example --path /reports --user bob@acme.example").1;
+    assert!(bobs.contains("bob@acme.example: zone a.example, kind regular, groups none."), "{bobs}");
+    done(&folder, "user disable alice@acme.example");
+    let (code, text, _) = folder.run("policy test --host a.example --path /x --user alice@acme.example");
+    assert!(code == 1 && text.contains("alice@acme.example is deactivated and cannot log in."), "{text}");
+    refused(
+        &folder,
+        "policy test --host a.example --path / --user carol@acme.example",
+        &["zonegate: there is no user carol@acme.example: see `zonegate user list`"],
+    );
+}

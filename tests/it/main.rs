@@ -32,10 +32,16 @@ mod access_log;
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod certificates;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod durable;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod faults;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod forward_auth;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod frames;
@@ -63,6 +69,9 @@ mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod reload;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod rules;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod secrets;

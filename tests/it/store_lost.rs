@@ -3,12 +3,14 @@
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
 
-use crate::harness::{A, Gateway, Upstream, WALL};
+use crate::harness::{A, Gateway, Upstream, WALL, Wishes};
 
 #[tokio::test]
 async fn g4_without_the_store_nothing_is_forwarded() {
     let upstream = Upstream::start().await;
-    let mut gateway = Gateway::start(&upstream).await;
+    let zone_a = "    access: [{ path: /health, allow: public }]\n";
+    let wishes = Wishes { zone_a, ..Wishes::default() };
+    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
     let token = gateway.log_in(A, WALL).await;
     let get = |path: &str, fields: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n{fields}\r\n")
@@ -43,5 +45,8 @@ async fn g4_without_the_store_nothing_is_forwarded() {
     let stranger = format!("GET /x HTTP/1.1\r\nHost: {A}\r\n\r\n");
     assert_eq!(gateway.connect(A).await.ask(stranger).await.status, 401);
     upstream.assert_silent("nobody is let through");
+    // F7: what is public needs no store, with a session's cookie or without.
+    assert_eq!(gateway.connect(A).await.ask(get("/health", "")).await.status, 200);
+    assert!(upstream.only().all("x-zonegate-assertion").is_empty());
     gateway.assert_well();
 }

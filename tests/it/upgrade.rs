@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::process::Command;
 
-use crate::harness::{A, Gateway, H2, Play, Upstream, WALL, Wishes, within};
+use crate::harness::{A, Gateway, H2, Play, Upstream, WALL, Wire, Wishes, within};
 
 const BRISK: Wishes = Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
 
@@ -115,7 +115,7 @@ async fn fresh(gateway: &Gateway, seen: &Seen, request: &str) {
         let Ok(socket) = gateway.try_tls(Some(A), &[b"http/1.1"]).await else {
             return seen.failed("fresh", "no connection");
         };
-        let mut wire = crate::harness::Wire::new(socket);
+        let mut wire = Wire::new(socket);
         let _ = wire.try_send(request).await;
         match wire.try_reply(false).await {
             Some(reply) => seen.answered("fresh", reply.status),
@@ -273,4 +273,29 @@ async fn f13_a_new_process_that_cannot_start_changes_nothing() {
     successors.upgrade(&gateway).await;
     assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);
     gateway.log_in(A, WALL).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_asks_is_answered_by_whoever_serves() {
+    let upstream = Upstream::start().await;
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("forward_auth: '{address}', trusted_proxies: [127.0.0.1]");
+    let wishes =
+        Wishes { listen: Box::leak(listen.into_boxed_str()), zone_a: "    forward_auth: true\n", ..BRISK };
+    let gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let mut successors = Successors(Vec::new());
+    let token = gateway.log_in(A, WALL).await;
+    let question = format!(
+        "GET /.zonegate/auth/nginx HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\nX-Original-Method: \
+         GET\r\nX-Original-URI: /x\r\n\r\n"
+    );
+    let connect = async || Wire::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    let mut kept = connect().await;
+    assert_eq!(kept.ask(&question).await.status, 200);
+    successors.upgrade(&gateway).await;
+    // A proxy asks again on a new connection when one that it has kept ends.
+    kept.assert_ended("whoever serves answers").await;
+    for _ in 0..10 {
+        assert_eq!(connect().await.ask(&question).await.status, 200);
+    }
 }

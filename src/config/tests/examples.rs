@@ -9,6 +9,7 @@ const REFERENCE: &str = include_str!("../../../config/zonegate.yaml");
 const SEVENTEEN: &str = include_str!("../../../config/examples/seventeen-zones.yaml");
 const SMALL: &str = include_str!("../../../config/examples/small.yaml");
 const DEMO: &str = include_str!("../../../config/demo.yaml");
+const FORWARD_AUTH: &str = include_str!("../../../config/examples/forward-auth/zonegate.yaml");
 const DIRECTORY: &str = include_str!("../../../config/examples/directory.yaml");
 const ZONES: &str = include_str!("../../../tests/data/zones.csv");
 
@@ -35,7 +36,7 @@ fn whole(text: &str, outside: &Outside) -> Settings {
 fn furnished() -> Outside {
     let root = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     let outside = Outside::new().file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
-    let outside = outside.file("/etc/zg/clients-root.pem", root);
+    let outside = outside.file("/etc/zg/clients-root.pem", root).file("/etc/zg/acme-root.pem", root);
     let outside = outside.file("/etc/zg/certs/README.md", "");
     let live = "/etc/letsencrypt/live/desk.example.com";
     outside.file(&format!("{live}/fullchain.pem"), root).file(&format!("{live}/privkey.pem"), "")
@@ -133,6 +134,7 @@ fn the_smallest_configuration_and_the_demos_are_whole() {
     let small = whole(SMALL, &Outside::new());
     assert_eq!(small.zones.zones()[0].host.as_str(), "wiki.example.com");
     whole(DEMO, &Outside::new());
+    whole(FORWARD_AUTH, &Outside::new());
 }
 
 #[test]

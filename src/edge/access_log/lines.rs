@@ -36,6 +36,8 @@ struct Line<'a> {
     decision: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
     micros: u64,
     bytes_in: u64,
     bytes_out: u64,
@@ -91,6 +93,7 @@ impl Scribe {
             status: record.status,
             decision: record.decision,
             reason: record.reason,
+            rule: record.rule.as_deref(),
             micros: u64::try_from(record.took.as_micros()).unwrap_or(u64::MAX),
             bytes_in: record.bytes_in,
             bytes_out: record.bytes_out,
@@ -196,6 +199,7 @@ mod tests {
             ("address", "192.0.2.1".into()),
             ("path", "/a\"\\u{d}\\u{a}{}\\u{202e}/b".into()),
             ("status", 200.into()),
+            ("rule", "access[2]".into()),
             ("micros", 1234.into()),
             ("bytes_out", 7.into()),
         ] {

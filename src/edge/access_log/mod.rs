@@ -51,6 +51,8 @@ pub(super) struct Record {
     pub(super) status: u16,
     pub(super) decision: &'static str,
     pub(super) reason: Option<&'static str>,
+    /// The name of the zone's rule that decided.
+    pub(super) rule: Option<Arc<str>>,
     pub(super) took: Duration,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
@@ -67,7 +69,7 @@ pub(super) struct Combined {
 }
 
 /// Where records go.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct AccessLog {
     queue: SyncSender<Record>,
     lost: LostLines,
@@ -305,6 +307,7 @@ mod tests {
             status: 200,
             decision: "forward",
             reason: None,
+            rule: Some("access[2]".into()),
             took: Duration::from_micros(1234),
             bytes_in: 0,
             bytes_out: 7,

@@ -83,6 +83,7 @@ impl Arrival {
 pub(super) struct Bound {
     https: Vec<std::net::TcpListener>,
     http: Vec<std::net::TcpListener>,
+    forward_auth: Option<std::net::TcpListener>,
 }
 
 impl Bound {
@@ -96,12 +97,23 @@ impl Bound {
             };
             addresses.iter().map(one).collect()
         };
-        Ok(Self { https: bind(&listeners.https)?, http: bind(&listeners.http)? })
+        let forward_auth = bind(listeners.forward_auth.as_slice())?.pop();
+        Ok(Self { https: bind(&listeners.https)?, http: bind(&listeners.http)?, forward_auth })
+    }
+
+    /// The one for proxies that ask, which no door is for.
+    pub(super) const fn take_forward_auth(&mut self) -> Option<std::net::TcpListener> {
+        self.forward_auth.take()
     }
 
     /// Copies of all, for another process.
     pub(super) fn copies(&self) -> io::Result<Vec<OwnedFd>> {
-        self.https.iter().chain(&self.http).map(|listener| Ok(listener.try_clone()?.into())).collect()
+        self.https
+            .iter()
+            .chain(&self.http)
+            .chain(&self.forward_auth)
+            .map(|listener| Ok(listener.try_clone()?.into()))
+            .collect()
     }
 }
 
@@ -156,7 +168,7 @@ impl Doors {
 
     /// Takes connections, each a task of the current runtime's, until `stopping`.
     pub(super) fn open(self: &Arc<Self>, bound: Bound) -> io::Result<()> {
-        let Bound { https, http } = bound;
+        let Bound { https, http, forward_auth: _ } = bound;
         for (listeners, secure) in [(https, true), (http, false)] {
             for listener in listeners {
                 listener.set_nonblocking(true)?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, SET_COOKIE};
+use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Session as Exchange;
@@ -15,11 +15,11 @@ use tower::ServiceExt as _;
 use super::{Edge, Passage};
 use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
-use crate::gate::{ChallengeReason, Client};
+use crate::edge::refusals::{self, Sent};
+use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
-use crate::portal::login::LOGIN;
-use crate::portal::{Realm, Visit, cookies};
-use crate::session::Ended;
+use crate::portal::{Realm, Visit};
+use crate::session::{Ended, Session};
 use crate::zone::Zone;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
@@ -113,39 +113,35 @@ impl Edge {
         passage.reason = Some(reason.name());
         passage.enter(&zone);
         let head = exchange.req_header();
-        let unsafe_form = head.method != Method::GET
-            && head.method != Method::HEAD
-            && answer::wants_html(&head.headers)
-            && !head.headers.contains_key("x-requested-with");
-        let mut answer = match client {
-            Client::Navigation => {
-                let target = String::from_utf8_lossy(head.raw_path());
-                let mut location = format!("{LOGIN}?return_to=");
-                location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
-                if let (ChallengeReason::Ended(_), Some(ended)) = (reason, ended) {
-                    location.push('&');
-                    location.push_str(&ended.query());
-                }
-                answer::see_other(&location)
-            }
-            Client::Program if unsafe_form => {
-                let visit = self.visit(passage, Realm::Zone(zone), None, None);
-                passage.generation.portal.refusal(&visit, &head.headers, StatusCode::UNAUTHORIZED)
-            }
-            Client::Program => {
-                let login_url = format!("{}{LOGIN}", zone.origin);
-                let told = serde_json::json!({
-                    "error": "unauthenticated", "reason": reason.name(), "login_url": login_url,
-                });
-                answer::json(StatusCode::UNAUTHORIZED, &told)
-            }
-        };
-        // Only a person has been told once they have the page. A script in the background must not use up the cookie
-        // that lets the person's next page say why the session ended (R86), nor overtake a log-in in another tab.
-        if client == Client::Navigation && reason != ChallengeReason::NoSession {
-            answer.headers_mut().append(SET_COOKIE, cookies::clear_session());
-        }
-        write(exchange, passage.generation.portal.secure(answer)).await?;
+        let sent = Sent { method: &head.method, target: head.raw_path(), headers: &head.headers };
+        let visit = self.visit(passage, Realm::Zone(Arc::clone(&zone)), None, ended);
+        let challenge = Challenge { zone: &zone, client, reason };
+        let answer = refusals::challenge(&passage.generation.portal, &visit, sent, challenge, "");
+        write(exchange, answer).await?;
+        Ok(true)
+    }
+
+    /// A rule lets nobody through, or not this person. Nobody is led to the log-in, which would lead back here.
+    pub(super) async fn forbid(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        zone: Arc<Zone>,
+        session: Option<Arc<Session>>,
+        rule: Arc<str>,
+    ) -> Result<bool> {
+        passage.decision = "refused";
+        passage.reason = Some(Forbidden::REASON);
+        passage.enter(&zone);
+        passage.session.clone_from(&session);
+        let visit = self.visit(passage, Realm::Zone(zone), session, None);
+        let portal = &passage.generation.portal;
+        let turn = self.turn.take().await;
+        refusals::note_denial(portal, &visit, &rule).await;
+        drop(turn);
+        let answer = portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);
+        passage.rule = Some(rule);
+        write(exchange, answer).await?;
         Ok(true)
     }
 
@@ -178,6 +174,11 @@ impl Edge {
                 Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
             return self.refuse(exchange, passage, refused).await;
         };
+        if let Some(proof) = self.challenges.answer(exchange.req_header().raw_path()) {
+            passage.decision = "acme";
+            write(exchange, passage.generation.portal.secure(answer::text(StatusCode::OK, proof))).await?;
+            return Ok(true);
+        }
         passage.decision = "https";
         let origin = passage.generation.portal.origin(&realm);
         let target = format!("{origin}{}", String::from_utf8_lossy(exchange.req_header().raw_path()));

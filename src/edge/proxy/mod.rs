@@ -19,6 +19,8 @@ use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
 use super::access_log::{AccessLog, Combined, Record};
+use super::acme::Challenges;
+use super::facts::{self, Cookie};
 use super::generation::{Generation, InUse};
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
@@ -26,13 +28,12 @@ use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Provenance};
-use super::{client, facts, rescue};
+use super::{client, rescue};
 use crate::assertion::is_ours;
-use crate::base::{RequestId, SessionToken, UnixTime};
+use crate::base::{RequestId, UnixTime};
 use crate::config::AccessLines;
-use crate::gate::{Challenge, Decision, Facts, Grant, Presented, Refusal, SignedIn, decide, signed_in};
+use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
 use crate::machine::{Clock, civil_time};
-use crate::portal::cookies::{self, Sent};
 use crate::portal::metrics::{Finished, InZone, UnderWay};
 use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
@@ -51,6 +52,7 @@ pub(super) struct Edge {
     /// Where a collector is configured.
     pub(super) spans: Option<Arc<Spans>>,
     pub(super) turn: Turn,
+    pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
 }
 
@@ -67,7 +69,7 @@ impl RequestIds {
         u64::from_be_bytes(self.beginning)
     }
 
-    fn next(&self) -> RequestId {
+    pub(in crate::edge) fn next(&self) -> RequestId {
         let mut bytes = [0; 16];
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
@@ -95,6 +97,8 @@ pub(super) struct Passage {
     trace: Option<Box<Recorded>>,
     decision: &'static str,
     reason: Option<&'static str>,
+    /// The rule of the zone that decided.
+    rule: Option<Arc<str>>,
     body_bytes: u64,
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
@@ -131,6 +135,7 @@ impl ProxyHttp for Edge {
             trace: None,
             decision: "refused",
             reason: None,
+            rule: None,
             body_bytes: 0,
             answer_heads: 0,
         }
@@ -180,27 +185,16 @@ impl ProxyHttp for Edge {
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
         let head = exchange.req_header();
-        let session;
-        let presented = match cookies::sent(&head.headers, cookies::SESSION) {
-            Sent::Nothing => Presented::Nothing,
-            Sent::Several => Presented::Unreadable,
-            Sent::One(value) => match SessionToken::parse(value) {
-                None => Presented::Unreadable,
-                Some(token) => {
-                    session = self.sessions.find(&token);
-                    session.as_ref().map_or(Presented::Unknown, Presented::Session)
-                }
-            },
-        };
-        let facts = Facts {
-            host,
-            place: hygiene::place(head.raw_path()),
-            client: facts::client(head),
-            presented,
-            store: self.sessions.health(),
-        };
+        let target = head.raw_path();
+        let asked = Asked::new(host, hygiene::place(target), &head.method, target);
+        passage.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
+        let cookie =
+            if asked.wants_session() { Cookie::read(&head.headers, &self.sessions) } else { Cookie::Nothing };
+        let client = facts::client(&head.method, &head.headers);
+        let (presented, store) = (cookie.presented(), self.sessions.health());
+        let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
-        if let (Some(realm), false) = (realm(facts.host), matches!(decision, Decision::Forward(_)))
+        if let (Some(realm), false) = (realm(host), matches!(decision, Decision::Forward(_)))
             && self.turn.is_over()
         {
             return Box::pin(self.ask_again(exchange, passage, realm)).await;
@@ -213,7 +207,7 @@ impl ProxyHttp for Edge {
                     SignedIn::Person(session) => (Some(Arc::clone(session)), false),
                     SignedIn::Unsure => (None, true),
                 };
-                let ended = ended(&facts, zone, passage.now);
+                let ended = facts::ended(&facts, zone, passage.now);
                 let zone = Arc::clone(zone);
                 passage.enter(&zone);
                 passage.session.clone_from(&live);
@@ -228,7 +222,7 @@ impl ProxyHttp for Edge {
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Challenge(Challenge { zone, client, reason }) => {
-                let ended = ended(&facts, zone, passage.now);
+                let ended = facts::ended(&facts, zone, passage.now);
                 let zone = Arc::clone(zone);
                 Box::pin(self.challenge(exchange, passage, zone, client, (reason, ended))).await
             }
@@ -238,13 +232,13 @@ impl ProxyHttp for Edge {
                     format!("{}{}", zone.origin, String::from_utf8_lossy(exchange.req_header().raw_path()));
                 Box::pin(self.redirect(exchange, passage, &target)).await
             }
+            Decision::Forbid(Forbidden { zone, session, rule }) => {
+                let (zone, session, rule) = (Arc::clone(zone), session.cloned(), Arc::clone(&rule.name));
+                Box::pin(self.forbid(exchange, passage, zone, session, rule)).await
+            }
             Decision::Refuse(refusal) => {
-                let status = match refusal {
-                    Refusal::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
-                    Refusal::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-                };
-                Box::pin(self.refuse(exchange, passage, Refused { status, reason: refusal.name(), close: false }))
-                    .await
+                let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+                Box::pin(self.refuse(exchange, passage, refused)).await
             }
         }
     }
@@ -265,10 +259,16 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
-        let assertion = self.keys.assertion(grant.session(), grant.zone(), passage.now).map_err(|fault| {
-            tracing::error!(%fault, "no assertion could be signed");
-            Error::explain(ErrorType::HTTPStatus(503), "no assertion")
-        })?;
+        let assertion = match grant.bearer() {
+            Bearer::Nobody => None,
+            Bearer::Person(session) => {
+                let signed = self.keys.assertion(session, grant.zone(), passage.now).map_err(|fault| {
+                    tracing::error!(%fault, "no assertion could be signed");
+                    Error::explain(ErrorType::HTTPStatus(503), "no assertion")
+                });
+                Some(signed?)
+            }
+        };
         // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
         let address = passage.address.ok_or_else(no_grant)?;
         let taken = std::mem::replace(copy, upstream::nothing());
@@ -362,8 +362,9 @@ impl ProxyHttp for Edge {
         _end: bool,
         passage: &mut Passage,
     ) -> Result<Option<Duration>> {
-        // A long answer ends with its session, like a stream that is not silent.
-        match passage.grant.as_ref().map(|grant| grant.session().liveness(self.clock.now())) {
+        // A long answer ends with its session, like a stream that is not silent. What is nobody's has none.
+        let session = passage.grant.as_ref().and_then(Grant::session);
+        match session.map(|session| session.liveness(self.clock.now())) {
             None | Some(Liveness::Live) => Ok(None),
             Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
         }
@@ -431,6 +432,7 @@ impl ProxyHttp for Edge {
             status,
             decision: passage.decision,
             reason: passage.reason,
+            rule: passage.rule.take(),
             took,
             bytes_in,
             bytes_out,
@@ -468,22 +470,11 @@ fn no_grant() -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(500), "a request without a grant has no way upstream")
 }
 
-/// Why the session that was presented for this zone has ended.
-fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
-    match facts.presented {
-        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
-            Liveness::Live => None,
-        },
-        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
-    }
-}
-
 impl Edge {
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
         passage.enter(grant.zone());
-        passage.session = Some(Arc::clone(grant.session()));
+        passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
         if !grant.zone().passes(&head.method) {
@@ -503,8 +494,10 @@ impl Edge {
             }
             passage.stream = Some(self.streams.open(grant.session()));
         }
-        if !grant.zone().is_background(exchange.req_header().raw_path()) {
-            self.sessions.touch(grant.session(), passage.now);
+        if let Some(session) = grant.session()
+            && !grant.zone().is_background(exchange.req_header().raw_path())
+        {
+            self.sessions.touch(session, passage.now);
         }
         passage.grant = Some(grant);
         Ok(false)

@@ -121,7 +121,9 @@ impl Certificates {
     pub fn inspect(inspection: &Inspection, now: UnixTime, leftovers: Leftovers) -> Vec<CertificateProblem> {
         let reading = Reading::of(&inspection.certificates, &inspection.keyless, now);
         let mut problems = reading.problems;
-        problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
+        if !inspection.acme {
+            problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
+        }
         // Whoever mistyped a host is not told as well that its certificate covers nothing.
         if leftovers == Leftovers::Reported && inspection.hosts_are_all {
             let leftover =
@@ -176,6 +178,8 @@ impl<'a> Reading<'a> {
                     reading.by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
                     reading.usable.push((pair, served));
                 }
+                // Another one is on its way.
+                (Err(problem), _) if pair.managed => tracing::warn!(%problem, "a certificate is not used"),
                 (Err(problem), Ok(names)) => {
                     reading.problems.push(problem);
                     reading.names_of_unusable.extend(names);
@@ -224,7 +228,10 @@ fn entrances(maker: &Maker, settings: &Settings, now: UnixTime) -> Result<Entran
     let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(&settings.certificates, &[], now);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
+    // One that is got while we run is no reason not to run; its host has no handshake until then.
+    if settings.acme.is_none() {
+        problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
+    }
     if !problems.is_empty() {
         return Err(problems);
     }
@@ -291,6 +298,33 @@ impl TlsArrival {
         };
         guarded && self.entrance.covers(host)
     }
+}
+
+/// What a certificate says of itself.
+#[derive(Debug)]
+pub(super) struct Validity {
+    /// The hosts that it names, in lower case.
+    pub(super) names: Vec<String>,
+    /// Since when it holds.
+    pub(super) from: UnixTime,
+    /// Until when.
+    pub(super) until: UnixTime,
+}
+
+impl Validity {
+    /// Whether it names `host`.
+    pub(super) fn covers(&self, host: &str) -> bool {
+        self.names.iter().any(|name| covers(name, host))
+    }
+}
+
+/// `None` for what is no certificate, or names no host.
+pub(super) fn validity(pair: &PemPair) -> Option<Validity> {
+    let chain = chain(pair).ok()?;
+    let leaf = parse(pair, &chain).ok()?;
+    let time = |seconds: i64| UnixTime::from_seconds(u64::try_from(seconds).unwrap_or_default());
+    let (from, until) = (leaf.validity().not_before.timestamp(), leaf.validity().not_after.timestamp());
+    Some(Validity { names: names(pair).ok()?, from: time(from), until: time(until) })
 }
 
 fn problem(pair: &PemPair, file: &std::path::Path, text: impl std::fmt::Display) -> CertificateProblem {

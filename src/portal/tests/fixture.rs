@@ -209,6 +209,8 @@ fn zone(host: &str, language: Language) -> Zone {
         audience: origin,
         body_bytes_max: 1 << 20,
         more_methods: vec![],
+        ways: Default::default(),
+        rules: Default::default(),
         background_paths: vec![],
         client_certificates: None,
     }
@@ -222,6 +224,7 @@ fn settings(directory: &Path) -> Settings {
         public_port: 8443,
         zones: ZoneTable::new(zones, Some("login.localhost".parse().unwrap())).unwrap(),
         certificates: vec![],
+        acme: None,
         store_path: directory.join("store.db"),
         master_key: master(),
         security: SecurityDefaults::default(),

@@ -62,6 +62,8 @@ pub(crate) struct Wishes {
     pub(crate) limits: &'static str,
     /// What every zone's `upstream` says beside its address.
     pub(crate) upstream: &'static str,
+    /// What [`A`] says beside its host, indented by four.
+    pub(crate) zone_a: &'static str,
     /// `http` or `https`: how the application is spoken to.
     pub(crate) scheme: &'static str,
     /// Whether the zones of the real backends lead to them, which starts them.
@@ -79,6 +81,7 @@ impl Wishes {
     pub(crate) const USUAL: Self = Self {
         limits: "head: 8KiB, head_fields: 40, form: 8KiB",
         upstream: "read_max: 20s",
+        zone_a: "",
         scheme: "http",
         backends: false,
         listen: "",
@@ -110,7 +113,7 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, scheme, backends: real, listen, zone_b, log } = wishes;
+    let Wishes { limits, upstream: more, zone_a, scheme, backends: real, listen, zone_b, log } = wishes;
     let zone_to = |upstream: SocketAddr, host: &str, more_of_zone: &str| {
         format!(
             "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
@@ -122,7 +125,7 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
         |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
     let zones_of_backends: String = BACKENDS.iter().map(|(_, host)| zone_to(behind(host), host, "")).collect();
     let zones = [
-        zone(A, "    aliases: [alias.test]\n    more_methods: [LOCK]\n"),
+        zone(A, &format!("    aliases: [alias.test]\n    more_methods: [LOCK]\n{zone_a}")),
         zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
         zone(SHARED[0], ""),
         zone(SHARED[1], ""),
@@ -289,6 +292,16 @@ impl Gateway {
     /// Where one of its files is.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+
+    /// Ends it, as a power cut would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Where its TLS listener is.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https
     }
 
     /// The number of its process.

@@ -4,6 +4,7 @@
 mod backends;
 mod bench;
 mod demo;
+mod front;
 mod gateway;
 mod h2;
 mod upstream;
@@ -12,6 +13,7 @@ mod wire;
 
 pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
+pub(crate) use front::Front;
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
 pub(crate) use h2::H2;
 pub(crate) use upstream::{OK, Play, Received, Upstream};

@@ -1,0 +1,389 @@
+//! Certificates that zonegate gets itself and renews (RFC 8555), proved by an answer on the plain listener (http-01).
+//!
+//! A certificate is asked for for each zone with its aliases, and for the universal host, when no file of the operator's
+//! covers them, or when two thirds of the life of one that we got are over. What comes is written beside the operator's
+//! files, the key first, so that a pair is there whole or not at all, and taken over by a reload like any other change.
+//! *Why files, and not the store?* Operators see what is served, back it up and take it along; and a certificate is not
+//! worth a second way of loading one.
+//!
+//! When the authority cannot be reached or says no, what is there goes on, and the next try comes later and later: an
+//! authority that is asked too often refuses everything for a week.
+
+use std::collections::HashMap;
+use std::fs;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use instant_acme::{
+    Account, AccountCredentials, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, HttpClient,
+    Identifier, NewAccount, NewOrder, OrderStatus, RetryPolicy,
+};
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use super::handover::Turn;
+use super::reload::Reloader;
+use super::tls::{Validity, validity};
+use crate::base::{Hostname, UnixTime};
+use crate::config::{AcmeSettings, Settings};
+
+/// Where the authority looks for its proof (RFC 8555 section 8.3).
+const PLACE: &[u8] = b"/.well-known/acme-challenge/";
+/// How often certificates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// After a failure, the shortest and the longest wait for the next try, in seconds.
+const RETRY_SECONDS: (u64, u64) = (300, 24 * 3600);
+/// How long one exchange with the authority may take.
+const EXCHANGE_MAX: Duration = Duration::from_secs(30);
+/// How long the authority may take to look and to sign.
+const ORDER_MAX: Duration = Duration::from_secs(120);
+/// The largest answer of an authority that is read.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+/// The file that holds the account with the authority.
+const ACCOUNT_FILE: &str = "acme-account.json";
+
+/// Answers that the authority will ask for: token → key authorization.
+#[derive(Debug, Default)]
+pub(super) struct Challenges(RwLock<HashMap<String, String>>);
+
+impl Challenges {
+    /// The answer for a path of the plain listener.
+    pub(super) fn answer(&self, path: &[u8]) -> Option<String> {
+        let token = std::str::from_utf8(path.strip_prefix(PLACE)?).ok()?;
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(token).cloned()
+    }
+
+    fn put(&self, token: String, answer: String) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(token, answer);
+    }
+
+    fn clear(&self) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Why no certificate came.
+#[derive(Debug, thiserror::Error)]
+enum AcmeFault {
+    #[error("the authority: {0}")]
+    Authority(#[from] instant_acme::Error),
+    #[error("the authority wants another proof than http-01 for {0}")]
+    NoHttpChallenge(String),
+    #[error("the authority did not accept the proof for {0}: it must reach port 80 of that name")]
+    Refused(String),
+    #[error("{0} cannot be written or read: {1}")]
+    File(PathBuf, io::Error),
+    #[error("{0} is damaged: {1}; take it away, and another account is made")]
+    Account(PathBuf, serde_json::Error),
+    #[error("acme.ca_file cannot be used: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Gets and renews certificates, for as long as the process runs.
+pub(super) struct Acme {
+    pub(super) reloader: Arc<Reloader>,
+    pub(super) challenges: Arc<Challenges>,
+    pub(super) turn: Turn,
+    /// A reload has come: there may be hosts that have none yet.
+    pub(super) changed: Arc<Notify>,
+}
+
+/// When a group of hosts may be tried again, and how often it has failed in a row.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u32,
+    not_before: UnixTime,
+}
+
+impl Failures {
+    fn once_more(self, now: UnixTime) -> Self {
+        let (least, most) = RETRY_SECONDS;
+        let wait = least.saturating_mul(1 << self.count.min(20)).min(most);
+        Self { count: self.count.saturating_add(1), not_before: now.plus_seconds(wait) }
+    }
+}
+
+impl Acme {
+    /// Looks at all certificates now and then. Never ends.
+    pub(super) async fn run(self) {
+        let mut failures: HashMap<Hostname, Failures> = HashMap::new();
+        let mut interval = tokio::time::interval(LOOK_EVERY);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {}
+                () = self.changed.notified() => {}
+            }
+            if self.turn.is_over() {
+                continue;
+            }
+            self.look(&mut failures).await;
+        }
+    }
+
+    async fn look(&self, failures: &mut HashMap<Hostname, Failures>) {
+        let generation = self.reloader.in_use.load_full();
+        let settings = &generation.settings;
+        let Some(acme) = &settings.acme else { return };
+        let now = generation.portal.clock.now();
+        let mut got = Vec::new();
+        for group in groups(settings) {
+            let Some(first) = group.first() else { continue };
+            let failed = failures.get(first).copied().unwrap_or_default();
+            if now < failed.not_before || !is_due(settings, &group, now) {
+                continue;
+            }
+            match self.get(acme, &group, now).await {
+                Ok(()) => {
+                    tracing::info!(host = %first, "a certificate was issued");
+                    failures.remove(first);
+                    got.push(first.clone());
+                }
+                Err(fault) => {
+                    let failed = failed.once_more(now);
+                    tracing::error!(host = %first, %fault, next_try = %failed.not_before, "no certificate was issued");
+                    failures.insert(first.clone(), failed);
+                }
+            }
+            self.challenges.clear();
+        }
+        if !got.is_empty() && Arc::clone(&self.reloader).take_certificates().await.is_ok() {
+            for first in got {
+                forget_older(acme, &first);
+            }
+        }
+    }
+
+    /// Gets one for `hosts` and puts it into the folder.
+    async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname], now: UnixTime) -> Result<(), AcmeFault> {
+        let account = account(acme).await?;
+        let names: Vec<_> = hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
+        let mut order = account.new_order(&NewOrder::new(&names)).await?;
+        let mut authorizations = order.authorizations();
+        while let Some(authorization) = authorizations.next().await {
+            let mut authorization = authorization?;
+            if authorization.status == AuthorizationStatus::Valid {
+                continue;
+            }
+            let name = authorization.identifier().to_string();
+            let Some(mut challenge) = authorization.challenge(ChallengeType::Http01) else {
+                return Err(AcmeFault::NoHttpChallenge(name));
+            };
+            let answer = challenge.key_authorization().as_str().to_owned();
+            self.challenges.put(challenge.token.clone(), answer);
+            challenge.set_ready().await?;
+        }
+        let patience = RetryPolicy::new().timeout(ORDER_MAX);
+        if order.poll_ready(&patience).await? != OrderStatus::Ready {
+            let all = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(AcmeFault::Refused(all));
+        }
+        let key = order.finalize().await?;
+        let chain = order.poll_certificate(&patience).await?;
+        let Some(first) = hosts.first() else { return Ok(()) };
+        let stem = format!("acme-{first}-{:012}", now.seconds());
+        write(&acme.folder.join(format!("{stem}.key")), &key)?;
+        write(&acme.folder.join(format!("{stem}.pem")), &chain)
+    }
+}
+
+/// Hosts that share a certificate: a zone and its aliases, the universal host.
+fn groups(settings: &Settings) -> Vec<Vec<Hostname>> {
+    let zones = settings.zones.zones().iter();
+    let zones = zones.map(|zone| std::iter::once(&zone.host).chain(&zone.aliases).cloned().collect());
+    zones.chain(settings.zones.universal().map(|host| vec![host.clone()])).collect()
+}
+
+/// Whether `hosts` have no certificate that lives long enough. The operator's own are the operator's to renew.
+fn is_due(settings: &Settings, hosts: &[Hostname], now: UnixTime) -> bool {
+    let serves = |managed: bool| {
+        let pairs = settings.certificates.iter().filter(move |pair| pair.managed == managed);
+        pairs.filter_map(validity).filter(|found| hosts.iter().all(|host| found.covers(host.as_str())))
+    };
+    serves(false).next().is_none() && !serves(true).any(|found| is_fresh(&found, now))
+}
+
+/// Less than two thirds of its life are over.
+fn is_fresh(found: &Validity, now: UnixTime) -> bool {
+    let life = found.until.seconds_since(found.from);
+    found.from <= now && now < found.from.plus_seconds(life / 3 * 2)
+}
+
+/// The account with the authority: the one of last time, or a new one.
+async fn account(acme: &AcmeSettings) -> Result<Account, AcmeFault> {
+    let file = acme.folder.join(ACCOUNT_FILE);
+    let client = || -> Result<_, AcmeFault> { Ok(Account::builder_with_http(Box::new(Client::new(acme)?))) };
+    match fs::read_to_string(&file) {
+        Ok(text) => {
+            let known: AccountCredentials =
+                serde_json::from_str(&text).map_err(|fault| AcmeFault::Account(file, fault))?;
+            Ok(client()?.from_credentials(known).await?)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let contact: Vec<_> = acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
+            let contact: Vec<_> = contact.iter().map(String::as_str).collect();
+            let wanted =
+                NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+            let (account, credentials) = client()?.create(&wanted, acme.directory.clone(), None).await?;
+            let text =
+                serde_json::to_string(&credentials).map_err(|fault| AcmeFault::Account(file.clone(), fault))?;
+            write(&file, &text)?;
+            Ok(account)
+        }
+        Err(error) => Err(AcmeFault::File(file, error)),
+    }
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write(path: &Path, text: &str) -> Result<(), AcmeFault> {
+    let mut half = path.as_os_str().to_owned();
+    half.push(".new");
+    let half = PathBuf::from(half);
+    let written = || {
+        let mut file = fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(&half)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&half, path)
+    };
+    written().map_err(|error| AcmeFault::File(path.to_owned(), error))
+}
+
+/// Removes what came before the newest for `host`. What cannot be removed is only clutter.
+fn forget_older(acme: &AcmeSettings, host: &Hostname) {
+    let Ok(entries) = fs::read_dir(&acme.folder) else { return };
+    let prefix = format!("acme-{host}-");
+    let mut ours: Vec<_> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| {
+            name.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        })
+        .collect();
+    ours.sort_unstable();
+    let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
+    let newest = ours.last().and_then(|name| stem(name));
+    for name in ours.iter().filter(|name| stem(name) != newest) {
+        let _ = fs::remove_file(acme.folder.join(name));
+    }
+}
+
+/// The way to the authority: verified, within limits, and no further than where it was sent.
+struct Client(reqwest::Client);
+
+impl Client {
+    fn new(acme: &AcmeSettings) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(EXCHANGE_MAX)
+            .user_agent(concat!("zonegate/", env!("CARGO_PKG_VERSION")));
+        let client = match &acme.roots {
+            Some(pem) => client.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem)?),
+            None => client,
+        };
+        Ok(Self(client.build()?))
+    }
+}
+
+impl HttpClient for Client {
+    fn request(
+        &self,
+        request: http::Request<BodyWrapper<Bytes>>,
+    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
+        let client = self.0.clone();
+        Box::pin(async move {
+            let other = |error: Box<dyn std::error::Error + Send + Sync>| instant_acme::Error::Other(error);
+            let (parts, body) = request.into_parts();
+            let body = axum::body::to_bytes(axum::body::Body::new(body), ANSWER_BYTES_MAX).await;
+            let body = body.map_err(|error| other(error.into()))?;
+            let request = http::Request::from_parts(parts, reqwest::Body::from(body));
+            let request = reqwest::Request::try_from(request).map_err(|error| other(error.into()))?;
+            let answer = client.execute(request).await.map_err(|error| other(error.into()))?;
+            let (parts, body) = http::Response::from(answer).into_parts();
+            let body = axum::body::to_bytes(axum::body::Body::new(body), ANSWER_BYTES_MAX).await;
+            let body = body.map_err(|error| other(error.into()))?;
+            Ok(http::Response::from_parts(parts, axum::body::Body::from(body)).into())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_later_and_later() {
+        let now = UnixTime::from_seconds(1_000_000);
+        let mut failed = Failures::default();
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            failed = failed.once_more(now);
+            waits.push(failed.not_before.seconds_since(now));
+        }
+        assert_eq!(waits[..4], [300, 600, 1200, 2400]);
+        assert_eq!(waits[11], 24 * 3600);
+    }
+
+    #[test]
+    fn a_certificate_is_fresh_for_two_thirds_of_its_life() {
+        let found = Validity {
+            names: vec!["a.example".into()],
+            from: UnixTime::from_seconds(1000),
+            until: UnixTime::from_seconds(1900),
+        };
+        let check = |now| is_fresh(&found, UnixTime::from_seconds(now));
+        assert!(!check(999) && check(1000) && check(1599) && !check(1600) && !check(5000));
+    }
+
+    #[test]
+    fn only_what_was_put_there_is_answered() {
+        let challenges = Challenges::default();
+        challenges.put("abc".into(), "abc.print".into());
+        let answer = |path: &str| challenges.answer(path.as_bytes());
+        assert_eq!(answer("/.well-known/acme-challenge/abc"), Some("abc.print".into()));
+        for path in [
+            "/.well-known/acme-challenge/",
+            "/.well-known/acme-challenge/abd",
+            "/abc",
+            "/x/.well-known/acme-challenge/abc",
+        ] {
+            assert_eq!(answer(path), None, "{path}");
+        }
+        challenges.clear();
+        assert_eq!(answer("/.well-known/acme-challenge/abc"), None);
+    }
+
+    #[test]
+    fn of_several_only_the_newest_stays_and_nothing_of_others_is_touched() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = AcmeSettings {
+            directory: "https://ca.example/".into(),
+            contact: None,
+            roots: None,
+            folder: folder.path().to_owned(),
+        };
+        let others = ["acme-a.example.org-000000000001.pem", "a.example.pem", "acme-account.json"];
+        let ours = [1, 2, 10].map(|at| format!("acme-a.example-{at:012}"));
+        let ours = ours.iter().flat_map(|stem| [format!("{stem}.pem"), format!("{stem}.key")]);
+        let mut names: Vec<String> = others.map(str::to_owned).into_iter().chain(ours).collect();
+        for name in &names {
+            write(&folder.path().join(name), "x").unwrap();
+        }
+        forget_older(&acme, &"a.example".parse().unwrap());
+        names.retain(|name| {
+            !name.contains("000001.") && !name.contains("000002.") || others.contains(&name.as_str())
+        });
+        names.sort_unstable();
+        let mut left: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort_unstable();
+        assert_eq!(left, names);
+    }
+}

@@ -1,0 +1,426 @@
+//! Access rules: who may ask for which paths of a zone.
+//!
+//! Rules are a list, and the first one that fits a request decides; a request that fits none needs a session, whoever's.
+//! *Why not the longest path first?* A rule also has methods, and between a longer path and a narrower method there is
+//! no order: whoever adds a rule would take requests away from one that stands elsewhere. *Why not all rules that fit?*
+//! Then nothing could be opened below what is closed. A list is read from the top, as in every firewall; a rule that is
+//! never reached is a configuration error ([`Rules::shadow`]).
+//!
+//! The path that a rule sees must be the path that the application sees, and applications differ: some take `/Admin`,
+//! `/admin;x=y`, `/%61dmin`, `/admin/` and `/admin.` for `/admin`. So a rule fits surely, perhaps or not at all. Those that fit
+//! perhaps do not end the search, and *every* rule that was met must let the request through. *Why not refuse what is
+//! in doubt?* Links with `;jsessionid=` and other capitals are in use, and asking for more than one rule says is as safe.
+//! Whatever the application makes of the path, it gets no request that the rule for that reading would have refused.
+
+use std::sync::Arc;
+
+use http::Method;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::base::LocalPath;
+
+/// The most rules that a zone may have.
+pub const RULES_MAX: usize = 128;
+
+/// The rules of a zone, in their order.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rules {
+    list: Vec<Rule>,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What logs call it.
+    pub name: Arc<str>,
+    /// Where it stands in the configuration file; 0 when the environment gave it.
+    pub line: u64,
+    /// Which paths it is for.
+    pub path: PathPattern,
+    /// Which methods it is for; none for all. GET stands for HEAD as well: applications answer both alike.
+    pub methods: Vec<Method>,
+    /// What it asks for.
+    pub allow: Allow,
+}
+
+/// What a rule asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Allow {
+    /// Nothing. No session is looked for, and the application is told of nobody.
+    Public,
+    /// Nothing; but whoever has a session is named to the application.
+    Optional,
+    /// A session.
+    SignedIn,
+    /// A session of somebody who is one of these.
+    Members(Members),
+    /// It lets nobody through.
+    Deny,
+}
+
+/// Whom a rule lets through: one of the groups, if any are named, and one of the kinds, if any are named.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Members {
+    /// Any of these groups, spelled as the directory does.
+    pub groups: Vec<String>,
+    /// Any of these kinds of account, by name.
+    pub kinds: Vec<&'static str>,
+}
+
+/// What rules ask of a person. A session has the groups and the kind that it was begun with.
+#[derive(Clone, Copy, Debug)]
+pub struct Person<'a> {
+    /// The groups.
+    pub groups: &'a [String],
+    /// The name of the kind of account.
+    pub kind: &'a str,
+}
+
+/// How much a request needs; the later, the more.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Need {
+    /// Nothing, and no session is looked for.
+    Public,
+    /// Nothing.
+    Optional,
+    /// A session, of somebody whom every rule that was met lets through.
+    SignedIn,
+    /// It is not let through.
+    Deny,
+    /// Readers would not agree on how many segments the path has: it is refused as a bad request.
+    Unreadable,
+}
+
+impl Allow {
+    const fn need(&self) -> Need {
+        match self {
+            Self::Public => Need::Public,
+            Self::Optional => Need::Optional,
+            Self::SignedIn | Self::Members(_) => Need::SignedIn,
+            Self::Deny => Need::Deny,
+        }
+    }
+}
+
+impl Members {
+    /// Whether the person is one of them.
+    pub fn include(&self, person: Person<'_>) -> bool {
+        let group = |group: &String| person.groups.contains(group);
+        (self.groups.is_empty() || self.groups.iter().any(group))
+            && (self.kinds.is_empty() || self.kinds.contains(&person.kind))
+    }
+}
+
+/// What the rules say of one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Ruling<'a> {
+    rules: &'a [Rule],
+    /// One bit for each rule that was met, from the first.
+    met: u128,
+    need: Need,
+}
+
+impl<'a> Ruling<'a> {
+    /// What holds where there are no rules.
+    pub const NONE: Self = Self { rules: &[], met: 0, need: Need::SignedIn };
+
+    /// How much the request needs.
+    pub const fn need(self) -> Need {
+        self.need
+    }
+
+    /// The rule that asks for the most; `None` when that is what holds without rules.
+    pub fn rule(self) -> Option<&'a Rule> {
+        self.met().find(|rule| rule.allow.need() == self.need)
+    }
+
+    /// The rule that does not let this person through, if there is one.
+    pub fn refusing(self, person: Person<'_>) -> Option<&'a Rule> {
+        self.met().find(|rule| match &rule.allow {
+            Allow::Public | Allow::Optional | Allow::SignedIn => false,
+            Allow::Members(members) => !members.include(person),
+            Allow::Deny => true,
+        })
+    }
+
+    fn met(self) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().enumerate().filter(move |(at, _)| self.met >> at & 1 == 1).map(|(_, rule)| rule)
+    }
+}
+
+impl Rules {
+    /// These rules, at most [`RULES_MAX`] of them: what is beyond has no effect.
+    pub fn new(mut list: Vec<Rule>) -> Self {
+        list.truncate(RULES_MAX);
+        Self { list }
+    }
+
+    /// The rules in their order.
+    pub fn list(&self) -> &[Rule] {
+        &self.list
+    }
+
+    /// What the rules say of a request. `method`: in capital letters. `target`: the raw path with or without its query, which no rule sees; the path
+    /// has no empty or dot segment and no escape that could become one.
+    ///
+    /// No allocation unless the path has characters beyond ASCII.
+    pub fn ruling(&self, method: &Method, target: &[u8]) -> Ruling<'_> {
+        let mut ruling = Ruling { rules: &self.list, met: 0, need: Need::Public };
+        if self.list.is_empty() {
+            return Ruling::NONE;
+        }
+        let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        if hides_segments(path) {
+            return Ruling { need: Need::Unreadable, ..ruling };
+        }
+        for (at, rule) in self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(method)) {
+            let fit = rule.path.fit(path);
+            if fit == Fit::No {
+                continue;
+            }
+            ruling.met |= 1 << at;
+            ruling.need = ruling.need.max(rule.allow.need());
+            if fit == Fit::Sure {
+                return ruling;
+            }
+        }
+        Ruling { need: ruling.need.max(Need::SignedIn), ..ruling }
+    }
+
+    /// The earlier rules that together leave nothing for the rule at `at`; empty when something is left.
+    pub fn shadow(&self, at: usize) -> Vec<&Rule> {
+        let Some(rule) = self.list.get(at) else { return Vec::new() };
+        let earlier = || self.list.iter().take(at).filter(|earlier| earlier.path.covers(&rule.path));
+        if let Some(whole) = earlier().find(|earlier| earlier.methods.is_empty()) {
+            return vec![whole];
+        }
+        let by = rule.methods.iter().map(|method| earlier().find(|earlier| earlier.is_for(method)));
+        let mut by: Vec<_> = by.collect::<Option<_>>().unwrap_or_default();
+        by.dedup_by_key(|rule| rule.line);
+        by
+    }
+}
+
+/// Two rules that say the same, wherever they stand: a line more above them is no change of the zone.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, line: _, path, methods, allow } = self;
+        (name, path, methods, allow) == (&other.name, &other.path, &other.methods, &other.allow)
+    }
+}
+
+impl Eq for Rule {}
+
+impl Rule {
+    fn is_for(&self, method: &Method) -> bool {
+        self.methods.is_empty()
+            || self.methods.contains(method)
+            || method == Method::HEAD && self.methods.contains(&Method::GET)
+    }
+}
+
+/// The paths that a rule is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PathPattern {
+    segments: Vec<Segment>,
+    reach: Reach,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reach {
+    /// This path alone, which ends in `/` or does not.
+    Exact { slash: bool },
+    /// This path and everything below it, segment by segment.
+    Below,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Segment {
+    /// As a client writes it that escapes no more than it must.
+    plain: Box<[u8]>,
+    /// As [`fold`] leaves it.
+    folded: Box<str>,
+}
+
+/// A path that no rule can be for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has \
+     no query, no ';', no segment that ends in a dot, and nothing below /.zonegate"
+)]
+pub struct PatternProblem;
+
+impl PathPattern {
+    /// The path alone.
+    pub fn exact(path: &str) -> Result<Self, PatternProblem> {
+        let slash = path.len() > 1 && path.ends_with('/');
+        Ok(Self { segments: segments(path)?, reach: Reach::Exact { slash } })
+    }
+
+    /// The path and everything below it.
+    pub fn below(path: &str) -> Result<Self, PatternProblem> {
+        Ok(Self { segments: segments(path)?, reach: Reach::Below })
+    }
+
+    /// Whether every path that surely fits `other` surely fits this one.
+    fn covers(&self, other: &Self) -> bool {
+        match self.reach {
+            Reach::Exact { .. } => self == other,
+            Reach::Below => other.segments.starts_with(&self.segments),
+        }
+    }
+
+    /// `path`: raw, without a query.
+    fn fit(&self, path: &[u8]) -> Fit {
+        let mut given = path.split(|byte| *byte == b'/').skip(1);
+        let (mut fit, mut cut) = (Fit::Sure, false);
+        for wanted in &self.segments {
+            let Some(segment) = given.next() else { return Fit::No };
+            match wanted.fit(segment) {
+                Fit::No => return Fit::No,
+                Fit::Perhaps => fit = Fit::Perhaps,
+                Fit::Sure => {}
+            }
+            cut = segment.len() > raw_until_cut(segment);
+        }
+        let slash = match self.reach {
+            Reach::Below => return fit,
+            Reach::Exact { slash } => slash || self.segments.is_empty(),
+        };
+        let same_end = match (given.next(), given.next()) {
+            (None, _) => !slash,
+            (Some(b""), None) => slash,
+            // Some readers end the path at its first `;`, or at a `?` or `#` that they have decoded.
+            (Some(_), _) if cut => false,
+            (Some(_), _) => return Fit::No,
+        };
+        if same_end { fit } else { Fit::Perhaps }
+    }
+}
+
+/// Whether a path is one that a pattern is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fit {
+    No,
+    /// To some readers it is.
+    Perhaps,
+    /// To all readers it is.
+    Sure,
+}
+
+impl Segment {
+    fn fit(&self, raw: &[u8]) -> Fit {
+        if raw == &*self.plain {
+            Fit::Sure
+        } else if folds_to(raw, &self.folded) {
+            Fit::Perhaps
+        } else {
+            Fit::No
+        }
+    }
+}
+
+/// The segments of a rule's path, without the empty one behind a last `/`.
+fn segments(path: &str) -> Result<Vec<Segment>, PatternProblem> {
+    let plain = path.parse::<LocalPath>().is_ok() && !path.contains(['?', ';']) && !path.contains("%25");
+    let inner = path.strip_prefix('/').filter(|_| plain).ok_or(PatternProblem)?;
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let segment = |text: &str| {
+        let raw = text.as_bytes();
+        let (plain, folded) = (escaped(raw), fold(raw));
+        let odd = raw_until_cut(raw) < raw.len()
+            || decoded(raw).last().is_none_or(|byte| matches!(byte, b'.' | b' '))
+            || hides_segments(format!("/{text}").as_bytes());
+        if odd { Err(PatternProblem) } else { Ok(Segment { plain, folded: folded.into() }) }
+    };
+    if inner.is_empty() { Ok(Vec::new()) } else { inner.split('/').map(segment).collect() }
+}
+
+/// The same segment with escapes where they must be, and in upper case (RFC 3986 section 6.2.2).
+fn escaped(raw: &[u8]) -> Box<[u8]> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((byte, len)) = next(rest) {
+        if len == 1 || byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~') {
+            out.push(byte);
+        } else {
+            out.extend(rest.get(..len).unwrap_or_default().to_ascii_uppercase());
+        }
+        rest = rest.get(len..).unwrap_or_default();
+    }
+    out.into()
+}
+
+/// The first byte, and in how many it is written.
+fn next(raw: &[u8]) -> Option<(u8, usize)> {
+    let hex = |at: usize| {
+        raw.get(at).and_then(|digit| char::from(*digit).to_digit(16)).and_then(|d| u8::try_from(d).ok())
+    };
+    match (raw.first()?, hex(1), hex(2)) {
+        (b'%', Some(high), Some(low)) => Some((high << 4 | low, 3)),
+        (byte, _, _) => Some((*byte, 1)),
+    }
+}
+
+/// The decoded bytes up to where some readers end the segment.
+fn decoded(raw: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = raw;
+    std::iter::from_fn(move || {
+        let (byte, len) = next(rest).filter(|(byte, _)| !matches!(byte, b';' | b'?' | b'#'))?;
+        rest = rest.get(len..).unwrap_or_default();
+        Some(byte)
+    })
+}
+
+/// How many raw bytes come before that end.
+fn raw_until_cut(raw: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some((byte, len)) = next(raw.get(at..).unwrap_or_default()) {
+        if matches!(byte, b';' | b'?' | b'#') {
+            break;
+        }
+        at += len;
+    }
+    at
+}
+
+/// Whether [`fold`] would leave `folded`. Without its allocation where all is ASCII.
+fn folds_to(raw: &[u8], folded: &str) -> bool {
+    if !decoded(raw).all(|byte| byte.is_ascii()) {
+        return fold(raw) == folded;
+    }
+    let (mut wanted, mut rest) = (folded.bytes(), decoded(raw).map(|byte| byte.to_ascii_lowercase()));
+    loop {
+        match (wanted.next(), rest.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a == b => {}
+            (None, Some(b'.' | b' ')) => return rest.all(|byte| matches!(byte, b'.' | b' ')),
+            (None | Some(_), _) => return false,
+        }
+    }
+}
+
+/// What is left of a segment for the most forgiving of all readers: decoded, without parameters, in one case, in
+/// compatibility form, without the dots and spaces at the end that Windows drops.
+fn fold(raw: &[u8]) -> String {
+    let bytes: Vec<u8> = decoded(raw).collect();
+    // Up and down: `ı` and `ſ` are small letters that share their capitals with `i` and `s`.
+    let text: String = String::from_utf8_lossy(&bytes).nfkc().collect();
+    let text = text.to_uppercase().to_lowercase();
+    text.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// Whether some reader sees other segments than those between the slashes: `/;x/a` and `/%20/a` are `//a` to some.
+fn hides_segments(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()).any(|segment| {
+        if decoded(segment).all(|byte| byte.is_ascii()) {
+            decoded(segment).all(|byte| matches!(byte, b'.' | b' '))
+        } else {
+            let folded = fold(segment);
+            folded.is_empty() || folded.contains(['/', '\\'])
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

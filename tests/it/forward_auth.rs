@@ -1,0 +1,301 @@
+//! Forward-auth with the real proxies and the snippets that people copy; and the questions themselves, by hand.
+
+use crate::harness::{A, Front, Gateway, Received, Reply, Upstream, WALL, Wire, Wishes};
+
+/// The person is in `screens`.
+const ACCESS: &str = "      - { path: /health, allow: public }
+      - { below: /admin, groups: [admins] }
+      - { below: /welcome, allow: optional }
+";
+const PAGE: &str = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+
+/// What a client may send to be taken for somebody, or for asking something else.
+const FORGED: [&str; 24] = [
+    "X.Forwarded.User",
+    "remote.user",
+    "X-Forwarded-User",
+    "X_Forwarded_User",
+    "x_forwarded_email",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "Remote-User",
+    "Remote_User",
+    "Remote-Groups",
+    "X-Zonegate-Assertion",
+    "X_Zonegate_Assertion",
+    "X-Zonegate-Location",
+    "X-Original-Method",
+    "X-Original-URI",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Forwarded-Host",
+    "X-Forwarded-Method",
+    "X-Forwarded-Uri",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Prefix",
+];
+
+fn request(method: &str, path: &str, fields: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: {A}\r\n{fields}\r\n")
+}
+
+fn forged(value: &str) -> String {
+    FORGED.iter().map(|name| format!("{name}: {value}\r\n")).collect()
+}
+
+/// The values of every field whose name an application may take for this one.
+fn folded<'a>(received: &'a Received, name: &str) -> Vec<&'a str> {
+    let fold = |name: &str| name.to_ascii_lowercase().replace(['_', '.'], "-");
+    received.fields.iter().filter(|(key, _)| fold(key) == name).map(|(_, value)| value.as_str()).collect()
+}
+
+/// Fails unless the application was told of exactly this person.
+#[track_caller]
+fn assert_told(received: &Received, user: Option<&str>) {
+    let user: Vec<_> = user.into_iter().collect();
+    assert_eq!(folded(received, "x-forwarded-user"), user, "{received:#?}");
+    assert_eq!(folded(received, "x-forwarded-email"), user, "{received:#?}");
+    assert_eq!(folded(received, "x-zonegate-assertion").len(), user.len(), "{received:#?}");
+    for name in ["x-forwarded-groups", "x-forwarded-preferred-username", "remote-user", "remote-groups"] {
+        assert!(folded(received, name).is_empty(), "{name}: {received:#?}");
+    }
+    let text = format!("{received:?}");
+    assert!(!text.contains("zg_") && !text.contains("mallory"), "{received:#?}");
+}
+
+/// Everything that a browser and a stranger see through a proxy in front.
+async fn through(front: &Front) {
+    let Front { gateway, upstream, .. } = front;
+    let mut wire = front.connect().await;
+
+    // Nobody: pages are led to the log-in, programs are told, public paths are open.
+    let reply = wire.ask(request("GET", "/tickets/42?view=full&x=1", PAGE)).await;
+    assert!(matches!(reply.status, 302 | 303), "{reply:?} {}", front.log());
+    let login = format!("{}/.zonegate/login?return_to=%2Ftickets%2F42%3Fview%3Dfull%26x%3D1", front.origin());
+    assert_eq!(reply.field("location"), Some(login.as_str()));
+    let reply = wire.ask(request("GET", "/tickets", "Accept: application/json\r\n")).await;
+    assert_eq!(reply.status, 401, "{reply:?}");
+    let told: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!((&told["error"], &told["reason"]), (&"unauthenticated".into(), &"no_session".into()));
+    upstream.assert_silent("nobody is let through");
+    for path in ["/health", "/welcome/x"] {
+        let reply = wire.ask(request("GET", path, &forged("mallory"))).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{path} {}", front.log());
+        assert_told(&upstream.only(), None);
+    }
+
+    // The pages of the log-in, through the proxy.
+    let reply = wire.ask(request("GET", "/.zonegate/login?return_to=%2Ftickets", PAGE)).await;
+    assert!(reply.status == 200 && reply.body.contains("name=\"username\""), "{reply:?}");
+    let reply = wire.ask(request("GET", "/.well-known/zonegate/jwks.json", "")).await;
+    assert!(reply.status == 200 && reply.body.contains("\"keys\""), "{reply:?}");
+
+    // Somebody: named to the application, whatever else was sent; and no cookie of ours.
+    let token = gateway.log_in(A, WALL).await;
+    let cookie = format!("Cookie: theme=dark; __Host-zg_session={token}; lang=en\r\n");
+    for path in ["/tickets/42", "/welcome"] {
+        let reply = wire.ask(request("GET", path, &format!("{cookie}{}", forged("mallory")))).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{path} {}", front.log());
+        let received = upstream.only();
+        assert_told(&received, Some(WALL));
+        assert_eq!(received.all("cookie"), ["theme=dark; lang=en"]);
+        assert!(received.line.starts_with(&format!("GET {path} ")), "{received:?}");
+    }
+    let only_ours = format!("Cookie: __Host-zg_session={token}\r\nContent-Length: 5\r\n");
+    let reply = wire.ask(request("POST", "/tickets", &only_ours) + "hello").await;
+    assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+    let received = upstream.only();
+    assert_told(&received, Some(WALL));
+    assert_eq!((received.line.as_str(), &received.body[..]), ("POST /tickets HTTP/1.1", &b"hello"[..]));
+    assert!(received.all("cookie").is_empty(), "{received:?}");
+
+    // The rules are those of the path that is asked for, and not of the one that the client says it is.
+    for lie in ["/health", "/welcome", "/.zonegate/login", "/tickets"] {
+        for path in ["/admin/users", "/Admin", "/admin;x/y"] {
+            let reply = wire.ask(request("GET", path, &format!("{cookie}{}", forged(lie)))).await;
+            assert_eq!(reply.status, 403, "{path} {lie}: {reply:?}");
+        }
+        let reply = wire.ask(request("GET", "/tickets", &forged(lie))).await;
+        assert_eq!(reply.status, 401, "{lie}: {reply:?}");
+    }
+    upstream.assert_silent("a forged address opens nothing");
+
+    // What a browser may not ask, and what no proxy should pass on unasked.
+    for dialect in ["nginx", "caddy", "traefik"] {
+        let path = format!("/.zonegate/auth/{dialect}");
+        let reply = wire.ask(request("GET", &path, &format!("{cookie}{}", forged("/health")))).await;
+        assert_eq!(reply.status, 404, "{reply:?}");
+        assert!(reply.all("x-zonegate-assertion").is_empty(), "{reply:?}");
+    }
+    for path in ["/a/../admin", "/a/%2e%2e/admin", "/a//admin", "/%2561dmin", "/;x/admin"] {
+        let reply = front.connect().await.ask(request("GET", path, &cookie)).await;
+        assert!((400..500).contains(&reply.status), "{path}: {reply:?}");
+    }
+    upstream.assert_silent("ambiguous paths");
+
+    // A WebSocket: let through from the zone's own pages, and not from elsewhere.
+    upstream.say("/ws", "HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n");
+    let fields = |origin: &str| format!("{cookie}{UPGRADE}Origin: {origin}\r\n");
+    let reply = front.connect().await.ask(request("GET", "/ws", &fields(&front.origin()))).await;
+    assert_eq!(reply.status, 400, "{reply:?}");
+    let received = upstream.only();
+    assert_eq!(received.all("upgrade"), ["websocket"]);
+    assert_told(&received, Some(WALL));
+    let reply = front.connect().await.ask(request("GET", "/ws", &fields("https://evil.test"))).await;
+    assert_eq!(reply.status, 403, "{reply:?}");
+
+    // Log-out counts at once; the client is told why where it can be.
+    gateway.command(&["session", "end", "--user", WALL]).await;
+    let mut interval = tokio::time::interval(std::time::Duration::from_millis(50));
+    let ended = loop {
+        interval.tick().await;
+        let reply = wire.ask(request("GET", "/tickets", &cookie)).await;
+        if reply.status != 200 {
+            break reply;
+        }
+    };
+    assert!(ended.status == 401 && ended.body.contains("revoked"), "{ended:?}");
+    // Those before the end.
+    upstream.received();
+}
+
+#[tokio::test]
+async fn nginx_with_its_snippet_lets_through_what_the_gate_does() {
+    let mut front = Front::nginx(ACCESS).await;
+    through(&front).await;
+    // A request line with another host than this server's is judged as this server's.
+    let mut wire = front.connect().await;
+    let reply = wire.ask(format!("GET https://b.test/health HTTP/1.1\r\nHost: {A}\r\n\r\n")).await;
+    assert_eq!(reply.status, 200);
+    assert_told(&front.upstream.only(), None);
+    // The gateway is gone: nobody is let through, and it is no fault of the client's.
+    let asked_at = front.asked_at;
+    front.gateway.kill().await;
+    assert!(tokio::net::TcpStream::connect(asked_at).await.is_err());
+    let reply = front.connect().await.ask(request("GET", "/health", "")).await;
+    assert_eq!((reply.status, reply.field("retry-after")), (503, Some("2")), "{reply:?}");
+    front.upstream.assert_silent("the gateway is gone");
+}
+
+#[tokio::test]
+async fn caddy_with_its_snippet_lets_through_what_the_gate_does() {
+    let mut front = Front::caddy(ACCESS).await;
+    through(&front).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", front.gateway.log_in(A, WALL).await);
+    let reply = front.connect().await.ask(request("GET", "/admin", &format!("{cookie}{PAGE}"))).await;
+    assert!(reply.status == 403 && reply.body.contains(WALL), "our own page: {reply:?}");
+    front.gateway.kill().await;
+    let reply = front.connect().await.ask(request("GET", "/health", "")).await;
+    assert!(matches!(reply.status, 502 | 503), "{reply:?}");
+    front.upstream.assert_silent("the gateway is gone");
+}
+
+async fn asked(wire: &mut Wire, dialect: &str, host: &str, fields: &str) -> Reply {
+    wire.ask(format!("GET /.zonegate/auth/{dialect} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).await
+}
+
+async fn gateway(trusted: &str) -> (Upstream, Gateway, Wire) {
+    let upstream = Upstream::start().await;
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let listen = format!("forward_auth: '{address}', trusted_proxies: [{trusted}]");
+    let zone_a = format!("    forward_auth: true\n    access:\n{ACCESS}");
+    let wishes = Wishes {
+        listen: Box::leak(listen.into_boxed_str()),
+        zone_a: Box::leak(zone_a.into_boxed_str()),
+        ..Wishes::default()
+    };
+    let gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let wire = Wire::new(tokio::net::TcpStream::connect(address).await.unwrap());
+    (upstream, gateway, wire)
+}
+
+#[tokio::test]
+async fn a_question_has_each_field_of_its_proxy_once_and_no_other_is_read() {
+    let (_upstream, gateway, mut wire) = gateway("127.0.0.1").await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    let nginx = "X-Original-Method: GET\r\nX-Original-URI: /x\r\n";
+    let forwarded = format!("X-Forwarded-Host: {A}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /x\r\n");
+    let check = async |wire: &mut Wire, dialect: &str, host: &str, fields: &str, want: u16| {
+        let reply = asked(wire, dialect, host, &format!("{cookie}{fields}")).await;
+        assert_eq!(reply.status, want, "{dialect} {host} {fields}: {reply:?}");
+        assert_eq!(reply.all("x-forwarded-user").len(), usize::from(want == 200));
+        reply
+    };
+    let reply = check(&mut wire, "nginx", A, nginx, 200).await;
+    assert_eq!((reply.field("x-forwarded-user"), reply.field("cookie")), (Some(WALL), None));
+    // What Caddy copies has to be there, or a placeholder's text would be.
+    let health = forwarded.replace("/x", "/health");
+    for (dialect, want) in [("caddy", Some("")), ("traefik", None)] {
+        let reply = asked(&mut wire, dialect, "x", &format!("{cookie}{health}")).await;
+        for name in ["x-forwarded-user", "x-forwarded-email", "x-zonegate-assertion", "cookie"] {
+            assert_eq!((reply.status, reply.field(name)), (200, want), "{dialect} {name}");
+        }
+    }
+    for dialect in ["caddy", "traefik"] {
+        check(&mut wire, dialect, "127.0.0.1", &forwarded, 200).await;
+        // The other's fields do not count, and do not stand in for its own.
+        check(&mut wire, dialect, A, nginx, 400).await;
+        check(&mut wire, dialect, "x", &format!("{forwarded}X-Original-URI: /health\r\n"), 200).await;
+        check(&mut wire, dialect, "x", &format!("{forwarded}X-Forwarded-Uri: /health\r\n"), 400).await;
+        check(&mut wire, dialect, "x", &forwarded.replace(A, "b.test"), 404).await;
+        check(&mut wire, dialect, "x", &forwarded.replace(A, "nowhere.test"), 421).await;
+        check(&mut wire, dialect, "x", &forwarded.replace("/x", "/.zonegate/session"), 404).await;
+        check(&mut wire, dialect, "x", &forwarded.replace("/x", "/.ZoneGate/x"), 404).await;
+        check(&mut wire, dialect, "x", &forwarded.replace("/x", "/a/../b"), 400).await;
+        check(&mut wire, dialect, "x", &forwarded.replace("GET", "TRACE"), 405).await;
+        check(&mut wire, dialect, "x", &forwarded.replace(A, "alias.test"), 308).await;
+    }
+    check(&mut wire, "nginx", A, &forwarded, 400).await;
+    check(&mut wire, "nginx", A, &format!("{nginx}X-Original-URI: /health\r\n"), 400).await;
+    check(&mut wire, "nginx", A, "X-Original-URI: /x\r\n", 400).await;
+    // nginx knows no refusal but 401 and 403.
+    for (from, to, reason) in [
+        ("/x", "/admin", "forbidden_by_rule"),
+        ("/x", "/.zonegate/session", "gateway_path"),
+        ("/x", "/a/../b", "ambiguous_path"),
+        ("GET", "TRACE", "method"),
+    ] {
+        let reply = check(&mut wire, "nginx", A, &nginx.replace(from, to), 403).await;
+        assert_eq!(reply.field("x-zonegate-reason"), Some(reason));
+    }
+    let reply = check(&mut wire, "nginx", "b.test", nginx, 403).await;
+    assert_eq!(reply.field("x-zonegate-reason"), Some("not_this_way"));
+    let reply = check(&mut wire, "nginx", "nowhere.test", nginx, 403).await;
+    assert_eq!(reply.field("x-zonegate-reason"), Some("unknown_host"));
+    // Nothing else is answered here: no page, no log-in, no health.
+    for path in ["/", "/.zonegate/auth", "/.zonegate/login", "/.zonegate/session", "/livez", "/x"] {
+        assert_eq!(
+            wire.ask(format!("GET {path} HTTP/1.1\r\nHost: {A}\r\n{nginx}\r\n")).await.status,
+            404,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_trusted_is_not_answered_and_on_other_listeners_there_is_no_such_page() {
+    let (upstream, gateway, mut wire) = gateway("192.0.2.1").await;
+    let token = gateway.log_in(A, WALL).await;
+    let fields = format!(
+        "Cookie: __Host-zg_session={token}\r\nX-Original-Method: GET\r\nX-Original-URI: /health\r\nX-Forwarded-Host: \
+         {A}\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Uri: /health\r\n"
+    );
+    let _ = wire.try_send(request("GET", "/.zonegate/auth/nginx", &fields)).await;
+    wire.assert_ended("192.0.2.1 may ask, and nobody else").await;
+    assert!(gateway.log().contains("listen.trusted_proxies"), "{}", gateway.log());
+    for dialect in ["nginx", "caddy", "traefik"] {
+        let reply =
+            gateway.connect(A).await.ask(request("GET", &format!("/.zonegate/auth/{dialect}"), &fields)).await;
+        assert_eq!(reply.status, 404);
+        assert!(
+            reply.all("x-zonegate-assertion").is_empty() && reply.all("x-forwarded-user").is_empty(),
+            "{reply:?}"
+        );
+    }
+    // An ordinary request stays what it is.
+    assert_eq!(gateway.connect(A).await.ask(request("GET", "/admin", &fields)).await.status, 403);
+    upstream.assert_silent("the fields mean nothing here");
+}
