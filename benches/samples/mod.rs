@@ -6,18 +6,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use zonegate::base::{FlowId, SessionId, SessionToken, TenantId, Ttl, UnixTime, UserId};
+use zonegate::base::{FlowId, SessionId, SessionToken, TenantId, UnixTime, UserId};
 use zonegate::config::Limits;
 use zonegate::directory::{Lifetimes, UserKind};
 use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
-use zonegate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone, ZoneTable};
+use zonegate::zone::{HeaderPreset, Language, Upstream, Zone, ZoneTable};
 
 /// When the sessions began; every bench decides a moment later.
 pub(crate) const START: UnixTime = UnixTime::from_seconds(1_800_000_000);
 
 /// A zone that answers under `host`.
 pub(crate) fn zone(host: &str) -> Zone {
-    let second = Ttl::seconds_const(1);
     Zone {
         host: host.parse().unwrap(),
         aliases: vec![],
@@ -28,15 +27,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        upstream: Upstream {
-            addresses: vec![([127, 0, 0, 1], 1).into()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: second,
-            read_max: second,
-            write_max: second,
-            idle_max: second,
-        },
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,

@@ -45,9 +45,6 @@ impl Surroundings for Folder {
     fn variables(&self, _: &str) -> Vec<(String, String)> {
         Vec::new()
     }
-    fn resolve(&self, host: &str, _: u16) -> Result<Vec<SocketAddr>, String> {
-        Err(format!("{host} is not asked for"))
-    }
 }
 
 pub(crate) async fn prepare(

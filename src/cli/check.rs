@@ -4,7 +4,7 @@ use super::files::Disk;
 use super::operator::Configuration;
 use super::{CommandProblem, say};
 use crate::config::{Problem, Problems, Settings, Surroundings};
-use crate::edge::{Certificates, Leftovers};
+use crate::edge::{Certificates, Leftovers, check_upstreams};
 use crate::machine::Clock;
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
@@ -23,7 +23,8 @@ pub(super) fn settings_from(
 ) -> Result<Settings, CommandProblem> {
     let inspection = configuration.inspect(outside)?;
     let certificates = Certificates::inspect(&inspection, Clock::new().now(), leftovers);
-    let certificates = certificates.into_iter();
+    let upstreams = inspection.settings.as_ref().map(|settings| check_upstreams(&settings.zones));
+    let certificates = certificates.into_iter().chain(upstreams.into_iter().flatten());
     let mut list = inspection.problems;
     list.extend(certificates.map(|found| Problem {
         line: found.place.line,

@@ -1,7 +1,6 @@
-//! This machine's files, names and environment, for reading a configuration.
+//! This machine's files and environment, for reading a configuration.
 
 use std::fs;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -41,9 +40,5 @@ impl Surroundings for Disk {
         let all = std::env::vars_os();
         let texts = all.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         texts.filter(|(name, _)| name.starts_with(prefix)).collect()
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        (host, port).to_socket_addrs().map(Iterator::collect).map_err(|fault| fault.to_string())
     }
 }

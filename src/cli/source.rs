@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -130,10 +129,6 @@ impl Surroundings for Noting {
 
     fn variables(&self, prefix: &str) -> Vec<(String, String)> {
         Disk.variables(prefix)
-    }
-
-    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        Disk.resolve(host, port)
     }
 }
 

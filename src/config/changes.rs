@@ -32,6 +32,7 @@ impl Changes {
             listeners,
             public_port,
             zones,
+            name_servers,
             certificates,
             acme,
             store_path,
@@ -75,6 +76,7 @@ impl Changes {
         let (pems, old_pems) = (certificates.iter().map(pem), old.certificates.iter().map(pem));
         let sections = [
             ("listen", trust != old_trust),
+            ("name_servers", *name_servers != old.name_servers),
             ("universal_host", zones.universal() != old.zones.universal()),
             ("certificates", !pems.eq(old_pems)),
             ("acme", *acme != old.acme),

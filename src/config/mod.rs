@@ -15,6 +15,7 @@ mod section;
 mod settings;
 mod traces;
 mod tree;
+mod upstream;
 mod zones;
 
 pub use acme::AcmeSettings;
@@ -26,7 +27,6 @@ pub use problems::{Place, Problem, Problems};
 pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
 pub use traces::{NoShare, NoTraceContext, Share, TraceContext, TraceSettings};
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::base::Hostname;
@@ -49,8 +49,6 @@ pub trait Surroundings {
     fn variable(&self, name: &str) -> Option<String>;
     /// All environment variables whose name begins so.
     fn variables(&self, prefix: &str) -> Vec<(String, String)>;
-    /// The addresses of a name.
-    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String>;
 }
 
 /// What one reading of a configuration found. Everything that could be read is here, whatever else is wrong, so that

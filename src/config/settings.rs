@@ -10,7 +10,7 @@ use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
 use super::traces::{self, TraceSettings};
-use super::zones;
+use super::{upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
@@ -21,7 +21,7 @@ use crate::pages::{Brand, Links, Logo, text_ids};
 use crate::zone::{Language, ZoneTable};
 
 /// The single values at the top of the file: what an environment variable without `__` may name.
-pub(super) const TOP_LEVEL: [&str; 3] = ["master_key", "threads", "universal_host"];
+pub(super) const TOP_LEVEL: [&str; 4] = ["master_key", "name_servers", "threads", "universal_host"];
 
 /// One immutable snapshot of everything an operator decides.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub struct Settings {
     pub public_port: u16,
     /// Every hostname that is answered for.
     pub zones: ZoneTable,
+    /// Who is asked for the addresses of upstream names; none for the system's servers.
+    pub name_servers: Vec<std::net::SocketAddr>,
     /// Certificates and keys, as files hold them.
     pub certificates: Vec<PemPair>,
     /// Where certificates come from that no file holds.
@@ -188,6 +190,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let log = log::read(root.section("log"), directory);
     let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
+    let name_servers = upstream::name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
     let zones::Read { table, hosts, hosts_are_all } =
         zones::read(&root, &listeners, public_port, directory, outside);
@@ -199,6 +202,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             listeners,
             public_port,
             zones,
+            name_servers,
             certificates: certificates.clone(),
             acme,
             store_path,

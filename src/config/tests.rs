@@ -6,6 +6,7 @@ mod environment;
 mod examples;
 mod properties;
 mod rules;
+mod upstream;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -57,12 +58,6 @@ impl Surroundings for Outside {
     }
     fn variables(&self, prefix: &str) -> Vec<(String, String)> {
         self.variables.iter().filter(|(name, _)| name.starts_with(prefix)).cloned().collect()
-    }
-    fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
-        match host {
-            "app.internal" => Ok(vec![SocketAddr::from(([10, 0, 0, 1], port))]),
-            _ => Err("no such name".into()),
-        }
     }
 }
 
@@ -212,7 +207,7 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, name_servers, threads, universal_host, zones",
         ],
     );
 }
@@ -400,70 +395,6 @@ zones:
             "9: zones[2].aliases[0] \"10.0.0.1\" is an IP address; zones are found by name",
             "9: zones[2].aliases[1] \"c.example/x\" must be a bare name, without scheme, port or path",
             "9: zones[2].upstream is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }",
-        ],
-    );
-}
-
-#[test]
-fn an_upstream_is_an_address_that_can_be_verified() {
-    let with = |upstream: &str| HEAD.replace("url: \"http://127.0.0.1:1\"", upstream);
-    check(
-        &with(""),
-        &["3: zones[0].upstream.url is missing: the application's address, for example http://127.0.0.1:8080"],
-    );
-    check(
-        &with("url: 127.0.0.1:8080"),
-        &[
-            "3: zones[0].upstream.url \"127.0.0.1:8080\" is not an address like http://127.0.0.1:8080 or https://app.internal:8443",
-        ],
-    );
-    check(
-        &with("url: \"ftp://app.internal\""),
-        &["3: zones[0].upstream.url begins with \"ftp\", and must begin with http:// or https://"],
-    );
-    check(
-        &with("url: \"http://app.internal:80/base?x#y\""),
-        &[
-            "3: zones[0].upstream.url \"http://app.internal:80/base?x#y\" is not an address like http://127.0.0.1:8080 or https://app.internal:8443: no path, query or fragment, and a port that is not 0",
-        ],
-    );
-    check(
-        &with("url: \"http://127.0.0.1:0\""),
-        &[
-            "3: zones[0].upstream.url \"http://127.0.0.1:0\" is not an address like http://127.0.0.1:8080 or https://app.internal:8443: no path, query or fragment, and a port that is not 0",
-        ],
-    );
-    check(
-        &with("url: \"http://nowhere.example:1\""),
-        &["3: zones[0].upstream.url nowhere.example cannot be found: no such name"],
-    );
-    check(
-        &with("url: \"https://10.0.0.1\""),
-        &[
-            "3: zones[0].upstream.url names an address, which no certificate is checked against: give server_name beside it",
-        ],
-    );
-    check(&with("url: \"https://10.0.0.1\", server_name: app.internal"), &[]);
-    check(
-        &with("url: \"https://app.internal\", ca_file: absent.pem"),
-        &["3: zones[0].upstream.ca_file /etc/zg/absent.pem cannot be read"],
-    );
-    check(
-        &with("url: \"https://app.internal\", ca_file: master.key"),
-        &["3: zones[0].upstream.ca_file holds no certificate in PEM form"],
-    );
-    check(
-        &with("url: \"http://app.internal\", ca_file: master.key, server_name: x.example"),
-        &[
-            "3: zones[0].upstream.ca_file holds no certificate in PEM form",
-            "3: zones[0].upstream.server_name is only for an upstream that begins with https: nothing is verified on plain HTTP",
-            "3: zones[0].upstream.ca_file is only for an upstream that begins with https: nothing is verified on plain HTTP",
-        ],
-    );
-    check(
-        &with("url: \"http://app.internal\", host_header: \"a b\""),
-        &[
-            "3: zones[0].upstream.host_header \"a b\" is neither `zone` nor a host like app.internal or app.internal:8443",
         ],
     );
 }

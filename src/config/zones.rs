@@ -1,6 +1,5 @@
 //! The zones of the file.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr as _;
 use std::sync::Arc;
@@ -10,12 +9,11 @@ use super::listen::Listeners;
 use super::problems::Place;
 use super::rules;
 use super::section::{Scalar, Section};
-use super::settings::path;
+use super::upstream::{self, roots};
 use crate::assertion::is_same_folded;
-use crate::base::{Hostname, LocalPath, Ttl};
+use crate::base::{Hostname, LocalPath};
 use crate::zone::{
-    ClientCertificates, HeaderPreset, HostHeader, IdentityField, Language, Upstream, UpstreamTls, Ways, Zone,
-    ZoneTable, is_plain_method,
+    ClientCertificates, HeaderPreset, IdentityField, Language, Upstream, Ways, Zone, ZoneTable, is_plain_method,
 };
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -145,7 +143,7 @@ fn zone(
     let rules = rules::read(&section, &more_methods);
     let forward_auth = forward_auth(&section, asked);
     let upstream = match section.section_if_map("upstream") {
-        Some(upstream) => Some(upstream_of(upstream, directory, outside)),
+        Some(section) => Some(upstream::read(section, directory, outside)),
         None => {
             if !forward_auth {
                 let text = "is missing: give the application's address, for example upstream: { url: http://127.0.0.1:8080 }";
@@ -350,110 +348,4 @@ fn is_reserved(name: &str) -> bool {
         || name.starts_with("x-zonegate")
         || name.starts_with("sec-")
         || name.starts_with("proxy-")
-}
-
-fn upstream_of(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Upstream> {
-    let url = section.scalar("url");
-    if url.is_none() {
-        section.report(
-            section.line,
-            "url",
-            "is missing: the application's address, for example http://127.0.0.1:8080",
-        );
-    }
-    let server_name: Option<Hostname> = section.optional("server_name");
-    let roots = section.scalar("ca_file").and_then(|scalar| roots(&section, &scalar, directory, outside));
-    let host_header = match section.scalar("host_header").map(|scalar| scalar.text) {
-        None | Some("zone") => HostHeader::Zone,
-        Some(fixed) => {
-            if fixed.parse::<http::uri::Authority>().is_err() || fixed.contains('@') {
-                let text =
-                    format!("{fixed:?} is neither `zone` nor a host like app.internal or app.internal:8443");
-                section.report(section.scalar("host_header").map_or(0, |scalar| scalar.line), "host_header", text);
-            }
-            HostHeader::Fixed(fixed.to_owned())
-        }
-    };
-    let limit = |name: &str, default, most| section.duration(name, Ttl::seconds_const(default), 1..=most);
-    let (connect_max, read_max) = (limit("connect_max", 3, 60), limit("read_max", 60, 3600));
-    let (write_max, idle_max) = (limit("write_max", 30, 3600), limit("idle_max", 60, 3600));
-    if url.as_ref().is_some_and(|url| url.text.starts_with("http:")) {
-        for name in ["server_name", "ca_file"] {
-            if let Some(scalar) = section.scalar(name) {
-                section.report_at(
-                    &scalar,
-                    "is only for an upstream that begins with https: nothing is verified on plain HTTP",
-                );
-            }
-        }
-    }
-    let target = url.and_then(|url| target(&section, &url, server_name, roots, outside));
-    section.finish();
-    let (addresses, tls) = target?;
-    Some(Upstream { addresses, tls, host_header, connect_max, read_max, write_max, idle_max })
-}
-
-fn target(
-    section: &Section<'_>,
-    scalar: &Scalar<'_>,
-    server_name: Option<Hostname>,
-    roots: Option<Arc<Vec<Vec<u8>>>>,
-    outside: &dyn Surroundings,
-) -> Option<(Vec<SocketAddr>, Option<UpstreamTls>)> {
-    let wrong = |text: String| {
-        section.report_at(scalar, text);
-        None
-    };
-    let shape = "is not an address like http://127.0.0.1:8080 or https://app.internal:8443";
-    let Ok(url) = url::Url::parse(scalar.text) else { return wrong(format!("{:?} {shape}", scalar.text)) };
-    if !matches!(url.scheme(), "http" | "https") {
-        return wrong(format!("begins with {:?}, and must begin with http:// or https://", url.scheme()));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Not shown: there is a password in it.
-        return wrong("carries a user or password, which is never sent: give the bare address".into());
-    }
-    let plain = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
-    let (Some(host), Some(port @ 1..), true) = (url.host_str(), url.port_or_known_default(), plain) else {
-        return wrong(format!("{:?} {shape}: no path, query or fragment, and a port that is not 0", scalar.text));
-    };
-    let bare = host.trim_matches(['[', ']']);
-    let tls = match url.scheme() {
-        "http" => None,
-        _ => match server_name.or_else(|| bare.parse().ok()) {
-            Some(server_name) => Some(UpstreamTls { server_name, roots }),
-            None => {
-                return wrong(
-                    "names an address, which no certificate is checked against: give server_name beside it".into(),
-                );
-            }
-        },
-    };
-    let addresses = match bare.parse::<IpAddr>() {
-        Ok(address) => vec![SocketAddr::new(address, port)],
-        Err(_) => match outside.resolve(bare, port) {
-            Ok(addresses) if !addresses.is_empty() => addresses,
-            Ok(_) => return wrong(format!("{bare} has no address")),
-            Err(text) => return wrong(format!("{bare} cannot be found: {text}")),
-        },
-    };
-    Some((addresses, tls))
-}
-
-fn roots(
-    section: &Section<'_>,
-    scalar: &Scalar<'_>,
-    directory: &Path,
-    outside: &dyn Surroundings,
-) -> Option<Arc<Vec<Vec<u8>>>> {
-    use rustls_pki_types::pem::PemObject as _;
-    let pem = outside.read(&path(directory, scalar.text)).map_err(|text| section.report_at(scalar, text)).ok()?;
-    let found: Result<Vec<_>, _> = rustls_pki_types::CertificateDer::pem_slice_iter(&pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Some(Arc::new(found.iter().map(|der| der.to_vec()).collect())),
-        Ok(_) | Err(_) => {
-            section.report_at(scalar, "holds no certificate in PEM form");
-            None
-        }
-    }
 }

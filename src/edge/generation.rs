@@ -28,16 +28,10 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    pub(super) fn new(number: u64, portal: Portal) -> Self {
+    pub(super) fn new(number: u64, portal: Portal, peers: Peers) -> Self {
         let portal = Arc::new(portal);
         let settings = Arc::clone(&portal.settings);
         portal.metrics.in_use(number, portal.clock.now());
-        Self {
-            number,
-            router: crate::portal::router(Arc::clone(&portal)),
-            peers: Peers::of(&settings.zones),
-            settings,
-            portal,
-        }
+        Self { number, router: crate::portal::router(Arc::clone(&portal)), peers, settings, portal }
     }
 }

@@ -8,6 +8,7 @@
 mod access_log;
 mod acme;
 pub mod client;
+mod compress;
 mod facts;
 mod forward_auth;
 mod generation;
@@ -30,6 +31,7 @@ pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
 pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
+pub use upstream::check as check_upstreams;
 
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,7 @@ use super::access_log::{Opened, Redirect};
 use super::generation::{Generation, InUse};
 use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
+use super::upstream::Peers;
 use crate::config::{Changes, LogLevel, Settings};
 use crate::portal::{Control, Portal, Unchanged};
 
@@ -200,6 +201,7 @@ impl Reloader {
         let log = open_log(Arc::clone(&settings)).await.map_err(Unchanged::Wrong)?;
         keys.prepare(settings.assertion, now).await.map_err(failed)?;
         verifier.resize(settings.hashing).map_err(failed)?;
+        let peers = Peers::start(&settings, portal.metrics.upstreams(), Some(&before.peers)).await;
         if let Err(fault) = sessions.confine(&settings.zones, now).await {
             if let Err(fault) = verifier.resize(before.settings.hashing) {
                 tracing::error!(%fault, "there are not as many hashing threads as before");
@@ -213,7 +215,7 @@ impl Reloader {
         source.set_log_level(settings.log.level);
         self.redirect.turn_to(log);
         let generation = before.number.saturating_add(1);
-        self.in_use.store(Arc::new(Generation::new(generation, portal)));
+        self.in_use.store(Arc::new(Generation::new(generation, portal, peers)));
         Ok(Applied { generation, changes, certificates })
     }
 }

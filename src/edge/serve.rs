@@ -25,6 +25,7 @@ use super::reload::{Reloader, Source};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::traces::Spans;
+use super::upstream::{self, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::Portal;
@@ -122,6 +123,10 @@ impl Gateway {
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let certificates = Certificates::load(&settings, clock.now()).map_err(ServeFault::Certificates)?;
+        let problems = upstream::check(&settings.zones);
+        if !problems.is_empty() {
+            return Err(ServeFault::Certificates(problems));
+        }
         let bound = Bound::open(&settings.listeners, &mut inherited)
             .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
         let admin =
@@ -138,7 +143,8 @@ impl Gateway {
             Ok::<_, ServeFault>(portal)
         })?;
         portal.metrics.certificates(certificates.until());
-        let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal)));
+        let peers = background.block_on(Peers::start(&settings, portal.metrics.upstreams(), None));
+        let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal, peers)));
         Ok(Self { in_use, certificates, bound, admin, background, hold, predecessor, program })
     }
 
@@ -266,8 +272,8 @@ impl Gateway {
 }
 
 fn proxy_settings() -> ServerConf {
-    // At most one retry beyond the first try, and only of what pingora knows to be safe.
-    ServerConf { max_retries: 2, ..ServerConf::default() }
+    // Tries in all; which of them are safe, `upstream::Attempts` says.
+    ServerConf { max_retries: 3, ..ServerConf::default() }
 }
 
 /// Waits for requests under way, as long as they take and no longer than allowed, and then for connections to end: at

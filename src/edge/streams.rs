@@ -5,8 +5,10 @@
 //! open streams are looked at, and the handle of a dead one is shut down. The upstream side then ends, and with it
 //! the client's. Streams that are not silent are also checked with every piece they carry.
 
+use std::fmt::Debug;
 use std::io::Result;
-use std::net::{Shutdown, TcpStream as StdStream};
+use std::net::{Shutdown, TcpStream as StdTcpStream};
+use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -17,9 +19,9 @@ use pingora::connectors::L4Connect;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
-use pingora::{Error, ErrorType, OrErr as _};
+use pingora::{ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::machine::Clock;
 use crate::session::{Liveness, Session};
@@ -29,7 +31,23 @@ use crate::session::{Liveness, Session};
 pub(super) struct OpenStream {
     /// Whose it is; one that is nobody's has no session to end with.
     session: Option<Arc<Session>>,
-    sockets: Mutex<Vec<StdStream>>,
+    sockets: Mutex<Vec<Handle>>,
+}
+
+/// A second handle to a connection.
+#[derive(Debug)]
+enum Handle {
+    Tcp(StdTcpStream),
+    Unix(StdUnixStream),
+}
+
+impl Handle {
+    fn shut_down(&self) -> Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
+            Self::Unix(socket) => socket.shutdown(Shutdown::Both),
+        }
+    }
 }
 
 /// All open streams.
@@ -77,7 +95,7 @@ impl OpenStream {
     fn shut_down(&self) {
         for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // An error means that the other side was faster.
-            let _ = socket.shutdown(Shutdown::Both);
+            let _ = socket.shut_down();
         }
     }
 }
@@ -97,20 +115,49 @@ pub(super) fn connector(stream: &Arc<OpenStream>, connect_max: Duration) -> Arc<
 #[async_trait]
 impl L4Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
+        let connecting = async {
+            match address {
+                SocketAddr::Inet(address) => self.tcp(TcpStream::connect(address).await?),
+                SocketAddr::Unix(address) => {
+                    let path = address.as_pathname().ok_or(std::io::ErrorKind::InvalidInput)?;
+                    self.unix(UnixStream::connect(path).await?)
+                }
+            }
+        };
         let refused = "connecting to the application for a stream";
-        let address = address
-            .as_inet()
-            .ok_or_else(|| Error::explain(ErrorType::ConnectError, "streams go to network addresses"))?;
-        let socket = tokio::time::timeout(self.connect_max, TcpStream::connect(address))
-            .await
-            .or_err(ErrorType::ConnectTimedout, refused)?
-            .or_err(ErrorType::ConnectRefused, refused)?;
-        socket.set_nodelay(true).or_err(ErrorType::ConnectError, refused)?;
-        let socket = socket.into_std().or_err(ErrorType::ConnectError, refused)?;
-        let handle = socket.try_clone().or_err(ErrorType::ConnectError, refused)?;
+        let connected = tokio::time::timeout(self.connect_max, connecting).await;
+        connected.or_err(ErrorType::ConnectTimedout, refused)?.or_err(ErrorType::ConnectRefused, refused)
+    }
+}
+
+impl Connector {
+    fn tcp(&self, socket: TcpStream) -> Result<Stream> {
+        socket.set_nodelay(true)?;
+        let socket = socket.into_std()?;
+        self.hold(Handle::Tcp(socket.try_clone()?));
+        let nodelay = |socket: &TcpStream| socket.set_nodelay(true);
+        Ok(VirtualSocketStream::new(Box::new(WritesFirst {
+            socket: TcpStream::from_std(socket)?,
+            held: 0,
+            nodelay,
+        }))
+        .into())
+    }
+
+    fn unix(&self, socket: UnixStream) -> Result<Stream> {
+        let socket = socket.into_std()?;
+        self.hold(Handle::Unix(socket.try_clone()?));
+        let nodelay = |_: &UnixStream| Ok(());
+        Ok(VirtualSocketStream::new(Box::new(WritesFirst {
+            socket: UnixStream::from_std(socket)?,
+            held: 0,
+            nodelay,
+        }))
+        .into())
+    }
+
+    fn hold(&self, handle: Handle) {
         self.stream.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
-        let socket = TcpStream::from_std(socket).or_err(ErrorType::ConnectError, refused)?;
-        Ok(VirtualSocketStream::new(Box::new(WritesFirst { socket, held: 0 })).into())
     }
 }
 
@@ -124,12 +171,14 @@ const HELD_READS: u8 = 2;
 /// the moment it was opened: one in ten, with an application on the same machine. Two reads that find nothing are
 /// enough for the end to be seen first.
 #[derive(Debug)]
-struct WritesFirst {
-    socket: TcpStream,
+struct WritesFirst<S> {
+    socket: S,
     held: u8,
+    /// Sockets on this machine have nothing to delay.
+    nodelay: fn(&S) -> Result<()>,
 }
 
-impl AsyncRead for WritesFirst {
+impl<S: AsyncRead + Unpin> AsyncRead for WritesFirst<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         if let Some(held) = self.held.checked_sub(1) {
             self.held = held;
@@ -140,7 +189,7 @@ impl AsyncRead for WritesFirst {
     }
 }
 
-impl AsyncWrite for WritesFirst {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WritesFirst<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         self.held = HELD_READS;
         Pin::new(&mut self.socket).poll_write(context, bytes)
@@ -155,9 +204,9 @@ impl AsyncWrite for WritesFirst {
     }
 }
 
-impl VirtualSocket for WritesFirst {
+impl<S: AsyncRead + AsyncWrite + Debug + Unpin + Send + Sync> VirtualSocket for WritesFirst<S> {
     fn set_socket_option(&self, option: VirtualSockOpt) -> Result<()> {
         // Keep-alive is the only other one, and nobody asks for it: a dead application is found out by the next write.
-        if matches!(option, VirtualSockOpt::NoDelay) { self.socket.set_nodelay(true) } else { Ok(()) }
+        if matches!(option, VirtualSockOpt::NoDelay) { (self.nodelay)(&self.socket) } else { Ok(()) }
     }
 }

@@ -5,12 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UserId};
+use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, Factor, Method, Principal, SessionRecord};
-use crate::zone::{
-    Allow, HeaderPreset, HostHeader, Language, Members, PathPattern, Rules, Upstream, Ways, ZoneTable,
-};
+use crate::zone::{Allow, HeaderPreset, Language, Members, PathPattern, Rules, Upstream, Ways, ZoneTable};
 
 const START: u64 = 1_000_000;
 
@@ -25,15 +23,7 @@ fn zone(host: &str, alias: &str) -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        upstream: Upstream {
-            addresses: vec![([127, 0, 0, 1], 1).into()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: Ttl::seconds_const(1),
-            read_max: Ttl::seconds_const(1),
-            write_max: Ttl::seconds_const(1),
-            idle_max: Ttl::seconds_const(1),
-        },
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: host.into(),
         body_bytes_max: 1,

@@ -71,6 +71,8 @@ const TEXTS: &[Entry] = &[
     ("error.431.title", "Request too large", "Anfrage zu groß"),
     ("error.500.text", "Something went wrong on our side. Try again in a moment.", "Auf unserer Seite ist etwas schiefgegangen. Versuchen Sie es gleich noch einmal."),
     ("error.500.title", "Something went wrong", "Etwas ist schiefgegangen"),
+    ("error.501.text", "{product} cannot be used in this way at this address.", "{product} kann unter dieser Adresse nicht auf diese Weise benutzt werden."),
+    ("error.501.title", "Not possible here", "Hier nicht möglich"),
     ("error.502.text", "{product} is not answering properly at the moment. Try again in a moment.", "{product} antwortet gerade nicht richtig. Versuchen Sie es gleich noch einmal."),
     ("error.502.title", "{product} is not available", "{product} ist nicht erreichbar"),
     ("error.503.text", "The log-in service is busy or cannot check your session at the moment. Try again in a moment.", "Der Anmeldedienst ist ausgelastet oder kann Ihre Sitzung gerade nicht prüfen. Versuchen Sie es gleich noch einmal."),

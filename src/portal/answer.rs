@@ -183,6 +183,7 @@ fn error_texts(status: StatusCode) -> (&'static str, &'static str) {
         413 => ("error.413.title", "error.413.text"),
         421 => ("error.421.title", "error.421.text"),
         431 => ("error.431.title", "error.431.text"),
+        501 => ("error.501.title", "error.501.text"),
         502 => ("error.502.title", "error.502.text"),
         503 => ("error.503.title", "error.503.text"),
         504 => ("error.504.title", "error.504.text"),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use super::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
-use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
+use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
-use crate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone};
+use crate::zone::{HeaderPreset, Language, Upstream, Zone};
 
 /// When the sample session began.
 pub(crate) const START: UnixTime = UnixTime::from_seconds(1_000_000);
@@ -23,15 +23,7 @@ pub(crate) fn zone(host: &str) -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        upstream: Upstream {
-            addresses: vec![([127, 0, 0, 1], 1).into()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: Ttl::seconds_const(1),
-            read_max: Ttl::seconds_const(1),
-            write_max: Ttl::seconds_const(1),
-            idle_max: Ttl::seconds_const(1),
-        },
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: format!("aud:{host}").into(),
         body_bytes_max: 1,

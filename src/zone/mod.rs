@@ -5,14 +5,18 @@
 
 mod rules;
 mod table;
+mod upstream;
 
 pub use rules::{Allow, Members, Need, PathPattern, PatternProblem, Person, RULES_MAX, Rule, Rules, Ruling};
 pub use table::{DuplicateHost, HostMatch, ZoneTable};
+pub use upstream::{
+    Backend, Balance, ClientIdentity, HealthCheck, HostHeader, Protocol, Target, Upstream, UpstreamLimits,
+    UpstreamTls,
+};
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{Hostname, Ttl};
+use crate::base::Hostname;
 
 /// One hosted instance of the application.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,6 +78,16 @@ pub fn is_plain_method(method: &http::Method) -> bool {
 }
 
 impl Zone {
+    /// Whether this is what is spoken with its application.
+    pub fn speaks(&self, protocol: Protocol) -> bool {
+        self.upstream.protocol == protocol
+    }
+
+    /// Whether HTTP/2 is.
+    pub fn speaks_http2(&self) -> bool {
+        self.upstream.protocol.is_http2()
+    }
+
     /// Whether requests with this method are passed on (SEC-R76, M10).
     ///
     /// *Why a list, where everything else is the application's affair?* What a method means decides whether it has a
@@ -124,50 +138,6 @@ impl Ways {
     }
 }
 
-/// The application's address and how to speak to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Upstream {
-    /// At least one address, but for [`Upstream::nowhere`]; requests go round them.
-    pub addresses: Vec<SocketAddr>,
-    /// `None` for plain HTTP.
-    pub tls: Option<UpstreamTls>,
-    /// The `Host` that the application receives: its own, or the zone's.
-    pub host_header: HostHeader,
-    /// The longest wait for a connection.
-    pub connect_max: Ttl,
-    /// The longest silence while a response is awaited or read. Not applied to WebSockets and event streams.
-    pub read_max: Ttl,
-    /// The longest time one write may take.
-    pub write_max: Ttl,
-    /// How long an unused connection is kept.
-    pub idle_max: Ttl,
-}
-
-impl Upstream {
-    /// No address at all, of a zone that is [`Ways::Asked`]: no connection is ever made.
-    pub const fn nowhere() -> Self {
-        let limit = Ttl::seconds_const(1);
-        Self {
-            addresses: Vec::new(),
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: limit,
-            read_max: limit,
-            write_max: limit,
-            idle_max: limit,
-        }
-    }
-}
-
-/// TLS towards the application. Always verified: there is no switch to turn that off (SEC-R80, X6).
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct UpstreamTls {
-    /// The name that is sent as SNI and that the certificate must carry. Never empty: pingora would not verify.
-    pub server_name: Hostname,
-    /// Certificates that are trusted instead of the system's, each in DER.
-    pub roots: Option<Arc<Vec<Vec<u8>>>>,
-}
-
 /// What a zone asks of its clients' certificates. Such a certificate is one more thing that a client must have; who the
 /// person is, the log-in says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -178,15 +148,6 @@ pub struct ClientCertificates {
     pub roots: Arc<Vec<Vec<u8>>>,
     /// Whether the application receives it, in the fields of RFC 9440.
     pub passed_on: bool,
-}
-
-/// Which `Host` the application receives.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum HostHeader {
-    /// The zone's own, so that the application's links work.
-    Zone,
-    /// A fixed one.
-    Fixed(String),
 }
 
 /// A language that the pages are complete in.

@@ -31,16 +31,20 @@ async fn trickle(
     let began = Instant::now();
     let mut interval = tokio::time::interval(Duration::from_millis(300));
     let mut heard = [0; 4096];
-    for piece in pieces {
-        tokio::select! {
-            _ = interval.tick() => {
-                if wire.write_all(piece).await.is_err() || wire.flush().await.is_err() {
+    'pieces: for piece in pieces {
+        // Until it is written: what is heard in between (settings, tickets) is no reason to leave it out.
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {
+                    if wire.write_all(piece).await.is_err() || wire.flush().await.is_err() {
+                        break 'pieces;
+                    }
                     break;
                 }
-            }
-            read = wire.read(&mut heard) => match read {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+                read = wire.read(&mut heard) => match read {
+                    Ok(0) | Err(_) => break 'pieces,
+                    Ok(_) => {}
+                }
             }
         }
         assert!(began.elapsed() < Duration::from_secs(12), "it may go on for ever");

@@ -32,6 +32,12 @@ mod access_log;
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod backends;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod backends_wire;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod certificates;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use zonegate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
+use zonegate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use zonegate::directory::{Lifetimes, UserKind};
 use zonegate::session::{Class, Device, Factor, Method, Principal, Session, SessionRecord};
-use zonegate::zone::{HeaderPreset, HostHeader, Language, Upstream, Zone};
+use zonegate::zone::{HeaderPreset, Language, Upstream, Zone};
 
 pub(crate) const ISSUER: &str = "https://a.example";
 pub(crate) const AUDIENCE: &str = "https://desk.a.example";
 
 pub(crate) fn zone() -> Zone {
-    let second = Ttl::seconds_const(1);
     Zone {
         host: "a.example".parse().unwrap(),
         aliases: vec![],
@@ -23,15 +22,7 @@ pub(crate) fn zone() -> Zone {
         description: String::new(),
         language: Language::En,
         preselectable: true,
-        upstream: Upstream {
-            addresses: vec![([127, 0, 0, 1], 1).into()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: second,
-            read_max: second,
-            write_max: second,
-            idle_max: second,
-        },
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: AUDIENCE.into(),
         body_bytes_max: 1,

@@ -2,15 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use crate::harness::{A, Gateway, OK, WALL, Wishes};
+use crate::harness::{A, Authority, Gateway, OK, WALL, Wishes};
 
 /// The certificate that the application shows; the test changes it.
 #[derive(Debug, Default)]
@@ -22,33 +20,14 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-fn leaf(host: &str, expired: bool, issuer: &Issuer<'_, KeyPair>) -> Arc<CertifiedKey> {
-    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-    params.not_after = if expired { date_time_ymd(2020, 1, 1) } else { date_time_ymd(2090, 1, 1) };
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    Arc::new(CertifiedKey::from_der(vec![certificate.der().clone()], key, &provider).unwrap())
-}
-
-/// An authority in PEM, and what signs with it.
-fn authority() -> (String, Issuer<'static, KeyPair>) {
-    let mut params = CertificateParams::new(vec![]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let pem = params.self_signed(&key).unwrap().pem();
-    (pem, Issuer::new(params, key))
-}
-
 #[tokio::test]
 async fn x6_an_application_that_cannot_prove_its_name_gets_nothing() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let (ours, issuer) = authority();
-    let (_, stranger) = authority();
+    let ours = Authority::new();
+    let stranger = Authority::new();
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
-    std::fs::write(&ca_file, ours).unwrap();
+    std::fs::write(&ca_file, &ours.pem).unwrap();
 
     let shown = Arc::new(Shown::default());
     let resolver = Arc::clone(&shown) as Arc<dyn ResolvesServerCert>;
@@ -74,10 +53,10 @@ async fn x6_an_application_that_cannot_prove_its_name_gets_nothing() {
     let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
     let websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
     for (what, certificate, want) in [
-        ("the right one", Some(leaf("app.test", false, &issuer)), 200),
-        ("another name", Some(leaf("other.test", false, &issuer)), 502),
-        ("an authority that nobody trusts", Some(leaf("app.test", false, &stranger)), 502),
-        ("one that has expired", Some(leaf("app.test", true, &issuer)), 502),
+        ("the right one", Some(ours.leaf("app.test", false).served()), 200),
+        ("another name", Some(ours.leaf("other.test", false).served()), 502),
+        ("an authority that nobody trusts", Some(stranger.leaf("app.test", false).served()), 502),
+        ("one that has expired", Some(ours.leaf("app.test", true).served()), 502),
         ("none", None, 502),
     ] {
         *shown.0.lock().unwrap() = certificate;

@@ -333,7 +333,7 @@ mod tests {
             assert_eq!(prepared.settings.certificates.len(), have.len());
             let upstream = prepared.upstream.local_addr().unwrap();
             let zones = prepared.settings.zones.zones();
-            assert!(zones.iter().all(|zone| zone.upstream.addresses == [upstream]));
+            assert!(zones.iter().all(|zone| zone.upstream == crate::zone::Upstream::at(upstream)));
             let said = announcement(&prepared, upstream, &[], None);
             assert_eq!(said.fresh, start == 0);
             assert!(said.users.iter().all(|user| said.zones.iter().any(|zone| zone.url == user.zone)));

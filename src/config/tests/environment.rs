@@ -1,6 +1,7 @@
 //! What the environment overrides, and what it only seems to.
 
 use super::*;
+use crate::zone::Upstream;
 
 fn check_variable(name: &str, value: &str, want: &[&str]) {
     check_in(&Outside::new().variable(name, value), HEAD, want);
@@ -10,7 +11,7 @@ fn check_variable(name: &str, value: &str, want: &[&str]) {
 fn the_environment_overrides_the_file() {
     let outside = Outside::new()
         .variable("ZONEGATE_LISTEN__HTTP", "127.0.0.1:80, [::1]:80")
-        .variable("ZONEGATE_ZONES__0__UPSTREAM__URL", "http://app.internal:8080")
+        .variable("ZONEGATE_ZONES__0__UPSTREAM__URL", "http://10.0.0.1:8080")
         .variable("ZONEGATE_UNIVERSAL_HOST", "www.example")
         .variable("ZONEGATE_THREADS", "3")
         .variable("ZONEGATE_MASTER_KEY", "env:ZONEGATE_SECRET_KEY")
@@ -22,7 +23,7 @@ fn the_environment_overrides_the_file() {
     let text = format!("{HEAD}log: {{ level: debug }}\n");
     let settings = load(&text, "/etc/zg/z.yaml", &outside).unwrap();
     assert_eq!(settings.listeners.http.len(), 2);
-    assert_eq!(settings.zones.zones()[0].upstream.addresses, ["10.0.0.1:8080".parse().unwrap()]);
+    assert_eq!(settings.zones.zones()[0].upstream, Upstream::at(([10, 0, 0, 1], 8080).into()));
     assert_eq!(settings.zones.universal().unwrap().as_str(), "www.example");
     assert_eq!(settings.threads, 3);
     assert_eq!(settings.log.level, LogLevel::Info, "an empty variable takes the file's value away");
@@ -80,7 +81,7 @@ fn what_the_environment_says_wrong_is_told_with_the_variable() {
         "ZONEGATE___",
         "1",
         &[
-            "is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, threads, universal_host, zones (the environment says so: ZONEGATE___)",
+            "is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, name_servers, threads, universal_host, zones (the environment says so: ZONEGATE___)",
         ],
     );
 }

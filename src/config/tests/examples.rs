@@ -36,6 +36,8 @@ fn whole(text: &str, outside: &Outside) -> Settings {
 fn furnished() -> Outside {
     let root = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     let outside = Outside::new().file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
+    let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+    let outside = outside.file("/etc/zg/zonegate-client.pem", root).file("/etc/zg/zonegate-client.key", key);
     let outside = outside.file("/etc/zg/clients-root.pem", root).file("/etc/zg/acme-root.pem", root);
     let outside = outside.file("/etc/zg/certs/README.md", "");
     let live = "/etc/letsencrypt/live/desk.example.com";
@@ -159,4 +161,11 @@ fn the_directory_example_shows_every_key() {
     // Known only to be refused with a better reason than "unknown".
     shown.insert("tenants[].users[].password".into());
     assert_eq!(findings.known.into_inner().into_iter().collect::<BTreeSet<_>>(), shown);
+}
+
+#[test]
+fn a_file_may_explain_itself_at_any_length() {
+    let comment = "# why\n".repeat(10_000);
+    whole(&format!("{comment}{HEAD}{comment}"), &Outside::new());
+    whole(&HEAD.replace("zones: [", &format!("zones:\n{comment}  [")), &Outside::new());
 }

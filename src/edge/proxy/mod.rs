@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING};
-use http::{Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
@@ -27,8 +27,8 @@ use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, About, Recorded, Spans};
-use super::upstream::{self, Provenance};
-use super::{client, rescue};
+use super::upstream::{self, Attempts, Broken, Provenance};
+use super::{client, compress, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, UnixTime};
 use crate::config::AccessLines;
@@ -95,6 +95,9 @@ pub(super) struct Passage {
     stream: Option<Arc<OpenStream>>,
     /// Of a request that is recorded.
     trace: Option<Box<Recorded>>,
+    attempts: Attempts,
+    /// When the request and its answer must be over.
+    deadline: Option<Instant>,
     decision: &'static str,
     reason: Option<&'static str>,
     /// The rule of the zone that decided.
@@ -110,6 +113,11 @@ impl Passage {
     fn enter(&mut self, zone: &Arc<Zone>) {
         self.place = Some(self.generation.portal.metrics.enter(zone));
         self.zone = Some(Arc::clone(zone));
+    }
+
+    /// Whether the answer may be made smaller: streams never, they are read piece by piece.
+    fn compresses(&self) -> bool {
+        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
     }
 }
 
@@ -133,6 +141,8 @@ impl ProxyHttp for Edge {
             grant: None,
             stream: None,
             trace: None,
+            attempts: Attempts::default(),
+            deadline: None,
             decision: "refused",
             reason: None,
             rule: None,
@@ -243,13 +253,45 @@ impl ProxyHttp for Edge {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
-        let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
-        let mut peer = passage.generation.peers.pick(grant.zone()).ok_or_else(no_grant)?;
-        if let Some(stream) = &passage.stream {
-            upstream::hold_for_stream(&mut peer, stream);
+    async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+        let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
+        // What has come of the body is sent again from its beginning.
+        passage.body_bytes = 0;
+        let may_be_long = zone.speaks_http2() && may_be_long(exchange);
+        let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
+        peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))
+    }
+
+    fn fail_to_connect(
+        &self,
+        _: &mut Exchange,
+        _: &HttpPeer,
+        passage: &mut Passage,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(grant) = &passage.grant {
+            passage.attempts.not_connected(&passage.generation.peers, grant.zone(), &mut error);
         }
-        Ok(peer)
+        error
+    }
+
+    fn error_while_proxy(
+        &self,
+        _: &HttpPeer,
+        exchange: &mut Exchange,
+        mut error: Box<Error>,
+        passage: &mut Passage,
+        reused: bool,
+    ) -> Box<Error> {
+        let downstream = exchange.as_downstream_mut();
+        let sent = downstream.is_body_done();
+        let whole = !downstream.retry_buffer_truncated();
+        let repeatable = whole && passage.answer_heads == 0 && downstream.req_header().method.is_idempotent();
+        if let Some(grant) = &passage.grant {
+            let broken = Broken { reused, repeatable, sent };
+            passage.attempts.broke_off(&passage.generation.peers, grant.zone(), broken, &mut error);
+        }
+        error
     }
 
     async fn upstream_request_filter(
@@ -259,6 +301,10 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
+        if grant.zone().speaks_http2() && copy.version != Version::HTTP_2 {
+            // pingora falls back when TLS has not agreed on HTTP/2; what was written for it must not go out as HTTP/1.
+            return Err(Error::explain(ErrorType::InvalidH2, "the application speaks no HTTP/2").into_up());
+        }
         let assertion = match grant.bearer() {
             Bearer::Nobody => None,
             Bearer::Person(session) => {
@@ -301,6 +347,11 @@ impl ProxyHttp for Edge {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
+        in_time(passage)?;
+        if passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2()) {
+            // Over HTTP/2 a body may be one half of a conversation, and the other half silent.
+            self.still_lives(passage)?;
+        }
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if exchange.was_upgraded() {
@@ -328,6 +379,11 @@ impl ProxyHttp for Edge {
         let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
         hygiene::check_answer(answer, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
+        if let Some(grant) = &passage.grant
+            && !(answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS)
+        {
+            passage.attempts.answered(&passage.generation.peers, grant.zone());
+        }
         if exchange.req_header().version == Version::HTTP_10 {
             // Chunks would be taken for the body (RFC 9112 section 6.1): it ends with the connection.
             answer.remove_header(&TRANSFER_ENCODING);
@@ -352,7 +408,24 @@ impl ProxyHttp for Edge {
         for name in ours {
             answer.remove_header(&name);
         }
+        if passage.compresses() {
+            compress::apply(exchange, answer);
+        }
         Ok(())
+    }
+
+    async fn response_trailer_filter(
+        &self,
+        _: &mut Exchange,
+        trailers: &mut HeaderMap,
+        _: &mut Passage,
+    ) -> Result<Option<Bytes>> {
+        // What an application may not say in its head, it may not say behind its answer.
+        let ours: Vec<_> = trailers.keys().filter(|name| is_ours(name) || **name == SET_COOKIE).cloned().collect();
+        for name in ours {
+            trailers.remove(name);
+        }
+        Ok(None)
     }
 
     fn response_body_filter(
@@ -362,16 +435,13 @@ impl ProxyHttp for Edge {
         _end: bool,
         passage: &mut Passage,
     ) -> Result<Option<Duration>> {
-        // A long answer ends with its session, like a stream that is not silent. What is nobody's has none.
-        let session = passage.grant.as_ref().and_then(Grant::session);
-        match session.map(|session| session.liveness(self.clock.now())) {
-            None | Some(Liveness::Live) => Ok(None),
-            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
-        }
+        in_time(passage)?;
+        // A long answer ends with its session, like a stream that is not silent.
+        self.still_lives(passage).map(|()| None)
     }
 
     async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
-        let outcome = rescue::outcome(error);
+        let outcome = rescue::outcome(error, passage.answer_heads == 0);
         if let Some((status, reason)) = outcome {
             passage.reason = Some(reason);
             // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
@@ -470,7 +540,41 @@ fn no_grant() -> Box<Error> {
     Error::explain(ErrorType::HTTPStatus(500), "a request without a grant has no way upstream")
 }
 
+/// Whether a request's body may be more than pingora keeps: then its answer may begin late.
+fn may_be_long(exchange: &mut Exchange) -> bool {
+    const SHORT_BYTES_MAX: u64 = 64 * 1024;
+    if exchange.as_downstream_mut().is_body_empty() {
+        return false;
+    }
+    body_length(exchange.req_header()).is_none_or(|length| length > SHORT_BYTES_MAX)
+}
+
+/// What the head says of the body's length.
+fn body_length(head: &RequestHeader) -> Option<u64> {
+    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Fails once a request has taken longer than its zone allows.
+fn in_time(passage: &Passage) -> Result<()> {
+    match passage.deadline {
+        Some(deadline) if Instant::now() > deadline => {
+            Err(Error::explain(rescue::TOO_LONG, "the request has taken too long").into_up())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 impl Edge {
+    /// Fails once the session of a request that is under way has ended.
+    fn still_lives(&self, passage: &Passage) -> Result<()> {
+        // What is nobody's has none.
+        let session = passage.grant.as_ref().and_then(Grant::session);
+        match session.map(|session| session.liveness(self.clock.now())) {
+            None | Some(Liveness::Live) => Ok(()),
+            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
+        }
+    }
+
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
         passage.enter(grant.zone());
@@ -481,8 +585,7 @@ impl Edge {
             let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > grant.zone().body_bytes_max) {
+        if body_length(head).is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
@@ -493,6 +596,8 @@ impl Edge {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;
             }
             passage.stream = Some(self.streams.open(grant.session()));
+        } else if let Some(most) = grant.zone().upstream.limits.request_max {
+            passage.deadline = Some(passage.began + Duration::from_secs(u64::from(most.seconds())));
         }
         if let Some(session) = grant.session()
             && !grant.zone().is_background(exchange.req_header().raw_path())
@@ -530,6 +635,10 @@ impl Edge {
 /// handshake is a GET without a body (RFC 6455 section 4.1): nobody agrees on where one would end (M11).
 fn check_handshake(head: &RequestHeader, zone: &Zone) -> std::result::Result<(), Refused> {
     let fields = &head.headers;
+    if zone.speaks_http2() {
+        // There, a WebSocket would be another thing (RFC 8441), which pingora does not speak.
+        return Err(Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "websocket_over_http2", close: false });
+    }
     let has_body = fields.contains_key(TRANSFER_ENCODING)
         || fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
     if head.method != Method::GET || has_body {

@@ -1,5 +1,5 @@
-//! The labels. Their values are words of our own, zone names and names in our certificates: never a user, an address or
-//! a path (K4), so that nobody outside can make a series.
+//! The labels. Their values are words of our own, zone names and names in our certificates: never a user, a client's
+//! address or a path (K4), so that nobody outside can make a series.
 
 use prometheus_client::encoding::EncodeLabelSet;
 

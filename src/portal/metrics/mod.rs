@@ -8,6 +8,7 @@ mod connections;
 mod histogram;
 mod labels;
 mod moment;
+mod upstreams;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::session::{Class, Method};
 use crate::zone::{Zone, ZoneTable};
 
 pub use self::connections::{Connections, UnderWay};
+pub use self::upstreams::{BackendMetrics, UpstreamMetrics};
 
 /// What the edge says that it did with a request.
 const DECISIONS: [&str; 7] = ["forward", "portal", "challenge", "canonical", "refused", "https", "other"];
@@ -86,6 +88,7 @@ struct Shared {
     registry: Registry,
     started_at: UnixTime,
     connections: Connections,
+    upstreams: UpstreamMetrics,
     requests: Family<RequestLabels, Counter>,
     took: Family<ZoneLabel, Histogram>,
     body_bytes: [Family<ZoneLabel, Counter>; 2],
@@ -195,6 +198,11 @@ impl Metrics {
         &self.shared.connections
     }
 
+    /// What becomes of requests at the backends.
+    pub fn upstreams(&self) -> &UpstreamMetrics {
+        &self.shared.upstreams
+    }
+
     /// These settings, the `generation`th of this process, are in use since `at`.
     pub fn in_use(&self, generation: u64, at: UnixTime) {
         self.shared.generation.set(gauge(generation));
@@ -223,6 +231,7 @@ impl Shared {
             registry: Registry::with_prefix("zonegate"),
             started_at,
             connections: Connections::default(),
+            upstreams: UpstreamMetrics::default(),
             requests: Family::default(),
             took: Family::default(),
             body_bytes: Default::default(),
@@ -262,6 +271,7 @@ impl Shared {
         registry.register("refusals", "Requests that were not let through, by reason", self.refusals.clone());
         registry.register("logins", "Steps of log-ins by outcome, method and class", self.logins.clone());
         self.connections.register(&mut registry);
+        self.upstreams.register(&mut registry);
         let reloads = self.reloads.clone();
         registry.register("reloads", "Times that the configuration was read anew, by outcome", reloads);
         registry.register(

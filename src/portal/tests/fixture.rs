@@ -35,7 +35,7 @@ use crate::session::{Class, Ended, Liveness, Session};
 use crate::store::{NewUser, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
-use crate::zone::{HeaderPreset, HostHeader, HostMatch, Language, Upstream, Zone, ZoneTable};
+use crate::zone::{HeaderPreset, HostMatch, Language, Upstream, Zone, ZoneTable};
 
 /// The start of the tests' time: a multiple of 60, so that both sorts of authenticator begin a step there.
 pub(crate) const START: u64 = 1_800_000_000;
@@ -196,15 +196,7 @@ fn zone(host: &str, language: Language) -> Zone {
         description: String::new(),
         language,
         preselectable: true,
-        upstream: Upstream {
-            addresses: vec!["127.0.0.1:1".parse().unwrap()],
-            tls: None,
-            host_header: HostHeader::Zone,
-            connect_max: Ttl::seconds_const(1),
-            read_max: Ttl::seconds_const(1),
-            write_max: Ttl::seconds_const(1),
-            idle_max: Ttl::seconds_const(1),
-        },
+        upstream: Upstream::at(([127, 0, 0, 1], 1).into()),
         headers: HeaderPreset::Default,
         audience: origin,
         body_bytes_max: 1 << 20,
@@ -223,6 +215,7 @@ fn settings(directory: &Path) -> Settings {
         listeners: Listeners::default(),
         public_port: 8443,
         zones: ZoneTable::new(zones, Some("login.localhost".parse().unwrap())).unwrap(),
+        name_servers: vec![],
         certificates: vec![],
         acme: None,
         store_path: directory.join("store.db"),

@@ -74,6 +74,10 @@ pub(crate) struct Wishes {
     pub(crate) zone_b: &'static str,
     /// The section `log`.
     pub(crate) log: &'static str,
+    /// The sections `upstream` of [`A`] and [`B`], whole, in place of the usual; empty for the usual.
+    pub(crate) upstreams: [&'static str; 2],
+    /// Who is asked for names, as an item of the list `name_servers`.
+    pub(crate) name_server: &'static str,
 }
 
 impl Wishes {
@@ -87,6 +91,8 @@ impl Wishes {
         listen: "",
         zone_b: "",
         log: "level: info, access: true",
+        upstreams: ["", ""],
+        name_server: "",
     };
 }
 
@@ -113,22 +119,37 @@ static SEED: OnceCell<Seed> = OnceCell::const_new();
 
 fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> String {
     let [https, http, admin] = ports;
-    let Wishes { limits, upstream: more, zone_a, scheme, backends: real, listen, zone_b, log } = wishes;
-    let zone_to = |upstream: SocketAddr, host: &str, more_of_zone: &str| {
-        format!(
-            "  - host: {host}\n    body_max: 64KiB\n{more_of_zone}    upstream: {{ url: \"{scheme}://{upstream}\", connect_max: 1s, {more} }}\n"
-        )
+    let Wishes {
+        limits,
+        zone_a,
+        upstream: more,
+        scheme,
+        backends: real,
+        listen,
+        zone_b,
+        upstreams: [a, b],
+        name_server,
+        log,
+    } = wishes;
+    let usual = |upstream: SocketAddr| format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
+    let zone_before = |upstream: &str, host: &str, more_of_zone: &str| {
+        let body_max = if more_of_zone.contains("body_max") { "" } else { "    body_max: 64KiB\n" };
+        format!("  - host: {host}\n{body_max}{more_of_zone}    upstream: {{ {upstream} }}\n")
     };
-    let zone = |host: &str, more_of_zone: &str| zone_to(upstream, host, more_of_zone);
+    let zone = |host: &str, own: &str, more_of_zone: &str| match own {
+        "" => zone_before(&usual(upstream), host, more_of_zone),
+        own => zone_before(own, host, more_of_zone),
+    };
     let real = if real { backends() } else { &[] };
     let behind =
         |host: &str| real.iter().find(|backend| backend.zone == host).map_or(upstream, |real| real.address);
-    let zones_of_backends: String = BACKENDS.iter().map(|(_, host)| zone_to(behind(host), host, "")).collect();
+    let zones_of_backends: String =
+        BACKENDS.iter().map(|(_, host)| zone_before(&usual(behind(host)), host, "")).collect();
     let zones = [
-        zone(A, &format!("    aliases: [alias.test]\n    more_methods: [LOCK]\n{zone_a}")),
-        zone(B, &format!("    headers: oauth2-proxy\n{zone_b}")),
-        zone(SHARED[0], ""),
-        zone(SHARED[1], ""),
+        zone(A, a, &format!("    aliases: [alias.test]\n    more_methods: [LOCK]\n{zone_a}")),
+        zone(B, b, &format!("    headers: oauth2-proxy\n{zone_b}")),
+        zone(SHARED[0], "", ""),
+        zone(SHARED[1], "", ""),
         zones_of_backends,
     ];
     format!(
@@ -136,6 +157,7 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
 master_key: file:master.key
 store: {{ path: zonegate.db }}
 universal_host: {LOGIN}
+name_servers: [{name_server}]
 certificates: {{ directory: certs }}
 hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
 security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
@@ -221,6 +243,13 @@ impl Gateway {
     /// Starts in front of `upstream`.
     pub(crate) async fn start(upstream: &Upstream) -> Self {
         Self::start_with(upstream.address(), Wishes::default()).await
+    }
+
+    /// Starts with these sections `upstream` of [`A`] and [`B`]. In the others' there is nobody.
+    pub(crate) async fn start_before(a: impl Into<String>, b: impl Into<String>) -> Self {
+        let upstreams = [a.into().leak() as &str, b.into().leak()];
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        Self::start_with(nowhere, Wishes { upstreams, ..Wishes::default() }).await
     }
 
     /// Starts in front of whatever is at `upstream`, with the test's wishes.

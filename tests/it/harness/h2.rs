@@ -16,6 +16,7 @@ pub(crate) struct H2Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: HeaderMap,
 }
 
 impl H2 {
@@ -59,5 +60,6 @@ async fn read(answer: http::Response<h2::RecvStream>) -> Result<H2Reply, h2::Err
         stream.flow_control().release_capacity(piece.len())?;
         body.extend_from_slice(&piece);
     }
-    Ok(H2Reply { status: parts.status, headers: parts.headers, body })
+    let trailers = within(stream.trailers()).await?.unwrap_or_default();
+    Ok(H2Reply { status: parts.status, headers: parts.headers, body, trailers })
 }

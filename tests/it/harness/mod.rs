@@ -1,6 +1,7 @@
 //! Drives the built program as the outside sees it: `zonegate demo` as a child process, a browser's worth of HTTP
 //! towards it, and an authenticator app.
 
+mod authority;
 mod backends;
 mod bench;
 mod demo;
@@ -11,6 +12,7 @@ mod upstream;
 mod visitor;
 mod wire;
 
+pub(crate) use authority::{Authority, Leaf, acceptor, tls_before};
 pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
 pub(crate) use front::Front;

@@ -1,31 +1,23 @@
-//! The way upstream: the application's address, and the head it receives.
+//! The head that the application receives.
 //!
-//! The head is made from pingora's copy of the client's, taken apart into one plain map. *Why not remove and insert
+//! It is made from pingora's copy of the client's, taken apart into one plain map. *Why not remove and insert
 //! in the copy itself?* It keeps every header in two maps (values, and names with their case), so that each touch
 //! costs twice. And why one pass over all names, not a list of names to remove? What passes is what `is_protected`
 //! lets pass, in whatever spelling, and not what somebody forgot to remove.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
-use http::header::{COOKIE, HOST};
+use http::header::{COOKIE, HOST, TE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Uri};
 use pingora::http::RequestHeader;
-use pingora::protocols::ALPN;
-use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
-use pingora::utils::tls::{WrappedX509, parse_x509};
 
-use super::hygiene;
-use super::streams::{self, OpenStream};
-use super::tls::ClientCertificate;
 use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
-use crate::base::{Hostname, RequestId, Ttl};
+use crate::base::RequestId;
+use crate::edge::hygiene;
+use crate::edge::tls::ClientCertificate;
 use crate::gate::{Bearer, Grant};
-use crate::zone::{HostHeader, Upstream, Zone, ZoneTable};
+use crate::zone::{HostHeader, Protocol, Zone};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -34,95 +26,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
-/// How long a stream's connection may take to be made; every template says so itself.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// The fields that the gateway adds, at most: room for them is made at once.
-const OWN_FIELDS: usize = 14;
-
-/// What a zone's requests are sent with: everything but the address is the same for all of them.
-#[derive(Debug)]
-pub(super) struct Peers {
-    by_zone: std::collections::HashMap<Hostname, ZonePeers>,
-}
-
-#[derive(Debug)]
-struct ZonePeers {
-    templates: Vec<HttpPeer>,
-    next: AtomicUsize,
-}
-
-impl Peers {
-    pub(super) fn of(zones: &ZoneTable) -> Self {
-        let peers = zones.zones().iter().map(|zone| {
-            let group = fresh_group();
-            let templates =
-                zone.upstream.addresses.iter().map(|address| template(&zone.upstream, *address, group));
-            (zone.host.clone(), ZonePeers { templates: templates.collect(), next: AtomicUsize::new(0) })
-        });
-        Self { by_zone: peers.collect() }
-    }
-
-    /// The peer for one request; `None` only for a zone that is not of this snapshot.
-    pub(super) fn pick(&self, zone: &Zone) -> Option<Box<HttpPeer>> {
-        let peers = self.by_zone.get(&zone.host)?;
-        let at = match peers.templates.len() {
-            1 => 0,
-            count => peers.next.fetch_add(1, Ordering::Relaxed).checked_rem(count)?,
-        };
-        peers.templates.get(at).cloned().map(Box::new)
-    }
-}
-
-/// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
-pub(super) fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
-    peer.group_key = fresh_group();
-    let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
-    peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
-    peer.options.alpn = ALPN::H1;
-    // Silence is what streams are made of.
-    peer.options.read_timeout = None;
-    peer.options.idle_timeout = Some(Duration::from_secs(1));
-}
-
-/// A key that no other connection of this process has or had.
-///
-/// The pool of connections is shared by address and server name, and knows nothing of trust: under a common key a
-/// zone would be given a connection that was verified against another zone's roots, or against those that a reload
-/// has taken away.
-fn fresh_group() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-fn template(upstream: &Upstream, address: std::net::SocketAddr, group_key: u64) -> HttpPeer {
-    let (scheme, server_name) = match &upstream.tls {
-        None => (Scheme::HTTP, String::new()),
-        Some(tls) => (Scheme::HTTPS, tls.server_name.to_string()),
-    };
-    let seconds = |ttl: Ttl| Some(Duration::from_secs(u64::from(ttl.seconds())));
-    let mut options = PeerOptions::new();
-    options.connection_timeout = seconds(upstream.connect_max);
-    options.total_connection_timeout = seconds(upstream.connect_max);
-    options.read_timeout = seconds(upstream.read_max);
-    options.write_timeout = seconds(upstream.write_max);
-    options.idle_timeout = seconds(upstream.idle_max);
-    options.alpn = ALPN::H1;
-    if let Some(roots) = upstream.tls.as_ref().and_then(|tls| tls.roots.as_ref()) {
-        // pingora's parser panics on what is no certificate; without a root nothing is trusted, which is what is meant.
-        let parses = |der: &&Vec<u8>| x509_parser::parse_x509_certificate(der).is_ok();
-        let roots = roots.iter().filter(parses).cloned();
-        options.ca = Some(roots.map(|der| WrappedX509::new(der, parse_x509)).collect());
-    }
-    HttpPeer {
-        _address: PeerAddress::Inet(address),
-        scheme,
-        sni: server_name,
-        proxy: None,
-        client_cert_key: None,
-        group_key,
-        options,
-    }
-}
+const OWN_FIELDS: usize = 15;
 
 /// What the gateway says of a request, beside who it is.
 #[derive(Debug)]
@@ -179,6 +84,10 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
         // Somebody without proof, or proof for nobody: better no request than half an identity.
         (Bearer::Nobody, Some(_)) | (Bearer::Person(_), None) => return Err(no_value()),
     }
+    if zone.speaks(Protocol::Grpc) {
+        // gRPC servers refuse a client that cannot take trailers, and on the way from HTTP/1 the field is taken away.
+        fields.insert(TE, HeaderValue::from_static("trailers"));
+    }
     if let Some(certificate) = provenance.client_certificate.filter(|_| passes_certificates_on(zone)) {
         fields.insert(CLIENT_CERT, certificate.leaf.clone());
         if let Some(chain) = &certificate.chain {
@@ -198,11 +107,11 @@ fn passes_certificates_on(zone: &Zone) -> bool {
 }
 
 /// A head that says nothing, in the place of one that was taken.
-pub(super) fn nothing() -> RequestHeader {
+pub(in crate::edge) fn nothing() -> RequestHeader {
     RequestHeader::from(http::Request::new(()).into_parts().0)
 }
 
-fn host(zone: &Zone) -> HeaderValue {
+pub(super) fn host(zone: &Zone) -> HeaderValue {
     match &zone.upstream.host_header {
         HostHeader::Zone => zone.authority.clone(),
         // Checked when the configuration was read; were it none, the zone's own is never wrong.
@@ -251,13 +160,6 @@ fn no_value() -> Box<pingora::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn x6_no_generation_is_given_a_connection_of_another_one() {
-        let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
-        let group = |zones: &ZoneTable| Peers::of(zones).pick(&zones.zones()[0]).unwrap().group_key;
-        assert_ne!(group(&zones), group(&zones), "its zone may trust other roots, under the same name");
-    }
 
     #[test]
     fn an_address_is_written_as_everybody_writes_it() {
