@@ -115,7 +115,7 @@ pub struct Limits {
     pub handshake_max: Ttl,
     /// How long an idle connection is kept.
     pub keepalive_max: Ttl,
-    /// How long a client may take nothing of what is written to it, or send nothing of a body it began.
+    /// How long a client may take nothing of what is written to it.
     pub stall_max: Ttl,
     /// The slowest that a request's body may arrive, in bytes a second over its whole time (D2).
     pub body_rate_min: u64,

@@ -134,6 +134,7 @@ impl Acme {
         let now = generation.portal.clock.now();
         let mut got = Vec::new();
         for group in groups(settings) {
+            let group = uncovered(settings, group);
             let Some(first) = group.first() else { continue };
             let failed = failures.get(first).copied().unwrap_or_default();
             if now < failed.not_before || !is_due(settings, &group, now) {
@@ -142,7 +143,6 @@ impl Acme {
             match self.get(acme, &group, now).await {
                 Ok(()) => {
                     tracing::info!(host = %first, "a certificate was issued");
-                    failures.remove(first);
                     got.push(first.clone());
                 }
                 Err(fault) => {
@@ -153,15 +153,29 @@ impl Acme {
             }
             self.challenges.clear();
         }
-        if !got.is_empty() && Arc::clone(&self.reloader).take_certificates().await.is_ok() {
-            for first in got {
+        if got.is_empty() {
+            return;
+        }
+        let taken = Arc::clone(&self.reloader).take_certificates().await.is_ok();
+        for first in got {
+            if taken {
+                failures.remove(&first);
                 forget_older(acme, &first);
+            } else {
+                // Not in use, because something else is wrong with the configuration. Asking for yet another one every
+                // minute would use up what the authority allows in a week.
+                let failed = failures.get(&first).copied().unwrap_or_default().once_more(now);
+                failures.insert(first, failed);
             }
         }
     }
 
     /// Gets one for `hosts` and puts it into the folder.
     async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname], now: UnixTime) -> Result<(), AcmeFault> {
+        // Before the authority is asked for what could then not be kept.
+        let probe = acme.folder.join("acme-probe");
+        write(&probe, "")?;
+        let _ = fs::remove_file(&probe);
         let account = account(acme).await?;
         let names: Vec<_> = hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
         let mut order = account.new_order(&NewOrder::new(&names)).await?;
@@ -200,13 +214,17 @@ fn groups(settings: &Settings) -> Vec<Vec<Hostname>> {
     zones.chain(settings.zones.universal().map(|host| vec![host.clone()])).collect()
 }
 
-/// Whether `hosts` have no certificate that lives long enough. The operator's own are the operator's to renew.
+/// Those of `hosts` that no certificate of the operator's covers: these are the operator's to renew.
+fn uncovered(settings: &Settings, hosts: Vec<Hostname>) -> Vec<Hostname> {
+    let own: Vec<_> = settings.certificates.iter().filter(|pair| !pair.managed).filter_map(validity).collect();
+    hosts.into_iter().filter(|host| !own.iter().any(|found| found.covers(host.as_str()))).collect()
+}
+
+/// Whether `hosts` have no certificate of ours that lives long enough.
 fn is_due(settings: &Settings, hosts: &[Hostname], now: UnixTime) -> bool {
-    let serves = |managed: bool| {
-        let pairs = settings.certificates.iter().filter(move |pair| pair.managed == managed);
-        pairs.filter_map(validity).filter(|found| hosts.iter().all(|host| found.covers(host.as_str())))
-    };
-    serves(false).next().is_none() && !serves(true).any(|found| is_fresh(&found, now))
+    let ours = settings.certificates.iter().filter(|pair| pair.managed).filter_map(validity);
+    let mut serving = ours.filter(|found| hosts.iter().all(|host| found.covers(host.as_str())));
+    !serving.any(|found| is_fresh(&found, now))
 }
 
 /// Less than two thirds of its life are over.
@@ -260,9 +278,7 @@ fn forget_older(acme: &AcmeSettings, host: &Hostname) {
     let prefix = format!("acme-{host}-");
     let mut ours: Vec<_> = entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| {
-            name.strip_prefix(&prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        })
+        .filter(|name| name.strip_prefix(&prefix).is_some_and(is_serial))
         .collect();
     ours.sort_unstable();
     let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
@@ -270,6 +286,13 @@ fn forget_older(acme: &AcmeSettings, host: &Hostname) {
     for name in ours.iter().filter(|name| stem(name) != newest) {
         let _ = fs::remove_file(acme.folder.join(name));
     }
+}
+
+/// What follows the host in a file's name: twelve digits and what sort of file it is. A host that ends in a number is
+/// another host.
+fn is_serial(rest: &str) -> bool {
+    let digits = rest.strip_suffix(".pem").or_else(|| rest.strip_suffix(".key"));
+    digits.is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// The way to the authority: verified, within limits, and no further than where it was sent.
@@ -367,7 +390,12 @@ mod tests {
             roots: None,
             folder: folder.path().to_owned(),
         };
-        let others = ["acme-a.example.org-000000000001.pem", "a.example.pem", "acme-account.json"];
+        let others = [
+            "acme-a.example-2.org-000000000001.pem",
+            "acme-a.example.org-000000000001.pem",
+            "a.example.pem",
+            "acme-account.json",
+        ];
         let ours = [1, 2, 10].map(|at| format!("acme-a.example-{at:012}"));
         let ours = ours.iter().flat_map(|stem| [format!("{stem}.pem"), format!("{stem}.key")]);
         let mut names: Vec<String> = others.map(str::to_owned).into_iter().chain(ours).collect();

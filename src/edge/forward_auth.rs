@@ -320,7 +320,12 @@ async fn judge(
             outcome.rule = Some(Arc::clone(&forbidden.rule.name));
             outcome.session = forbidden.session.cloned();
             let visit = Visit { session: forbidden.session.cloned(), ..visit };
-            let _turn = turn.take().await;
+            let Some(_turn) = turn.take().await else {
+                // Another process has taken over, and has the log.
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let refused = Refused { status, reason: "handed_over", close: true };
+                return refuse(portal, dialect, &visit, headers, refused, outcome);
+            };
             refusals::note_denial(portal, &visit, &forbidden.rule.name).await;
             match dialect {
                 Dialect::Nginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),

@@ -35,12 +35,14 @@ use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, watch};
 use super::generation::InUse;
 use super::listen::Doors;
 use crate::portal::Unchanged;
-use crate::store::{self, Hold, WritesHeld};
+use crate::store::{self, Hold, StoreFault, WritesHeld};
 
 /// What the new process is told on its command line.
 const TAKE_OVER: &str = "--take-over";
 /// How long the new process may take for each of its words: it reads files and loads sessions.
 const WORD_MAX: Duration = Duration::from_secs(120);
+/// How long requests that may write may take to end: they read no form any more, and wait for no client.
+const QUIET_MAX: Duration = Duration::from_secs(30);
 /// The first file descriptor that is handed to it (`sd_listen_fds(3)`).
 const FIRST_FD: i32 = 3;
 
@@ -73,6 +75,12 @@ impl Inherited {
             }
         }
         inherited
+    }
+
+    /// Where the others listen that nobody asked for.
+    pub(super) fn left(&self) -> Vec<String> {
+        let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
+        tcp.chain(self.unix.iter().map(|(path, _)| path.display().to_string())).collect()
     }
 
     /// The one that listens on `address`.
@@ -165,36 +173,64 @@ impl Handover {
     pub(super) async fn hand_over(&self) -> Result<String, Unchanged> {
         let mut hold = self.hold.lock().await;
         if hold.is_none() {
-            return Err(Unchanged::Wrong("another process has taken over already: ask that one".into()));
+            return Err(Unchanged::Wrong("another process has the store already: ask that one".into()));
         }
         let mut successor = Successor::start(&self.program, &self.sockets).map_err(failed)?;
         successor.expect(READY).await?;
         // From here on nothing that may write begins, and everything that has begun ends.
         self.doors.pause();
-        let turn = self.turn.taken.write().await;
+        let Ok(turn) = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await else {
+            successor.kill().await;
+            self.doors.go_on();
+            return Err(failed(format_args!("requests that may write have not ended in {QUIET_MAX:?}")));
+        };
         match self.give(&mut successor, &mut hold).await {
             Ok(writes) => {
-                self.turn.over.store(true, Ordering::Release);
+                self.end();
                 drop(turn);
-                self.in_use.load().portal.sessions.hand_over();
                 writes.for_good().await;
                 let number = successor.number();
                 tracing::info!(process = number, "another process has taken over");
                 tell_systemd(number);
-                self.done.send_replace(true);
                 Ok(format!("Process {number} has taken over; this one ends with its last connection."))
             }
             Err(why) => {
                 successor.kill().await;
                 if hold.is_none() {
-                    match store::hold(&self.in_use.load().settings.store_path) {
+                    match self.take_back().await {
                         Ok(again) => *hold = Some(again),
-                        // Serving without it is what is left: sessions and slots are as they were.
-                        Err(fault) => tracing::error!(%fault, "the store is used without being held"),
+                        Err(fault) => {
+                            // Somebody else has it by now, and two that write would each count slots of their own.
+                            tracing::error!(%fault, "the store could not be taken back: this process ends");
+                            self.end();
+                            return Err(failed(fault));
+                        }
                     }
                 }
                 self.doors.go_on();
                 Err(why)
+            }
+        }
+    }
+
+    /// From here on this process only ends what it has begun.
+    fn end(&self) {
+        self.turn.over.store(true, Ordering::Release);
+        self.in_use.load().portal.sessions.hand_over();
+        self.done.send_replace(true);
+    }
+
+    /// The store again, once the process that had it is quite gone.
+    async fn take_back(&self) -> Result<Hold, StoreFault> {
+        let path = self.in_use.load().settings.store_path.clone();
+        let mut interval = tokio::time::interval(Duration::from_millis(100));
+        let mut tries = 50;
+        loop {
+            interval.tick().await;
+            tries -= 1;
+            match store::hold(&path) {
+                Err(StoreFault::InUse(_)) if tries > 0 => {}
+                outcome => return outcome,
             }
         }
     }

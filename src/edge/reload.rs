@@ -1,6 +1,6 @@
 //! Taking over a changed configuration while requests go on: the whole of it, or none and the reason.
 //!
-//! Everything that can go wrong goes wrong before the first thing changes: reading, certificates, hashing, a new
+//! Everything that can go wrong goes wrong before the first thing that a request sees changes: reading, certificates, hashing, a new
 //! signing key, and at last the ending of sessions whose zone is gone, which is committed to the store. What follows
 //! are swaps of pointers. Requests that are under way end with the generation that they began with.
 //!
@@ -216,6 +216,7 @@ impl Reloader {
         self.redirect.turn_to(log);
         let generation = before.number.saturating_add(1);
         self.in_use.store(Arc::new(Generation::new(generation, portal, peers)));
+        before.peers.retire();
         Ok(Applied { generation, changes, certificates })
     }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Gateway {
         // What the system allows, and not the soft limit that shells start programs with. If it says no, fewer
         // connections are taken.
         let _ = rlimit::increase_nofile_limit(u64::MAX);
-        // A core dump would hold keys and passwords (K4). Nothing asks for less than nothing, so that it cannot be refused.
+        // A core dump would hold keys and passwords (K4). Lowering a limit is always allowed.
         let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
@@ -131,6 +131,12 @@ impl Gateway {
             .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
         let admin =
             settings.listeners.admin.as_ref().map(|admin| admin_socket(admin, &mut inherited)).transpose()?;
+        for place in inherited.left() {
+            tracing::warn!(
+                place,
+                "a socket that this process was started with listens there, and no key of listen does"
+            );
+        }
         if let Some(predecessor) = &predecessor {
             predecessor.await_turn()?;
         }
@@ -265,7 +271,7 @@ impl Gateway {
             spans.finish();
         }
         background.shutdown_timeout(Duration::from_secs(1));
-        // And with it the store, unless another process has it.
+        // And with it the hold on the store, unless another process has it.
         drop(handover);
         Ok(())
     }
@@ -357,11 +363,11 @@ fn admin_socket(admin: &AdminListener, inherited: &mut Inherited) -> Result<Admi
                 .map_err(|error| ServeFault::Listen(address.to_string(), error)),
         },
         AdminListener::Unix(path) => match inherited.unix(path) {
-            Some(listener) => Ok(AdminSocket::Unix(listener)),
-            None => unix_listener(path)
-                .map(AdminSocket::Unix)
-                .map_err(|error| ServeFault::Listen(path.display().to_string(), error)),
-        },
+            // systemd makes sockets that everybody may open, unless its unit says otherwise.
+            Some(listener) => for_its_owner(path).map(|()| AdminSocket::Unix(listener)),
+            None => unix_listener(path).map(AdminSocket::Unix),
+        }
+        .map_err(|error| ServeFault::Listen(path.display().to_string(), error)),
     }
 }
 
@@ -390,13 +396,17 @@ fn listen_admin(
     Ok(())
 }
 
-fn unix_listener(path: &PathBuf) -> std::io::Result<std::os::unix::net::UnixListener> {
+fn for_its_owner(path: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+fn unix_listener(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
     // A socket that nobody answers on is the remains of a process that was killed.
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    for_its_owner(path)?;
     Ok(listener)
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Request;
 use tokio::process::Command;
 
-use crate::harness::{A, Gateway, H2, Play, Upstream, WALL, Wire, Wishes, within};
+use crate::harness::{A, B, Gateway, H2, HALL, Play, Upstream, WALL, Wire, Wishes, within};
 
 const BRISK: Wishes = Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
 
@@ -298,4 +298,57 @@ async fn a_proxy_that_asks_is_answered_by_whoever_serves() {
     for _ in 0..10 {
         assert_eq!(connect().await.ask(&question).await.status, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_session_of_the_new_process_is_nobody_on_no_connection_of_before() {
+    let upstream = Upstream::start().await;
+    let wishes = Wishes { zone_b: "    access: [{ below: /open, allow: optional }]\n", ..BRISK };
+    let gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let mut kept = [gateway.connect(B).await, gateway.connect(B).await];
+    for wire in &mut kept {
+        assert_eq!(wire.ask(format!("GET /open HTTP/1.1\r\nHost: {B}\r\n\r\n")).await.status, 200);
+    }
+    let mut successors = Successors(Vec::new());
+    successors.upgrade(&gateway).await;
+    let token = gateway.log_in(B, HALL).await;
+    let [mut person, mut nobody] = kept;
+    let cookie = format!("Cookie: __Host-zg_session={token}\r\n");
+    let reply = person.ask(format!("GET /open HTTP/1.1\r\nHost: {B}\r\n{cookie}\r\n")).await;
+    assert_eq!(reply.status, 307, "the application would take them for nobody");
+    let reply = nobody.ask(format!("GET /open HTTP/1.1\r\nHost: {B}\r\n\r\n")).await;
+    assert_eq!(reply.status, 200, "and this is nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d2_a_client_that_reads_nothing_holds_up_no_upgrade() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), BRISK).await;
+    // The largest thing that we answer with ourselves.
+    let logo = format!("<svg xmlns='http://www.w3.org/2000/svg'><!--{}--></svg>", "y".repeat(255 * 1024));
+    std::fs::write(gateway.file("logo.svg"), logo).unwrap();
+    let text = std::fs::read_to_string(gateway.file("zonegate.yaml")).unwrap();
+    std::fs::write(gateway.file("zonegate.yaml"), format!("brand: {{ logo: logo.svg }}\n{text}")).unwrap();
+    let (status, said) = run(&gateway, &["reload"]).await;
+    assert_eq!(status, Some(0), "{said}");
+    let page =
+        gateway.connect(A).await.ask(format!("GET /.zonegate/login HTTP/1.1\r\nHost: {A}\r\n\r\n")).await.body;
+    let at = page.split(['"', '\'']).find(|word| word.contains("/assets/") && word.contains("logo"));
+    let at = at.unwrap_or_else(|| panic!("no logo in {page}"));
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        // HTTP/2 with a window that stays as it is: 64 KiB of a quarter of a MiB.
+        let mut client = H2::new(gateway.connect_h2(A).await).await;
+        let request = Request::get(format!("https://{A}{at}")).body(()).unwrap();
+        let (answer, mut body) = client.begin(request).await;
+        body.send_data("".into(), true).unwrap();
+        let answer = within(answer).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        readers.push((client, answer));
+    }
+    let mut successors = Successors(Vec::new());
+    let began = std::time::Instant::now();
+    successors.upgrade(&gateway).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    drop(readers);
 }

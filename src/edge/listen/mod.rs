@@ -91,9 +91,13 @@ impl Bound {
     /// address.
     pub(super) fn open(listeners: &Listeners, inherited: &mut Inherited) -> Result<Self, (SocketAddr, io::Error)> {
         let mut bind = |addresses: &[SocketAddr]| -> Result<Vec<_>, _> {
+            // `[::]` takes IPv4 as well, unless somebody else is to have that.
+            let twin = |address: &SocketAddr| {
+                addresses.iter().any(|other| other.is_ipv4() && other.port() == address.port())
+            };
             let one = |address: &SocketAddr| match inherited.tcp(*address) {
                 Some(listener) => Ok(listener),
-                None => bind(*address).map_err(|error| (*address, error)),
+                None => bind(*address, address.is_ipv6() && twin(address)).map_err(|error| (*address, error)),
             };
             addresses.iter().map(one).collect()
         };
@@ -117,8 +121,11 @@ impl Bound {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if only_v6 {
+        socket.set_only_v6(true)?;
+    }
     // A restart takes the address from connections of before that are not quite gone.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -415,4 +422,25 @@ fn keep_alive(socket: &TcpStream) -> io::Result<()> {
 fn is_the_connections_own(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ipv4_and_ipv6_are_listened_on_side_by_side() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        for order in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+            let https = order.map(|host| format!("{host}:{port}").parse().unwrap()).to_vec();
+            let listeners = Listeners { https, ..Listeners::default() };
+            let bound = Bound::open(&listeners, &mut Inherited::default()).unwrap();
+            for host in ["127.0.0.1", "[::1]"] {
+                std::net::TcpStream::connect(format!("{host}:{port}")).unwrap();
+            }
+            drop(bound);
+        }
+    }
 }

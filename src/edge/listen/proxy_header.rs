@@ -20,7 +20,10 @@ const BINARY_BEGINNING_BYTES: usize = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum HeaderFault {
     /// It sent something else.
-    #[error("a peer of listen.proxy_protocol_from sent no PROXY header")]
+    #[error(
+        "a peer of listen.proxy_protocol_from sent no PROXY header that can be read (version 1 or 2, TCP): switch it on \
+         there, or take the peer out of the list"
+    )]
     Malformed,
     /// It sent nothing, or left.
     #[error("a peer of listen.proxy_protocol_from broke off: {0}")]

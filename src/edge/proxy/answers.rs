@@ -34,7 +34,7 @@ impl Edge {
         visit: Visit,
     ) -> Result<bool> {
         let limits = &generation.settings.limits;
-        let too_slow = Duration::from_secs(u64::from(limits.form_time_max.seconds()));
+        let too_slow: Duration = limits.form_time_max.into();
         let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => {
@@ -44,7 +44,7 @@ impl Edge {
             Ok(Err(error)) => return Err(error),
         };
         // From here on the store may be written, by one process only.
-        let Some(_turn) = self.turn.take().await else {
+        let Some(turn) = self.turn.take().await else {
             let target = again(exchange, &generation.portal.origin(&visit.realm));
             return self.send_away(exchange, generation, &target).await;
         };
@@ -62,6 +62,8 @@ impl Edge {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
+        // A client that takes its time must not hold up an upgrade, and everybody with it.
+        drop(turn);
         write(exchange, answer).await?;
         Ok(true)
     }
@@ -135,8 +137,10 @@ impl Edge {
         passage.enter(&zone);
         passage.session.clone_from(&session);
         let visit = self.visit(passage, Realm::Zone(zone), session, None);
+        let Some(turn) = self.turn.take().await else {
+            return self.ask_again(exchange, passage, visit.realm).await;
+        };
         let portal = &passage.generation.portal;
-        let turn = self.turn.take().await;
         refusals::note_denial(portal, &visit, &rule).await;
         drop(turn);
         let answer = portal.forbid(&visit, &exchange.req_header().headers, Forbidden::REASON);

@@ -39,7 +39,7 @@ use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::TraceParent;
-use crate::zone::{HostMatch, Zone};
+use crate::zone::{HostMatch, Protocol, Zone};
 
 /// What all requests share.
 pub(super) struct Edge {
@@ -103,6 +103,8 @@ pub(super) struct Passage {
     /// The rule of the zone that decided.
     rule: Option<Arc<str>>,
     body_bytes: u64,
+    /// When the body that is counted began to be waited for.
+    body_began: Instant,
     /// How many heads of answers have come, interim ones and the last.
     answer_heads: u8,
     _under_way: UnderWay,
@@ -113,6 +115,10 @@ impl Passage {
     fn enter(&mut self, zone: &Arc<Zone>) {
         self.place = Some(self.generation.portal.metrics.enter(zone));
         self.zone = Some(Arc::clone(zone));
+    }
+
+    fn speaks_grpc(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.protocol == Protocol::Grpc)
     }
 
     /// Whether the answer may be made smaller: streams never, they are read piece by piece.
@@ -126,12 +132,12 @@ impl ProxyHttp for Edge {
     type CTX = Passage;
 
     fn new_ctx(&self) -> Passage {
-        let generation = self.in_use.load_full();
+        let (generation, began) = (self.in_use.load_full(), Instant::now());
         Passage {
             _under_way: generation.portal.metrics.connections().request(),
             generation,
             now: self.clock.now(),
-            began: Instant::now(),
+            began,
             request: self.ids.next(),
             arrival: Arrival::here(),
             address: None,
@@ -147,6 +153,7 @@ impl ProxyHttp for Edge {
             reason: None,
             rule: None,
             body_bytes: 0,
+            body_began: began,
             answer_heads: 0,
         }
     }
@@ -204,8 +211,19 @@ impl ProxyHttp for Edge {
         let (presented, store) = (cookie.presented(), self.sessions.health());
         let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
-        if let (Some(realm), false) = (realm(host), matches!(decision, Decision::Forward(_)))
+        // A cookie that says nothing here may be of a session that began in the process that has taken over.
+        let settled = match &decision {
+            Decision::Forward(grant) => grant.session().is_some() || matches!(cookie, Cookie::Nothing),
+            Decision::Portal(_)
+            | Decision::Universal
+            | Decision::Challenge(_)
+            | Decision::Canonical(_)
+            | Decision::Forbid(_)
+            | Decision::Refuse(_) => false,
+        };
+        if !settled
             && self.turn.is_over()
+            && let Some(realm) = realm(host)
         {
             return Box::pin(self.ask_again(exchange, passage, realm)).await;
         }
@@ -257,6 +275,7 @@ impl ProxyHttp for Edge {
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
         // What has come of the body is sent again from its beginning.
         passage.body_bytes = 0;
+        passage.body_began = Instant::now();
         let may_be_long = zone.speaks_http2() && may_be_long(exchange);
         let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
         peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))
@@ -315,7 +334,7 @@ impl ProxyHttp for Edge {
                 Some(signed?)
             }
         };
-        // Without a peer address there is nobody to vouch for; pingora always has one for network sockets.
+        // Without an address there is nobody to vouch for; every connection of our listeners has one.
         let address = passage.address.ok_or_else(no_grant)?;
         let taken = std::mem::replace(copy, upstream::nothing());
         let client_certificate =
@@ -360,7 +379,7 @@ impl ProxyHttp for Edge {
         if passage.body_bytes > limit {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is over the zone's limit"));
         }
-        if !end && passage.stream.is_none() && self.is_too_slow(passage) {
+        if !end && self.is_too_slow(passage) {
             return Err(Error::explain(ErrorType::HTTPStatus(408), "the body arrives too slowly"));
         }
         Ok(())
@@ -518,11 +537,15 @@ impl ProxyHttp for Edge {
 
 impl Edge {
     /// Whether a body has come in more slowly than allowed, over all its time but the first minute or so: a byte every
-    /// half minute keeps every other limit (D2).
+    /// half minute keeps every other limit (D2). A conversation is not a body that is slow: once the answer has begun,
+    /// both sides talk when they have something to say.
     fn is_too_slow(&self, passage: &Passage) -> bool {
+        if passage.stream.is_some() || passage.answer_heads > 0 || passage.speaks_grpc() {
+            return false;
+        }
         let limits = &passage.generation.settings.limits;
         let allowed: Duration = limits.stall_max.into();
-        let late = passage.began.elapsed().saturating_sub(allowed);
+        let late = passage.body_began.elapsed().saturating_sub(allowed);
         passage.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
     }
 }

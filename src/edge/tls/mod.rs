@@ -171,7 +171,9 @@ impl<'a> Reading<'a> {
             names_of_unusable: keyless.iter().filter_map(|pair| names(pair).ok()).flatten().collect(),
             problems: Vec::new(),
         };
-        for pair in pairs {
+        // Where both cover a name, the operator's own is served: the last one that is read.
+        let (ours, own): (Vec<_>, Vec<_>) = pairs.iter().partition(|pair| pair.managed);
+        for pair in ours.into_iter().chain(own) {
             match (read(pair, now), names(pair)) {
                 (Ok(certified), Ok(names)) => {
                     let served = Arc::new(Served { certified, names });

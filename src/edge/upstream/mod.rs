@@ -52,11 +52,17 @@ pub(super) struct Peers {
 
 impl Drop for Peers {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.retire();
     }
 }
 
 impl Peers {
+    /// Asks after nobody any more: those of the configuration that comes next do. Requests that are under way, a
+    /// WebSocket for as long as it is open, keep these.
+    pub(super) fn retire(&self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+
     /// Looks names up once, and starts what keeps them and who asks after health, on the runtime that this runs on.
     /// `before`: those of the configuration that this one replaces.
     pub(super) async fn start(settings: &Settings, metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
@@ -230,12 +236,19 @@ mod tests {
         let mut peers = Peers::of(&[checked], &UpstreamMetrics::default(), None);
         peers.watch_health();
         let pool = Arc::downgrade(peers.by_zone.values().next().unwrap());
-        drop(peers);
-        let gone = async {
-            while pool.strong_count() > 0 {
-                tokio::task::yield_now().await;
-            }
+        let holders = async |most: usize| {
+            let fewer = async {
+                while pool.strong_count() > most {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(5), fewer).await.unwrap();
         };
-        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+        assert_eq!(pool.strong_count(), 2, "the check is one of them");
+        // A WebSocket may keep the configuration for hours.
+        peers.retire();
+        holders(1).await;
+        drop(peers);
+        holders(0).await;
     }
 }
