@@ -246,7 +246,7 @@ async fn what_happens_is_counted_where_it_is_said_to_be() {
 async fn top_shows_it_in_a_terminal() {
     let (_upstream, gateway) = busy().await;
     let text = gateway.command(&["top", "--once"]).await;
-    for shown in [env!("CARGO_PKG_VERSION"), A, "log-ins/s", "mobile 1", "users 1", "store        lag 0 s"] {
+    for shown in [env!("CARGO_PKG_VERSION"), A, "log-ins/s", "mobile 1", "users 1", "store        lag "] {
         assert!(text.contains(shown), "{shown} is not in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "nobody clears a file");

@@ -2,7 +2,7 @@
 //!
 //! Every handle of the hot path is made with its configuration, one for each zone and decision: a request finds its
 //! zone's once and adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue,
-//! lag) is read when it is asked for ([`moment`]). `config/metrics.md` lists all of them, and a test holds it to this.
+//! lag) is read when it is asked for (`moment`). `config/metrics.md` lists all of them, and a test holds it to this.
 
 mod connections;
 mod histogram;
