@@ -8,7 +8,6 @@ mod upstreams;
 
 pub use upstreams::{BackendMetrics, UpstreamMetrics};
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::Portal;
-use crate::base::{Hostname, UnixTime};
+use crate::base::{ByHost, Hostname, UnixTime};
 use crate::session::Class;
 use crate::zone::{Zone, ZoneTable};
 
@@ -139,7 +138,7 @@ impl Connections {
 #[derive(Debug)]
 pub struct Metrics {
     shared: Arc<Shared>,
-    zones: HashMap<Hostname, Zoned>,
+    zones: ByHost<Zoned>,
     /// Requests that came to no zone.
     nowhere: Zoned,
 }
