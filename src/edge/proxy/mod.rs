@@ -40,7 +40,7 @@ use crate::session::{Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{HostMatch, Zone};
 
-/// What all requests share.
+/// What all requests of a lane share.
 pub(super) struct Edge {
     pub(super) in_use: InUse,
     pub(super) sessions: Arc<Sessions>,
@@ -558,6 +558,7 @@ impl Edge {
         {
             self.sessions.touch(session, passage.now);
         }
+        upstream::forget_case(exchange.req_header_mut());
         passage.grant = Some(grant);
         Ok(false)
     }

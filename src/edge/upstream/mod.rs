@@ -16,7 +16,7 @@ mod template;
 
 pub(super) use attempts::{Attempts, Broken};
 pub use head::{Provenance, head};
-pub(super) use head::nothing;
+pub(super) use head::{forget_case, nothing};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
