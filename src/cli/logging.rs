@@ -56,7 +56,7 @@ fn targets(level: LogLevel, security: Security) -> Targets {
 }
 
 /// Starts logging; the first call of the process wins.
-pub(super) fn start(settings: LogSettings, security: Security) -> Level {
+pub(super) fn start(settings: &LogSettings, security: Security) -> Level {
     let (filter, handle) = reload::Layer::new(targets(settings.level, security));
     let lines = tracing_subscriber::fmt::layer()
         .json()

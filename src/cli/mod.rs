@@ -4,6 +4,7 @@
 //! standard error that says what to do, or one line for each problem of a configuration, `FILE:LINE: KEY …`. It ends with 0 when it did what was asked, 2 when the arguments or the
 //! configuration are wrong, and 1 when it could not be done.
 
+mod admin;
 mod apply;
 mod backup;
 mod check;
@@ -18,6 +19,7 @@ mod serve;
 mod session;
 mod source;
 mod tenant;
+mod top;
 mod user;
 mod version;
 
@@ -54,6 +56,8 @@ enum Command {
     LogLevel(reload::LevelArguments),
     /// Run everything on this computer, with sample zones, users and an application, to try it out
     Demo(demo::Arguments),
+    /// Show how the running gateway does, once a second, until Ctrl-C
+    Top(top::Arguments),
     /// Create, list and show tenants
     Tenant(tenant::Arguments),
     /// Create, list, disable and unlock users, set passwords, reset authenticators
@@ -141,6 +145,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Upgrade(configuration) => reload::upgrade(&configuration),
         Command::LogLevel(arguments) => reload::log_level(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map_err(CommandProblem::from),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Tenant(arguments) => tenant::run(&arguments),
         Command::User(arguments) => user::run(&arguments),
         Command::Policy(arguments) => policy::run(&arguments),

@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
     let predecessor = arguments.take_over.then(Predecessor::of_this_process);
     let configuration = &arguments.configuration;
     let (settings, noted) = Files::begin(configuration)?;
-    let level = logging::start(settings.log, logging::Security::Shown);
+    let level = logging::start(&settings.log, logging::Security::Shown);
     let source = Files::new(configuration, noted, level);
     let gateway = Gateway::open(settings, inherited, predecessor)?;
     let ready = || {

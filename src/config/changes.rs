@@ -44,6 +44,7 @@ impl Changes {
             native_clients,
             brand,
             log,
+            traces,
             watch,
             threads,
         } = new;
@@ -68,6 +69,7 @@ impl Changes {
             ("listen.public_port", *public_port != old.public_port),
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
+            ("traces.otlp", traces.otlp != old.traces.otlp),
             ("threads", *threads != old.threads),
         ];
         let pem = |pair: &super::PemPair| (pair.chain.clone(), pair.key.clone());
@@ -85,6 +87,7 @@ impl Changes {
             ("native_clients", *native_clients != old.native_clients),
             ("brand", *brand != old.brand),
             ("log", *log != old.log),
+            ("traces", *traces != old.traces),
             ("reload", *watch != old.watch),
         ];
         Self {

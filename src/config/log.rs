@@ -1,16 +1,51 @@
 //! What the program says of itself.
 
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::section::Section;
+use super::settings::path;
 
 /// What is logged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LogSettings {
     /// How much.
     pub level: LogLevel,
-    /// Whether each request is a line.
-    pub access: bool,
+    /// What line each request is.
+    pub access: AccessLines,
+    /// Where these lines go; `None`: to standard error, as all others do.
+    pub access_file: Option<PathBuf>,
+}
+
+/// The line of a request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccessLines {
+    /// There is none.
+    Off,
+    /// An object with everything that is known.
+    Json,
+    /// What Apache and nginx call combined, for programs that read theirs.
+    Combined,
+}
+
+/// No such line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is none of off, json, combined")]
+pub struct NoAccessLines;
+
+/// *Why are `true` and `false` words for it as well?* In YAML they are what `on` and `off` say, and who only wants to
+/// have lines or none need not know their forms.
+impl FromStr for AccessLines {
+    type Err = NoAccessLines;
+
+    fn from_str(text: &str) -> Result<Self, NoAccessLines> {
+        match text {
+            "off" | "false" => Ok(Self::Off),
+            "json" | "true" => Ok(Self::Json),
+            "combined" => Ok(Self::Combined),
+            _ => Err(NoAccessLines),
+        }
+    }
 }
 
 /// How much is logged, from little to all.
@@ -56,9 +91,15 @@ impl FromStr for LogLevel {
     }
 }
 
-pub(super) fn read(section: Section<'_>) -> LogSettings {
-    let settings =
-        LogSettings { level: section.parsed("level", LogLevel::Info), access: section.flag("access", true) };
+pub(super) fn read(section: Section<'_>, directory: &Path) -> LogSettings {
+    let level = section.parsed("level", LogLevel::Info);
+    let access = section.parsed("access", AccessLines::Json);
+    let access_file = section.scalar("access_file");
+    if let (AccessLines::Off, Some(file)) = (access, &access_file) {
+        let text = "has no effect while log.access is off: take it away, or set log.access to json or combined";
+        section.report_at(file, text);
+    }
+    let access_file = access_file.map(|file| path(directory, file.text));
     section.finish();
-    settings
+    LogSettings { level, access, access_file }
 }

@@ -13,6 +13,7 @@ mod problems;
 mod rules;
 mod section;
 mod settings;
+mod traces;
 mod tree;
 mod upstream;
 mod zones;
@@ -21,9 +22,10 @@ pub use acme::AcmeSettings;
 pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
-pub use log::{LogLevel, LogSettings, NoLogLevel};
+pub use log::{AccessLines, LogLevel, LogSettings, NoAccessLines, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
 pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
+pub use traces::{NoShare, NoTraceContext, Share, TraceContext, TraceSettings};
 
 use std::path::Path;
 

@@ -9,6 +9,7 @@ use super::listen::{self, AdminListener, Listeners};
 use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
+use super::traces::{self, TraceSettings};
 use super::{upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
@@ -55,6 +56,8 @@ pub struct Settings {
     pub brand: Brand,
     /// What is logged.
     pub log: LogSettings,
+    /// What becomes of traces.
+    pub traces: TraceSettings,
     /// Whether files that change are read anew without being told.
     pub watch: bool,
     /// Threads that carry requests; one a core by default.
@@ -184,7 +187,8 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let limits = limits(root.section("limits"));
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
-    let log = log::read(root.section("log"));
+    let log = log::read(root.section("log"), directory);
+    let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
     let name_servers = upstream::name_servers(&root);
     let threads = root.number("threads", 0, 0..=1024);
@@ -213,6 +217,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             native_clients,
             brand,
             log,
+            traces,
             watch,
             threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
         })

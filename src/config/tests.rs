@@ -207,7 +207,7 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, reload, name_servers, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, name_servers, threads, universal_host, zones",
         ],
     );
 }
@@ -225,7 +225,7 @@ fn an_unknown_key_is_told_with_the_one_that_was_meant() {
         "log: { levle: info, foo: 1 }\n",
         &[
             "4: log.levle is not a key here; did you mean \"level\"?",
-            "4: log.foo is not a key here; the keys are level, access",
+            "4: log.foo is not a key here; the keys are level, access, access_file",
         ],
     );
     check_added(
@@ -262,7 +262,25 @@ fn values_out_of_bounds_are_told_with_the_bounds() {
         "log: { level: loud, access: yes }\n",
         &[
             "4: log.level \"loud\" is none of error, warn, info, debug, trace",
-            "4: log.access \"yes\" is neither true nor false",
+            "4: log.access \"yes\" is none of off, json, combined",
+        ],
+    );
+    check_added(
+        "traces: { context: on, otlp: \"127.0.0.1:4318\", sampled: 1 }\n",
+        &[
+            "4: traces.context \"on\" is none of pass, new, off",
+            "4: traces.otlp \"127.0.0.1:4318\" is not the address of a collector, written like http://127.0.0.1:4318, without a path",
+            "4: traces.sampled \"1\" is not a percentage from 0% to 100%, written like 1% or 0.1%",
+        ],
+    );
+    check_added(
+        "traces: { sampled: 1% }\n",
+        &["4: traces.sampled has no effect without traces.otlp: take it away, or say where spans are sent"],
+    );
+    check_added(
+        "log: { access: off, access_file: access.log }\n",
+        &[
+            "4: log.access_file has no effect while log.access is off: take it away, or set log.access to json or combined",
         ],
     );
     check_added(

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use http::header::ACCEPT;
 use http::{HeaderMap, HeaderName, Method};
 
-use crate::base::SessionToken;
-use crate::gate::{Client, Presented};
+use crate::base::{SessionToken, UnixTime};
+use crate::gate::{Client, Facts, Presented};
 use crate::portal::cookies::{self, Sent};
-use crate::session::Session;
+use crate::session::{Ended, Liveness, Session};
 use crate::table::Sessions;
-use crate::zone::{HostMatch, ZoneTable};
+use crate::zone::{HostMatch, Zone, ZoneTable};
 
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -85,6 +85,17 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
 pub(super) fn is_stream(headers: &HeaderMap) -> bool {
     let events = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
     is_websocket(headers) || headers.get(ACCEPT).is_some_and(events)
+}
+
+/// Why the session that was presented for this zone has ended.
+pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
+    match facts.presented {
+        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
+            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
+            Liveness::Live => None,
+        },
+        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
+    }
 }
 
 #[cfg(test)]

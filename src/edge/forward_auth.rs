@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::access_log::{AccessLog, Record};
+use super::access_log::{AccessLog, Combined, Record};
 use super::client;
 use super::facts::{self, Cookie};
 use super::generation::InUse;
@@ -41,9 +41,10 @@ use super::hygiene::{self, Refused};
 use super::proxy::RequestIds;
 use super::refusals::{self, Sent};
 use crate::assertion::{ASSERTION_HEADER, identity, identity_names};
-use crate::config::Settings;
+use crate::config::{AccessLines, Settings};
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Grant, Way, decide};
 use crate::portal::answer::{self, Answer};
+use crate::portal::metrics::Finished;
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::Session;
 use crate::zone::{HostMatch, Zone};
@@ -222,26 +223,32 @@ impl Desk {
         let answer = judge(portal, &self.turn, dialect, &question, headers, &visit, &mut outcome).await;
         let Outcome { zone, session, decision, reason, rule } = outcome;
         let (took, status) = (began.elapsed(), answer.status().as_u16());
-        portal.metrics.request(zone.as_deref(), decision, reason, status, took);
-        if portal.settings.log.access {
-            let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
-            self.log.write(Record {
-                at: visit.now,
-                request: visit.request,
-                zone,
-                session,
-                address: Some(visit.address),
-                method: question.method,
-                path: path.into(),
-                status,
-                decision,
-                reason,
-                rule,
-                took,
-                bytes_in: 0,
-                bytes_out: 0,
-            });
-        }
+        let place = zone.as_deref().map(|zone| portal.metrics.enter(zone));
+        let finished = Finished { decision, reason, status, took, bytes_in: 0, bytes_out: 0 };
+        portal.metrics.request(place.as_ref(), finished);
+        let combined = match portal.settings.log.access {
+            AccessLines::Off => return answer,
+            AccessLines::Json => None,
+            AccessLines::Combined => Some(Combined::of(http::Version::HTTP_11, headers)),
+        };
+        let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+        self.log.write(Record {
+            at: visit.now,
+            request: visit.request,
+            zone,
+            session,
+            address: Some(visit.address),
+            method: question.method,
+            path: path.into(),
+            status,
+            decision,
+            reason,
+            rule,
+            took,
+            bytes_in: 0,
+            bytes_out: 0,
+            combined,
+        });
         answer
     }
 }
@@ -285,11 +292,12 @@ async fn judge(
         Decision::Challenge(challenge) => {
             outcome.decision = "challenge";
             outcome.reason = Some(challenge.reason.name());
+            let visit = Visit { ended: facts::ended(&facts, challenge.zone, visit.now), ..visit };
             let origin = &challenge.zone.origin;
             match dialect {
                 Dialect::Caddy | Dialect::Traefik => refusals::challenge(portal, &visit, sent, challenge, origin),
                 Dialect::Nginx => {
-                    let place = format!("{origin}{}", refusals::login(target, challenge.reason));
+                    let place = format!("{origin}{}", refusals::login(target, visit.ended));
                     let place = (challenge.client == Client::Navigation).then_some(place);
                     to_nginx(StatusCode::UNAUTHORIZED, challenge.reason.name(), place)
                 }

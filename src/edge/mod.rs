@@ -22,6 +22,7 @@ mod rescue;
 mod serve;
 mod streams;
 mod tls;
+mod traces;
 pub mod upstream;
 
 pub use facts::find_host;

@@ -7,6 +7,7 @@ use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
 use crate::portal::login::LOGIN;
 use crate::portal::{Portal, Visit, cookies};
+use crate::session::Ended;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// A request as its client sent it, wherever it arrived.
@@ -18,14 +19,14 @@ pub(super) struct Sent<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// Where a navigation logs in and comes back from: a path on the zone's own host.
-pub(super) fn login(target: &[u8], reason: ChallengeReason) -> String {
+/// Where a navigation logs in and comes back from: a path on the zone's own host. `ended`: the session that did.
+pub(super) fn login(target: &[u8], ended: Option<Ended>) -> String {
     let target = String::from_utf8_lossy(target);
     let mut location = format!("{LOGIN}?return_to=");
     location.extend(url::form_urlencoded::byte_serialize(target.as_bytes()));
-    if let ChallengeReason::Ended(reason) = reason {
-        location.push_str("&reason=");
-        location.push_str(reason.name());
+    if let Some(ended) = ended {
+        location.push('&');
+        location.push_str(&ended.query());
     }
     location
 }
@@ -47,7 +48,7 @@ pub(super) fn challenge(
         && answer::wants_html(headers)
         && !headers.contains_key("x-requested-with");
     let mut answer = match client {
-        Client::Navigation => answer::see_other(&format!("{base}{}", login(target, reason))),
+        Client::Navigation => answer::see_other(&format!("{base}{}", login(target, visit.ended))),
         Client::Program if unsafe_form => portal.refusal(visit, headers, StatusCode::UNAUTHORIZED),
         Client::Program => {
             let login_url = format!("{}{LOGIN}", zone.origin);

@@ -21,6 +21,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 
+use super::access_log::{Opened, Redirect};
 use super::generation::{Generation, InUse};
 use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
@@ -45,6 +46,7 @@ pub trait Source: Send + Sync {
 pub(super) struct Reloader {
     pub(super) in_use: InUse,
     pub(super) certificates: Arc<Certificates>,
+    pub(super) redirect: Redirect,
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
     pub(super) handover: Arc<Handover>,
@@ -90,6 +92,17 @@ impl Reloader {
         while hangup.recv().await.is_some() {
             // The outcome is in the log.
             let _ = Arc::clone(&self).reload(Trigger::Signal).await;
+        }
+    }
+
+    /// Opens the access log anew whenever the process is told to: its file was renamed, to make room for a new one.
+    pub(super) async fn on_rotation(self: Arc<Self>, mut rotated: Signal) {
+        while rotated.recv().await.is_some() {
+            let settings = Arc::clone(&self.in_use.load().settings);
+            match open_log(settings).await {
+                Ok(opened) => self.redirect.turn_to(opened),
+                Err(problem) => tracing::error!(%problem, "the access log goes on where it was"),
+            }
         }
     }
 
@@ -185,6 +198,7 @@ impl Reloader {
         // May compute a password hash.
         let portal = tokio::task::spawn_blocking(move || portal.under(wanted)).await;
         let portal = portal.map_err(failed)?.map_err(failed)?;
+        let log = open_log(Arc::clone(&settings)).await.map_err(Unchanged::Wrong)?;
         keys.prepare(settings.assertion, now).await.map_err(failed)?;
         verifier.resize(settings.hashing).map_err(failed)?;
         let peers = Peers::start(&settings, portal.metrics.upstreams(), Some(&before.peers)).await;
@@ -196,12 +210,25 @@ impl Reloader {
         }
         // From here on nothing can fail.
         let certificates = self.certificates.adopt(certificates);
+        portal.metrics.certificates(self.certificates.until());
         keys.adopt(settings.assertion);
         source.set_log_level(settings.log.level);
+        self.redirect.turn_to(log);
         let generation = before.number.saturating_add(1);
         self.in_use.store(Arc::new(Generation::new(generation, portal, peers)));
         Ok(Applied { generation, changes, certificates })
     }
+}
+
+/// What the access log is written into, opened now. Errors with what would be right.
+async fn open_log(settings: Arc<Settings>) -> Result<Opened, String> {
+    let file = settings.log.access_file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let opened = tokio::task::spawn_blocking(move || Opened::of(&settings.log)).await;
+    opened.map_err(|fault| fault.to_string())?.map_err(|error| {
+        format!(
+            "log.access_file {file} cannot be written: {error}. Make its folder writable, or name another file"
+        )
+    })
 }
 
 fn failed(fault: impl std::fmt::Display) -> Unchanged {

@@ -14,7 +14,7 @@ use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-use super::access_log::AccessLog;
+use super::access_log::{AccessLog, Opened};
 use super::acme::{Acme, Challenges};
 use super::forward_auth;
 use super::generation::{Generation, InUse};
@@ -24,6 +24,7 @@ use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
+use super::traces::Spans;
 use super::upstream::{self, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
@@ -60,6 +61,12 @@ pub enum ServeFault {
     /// An address that cannot be listened on.
     #[error("{0} cannot be listened on: {1}. Stop what listens there, or name another address below `listen`")]
     Listen(String, std::io::Error),
+    /// The way to the collector of traces.
+    #[error("traces.otlp cannot be used: {0}")]
+    Traces(String),
+    /// The file of the access log.
+    #[error("{0} cannot be written: {1}. Make its folder writable, or name another file below `log.access_file`")]
+    AccessLog(String, std::io::Error),
     /// The process that started this one.
     #[error(transparent)]
     Predecessor(#[from] PredecessorGone),
@@ -135,6 +142,7 @@ impl Gateway {
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
             Ok::<_, ServeFault>(portal)
         })?;
+        portal.metrics.certificates(certificates.until());
         let peers = background.block_on(Peers::start(&settings, portal.metrics.upstreams(), None));
         let in_use = Arc::new(ArcSwap::from_pointee(Generation::new(1, portal, peers)));
         Ok(Self { in_use, certificates, bound, admin, background, hold, predecessor, program })
@@ -152,7 +160,10 @@ impl Gateway {
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
         let streams = Arc::new(Streams::default());
-        let (log, log_writer) = AccessLog::start()?;
+        let into = Opened::of(&settings.log).map_err(|error| no_access_log(settings, error))?;
+        let spans = settings.traces.otlp.as_deref().map(Spans::to).transpose().map_err(ServeFault::Traces)?;
+        let spans = spans.map(Arc::new);
+        let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
         let turn = Turn::default();
         let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
         let edge = || {
@@ -163,6 +174,7 @@ impl Gateway {
                 clock: Arc::clone(&portal.clock),
                 streams: Arc::clone(&streams),
                 log: log.clone(),
+                spans: spans.clone(),
                 turn: turn.clone(),
                 challenges: Arc::clone(&challenges),
                 ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
@@ -190,6 +202,7 @@ impl Gateway {
         let reloader = Arc::new(Reloader {
             in_use: Arc::clone(&in_use),
             certificates,
+            redirect: log_writer.redirect(),
             source,
             turn: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
@@ -253,6 +266,9 @@ impl Gateway {
             portal.store.close().await;
         });
         log_writer.finish();
+        if let Some(spans) = spans {
+            spans.finish();
+        }
         background.shutdown_timeout(Duration::from_secs(1));
         // And with it the store, unless another process has it.
         drop(handover);
@@ -303,9 +319,20 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
     background.spawn(async move { streams.run(&clock).await });
 }
 
-/// Reloads on SIGHUP and when files change, hands over on SIGUSR2. Without a source they end the process, as the
-/// system has it.
+fn no_access_log(settings: &Settings, error: std::io::Error) -> ServeFault {
+    let path = settings
+        .log
+        .access_file
+        .as_ref()
+        .map_or_else(|| "standard error".into(), |path| path.display().to_string());
+    ServeFault::AccessLog(path, error)
+}
+
+/// Reloads on SIGHUP and when files change, hands over on SIGUSR2, and opens the access log anew on SIGUSR1, as nginx
+/// does. Without a source SIGHUP and SIGUSR2 end the process, as the system has it.
 fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
+    let rotated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+    tokio::spawn(Arc::clone(reloader).on_rotation(rotated));
     if let Some(source) = &reloader.source {
         let hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
         tokio::spawn(Arc::clone(reloader).on_signal(hangup));

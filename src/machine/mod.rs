@@ -1,10 +1,14 @@
-//! The machine we run on: its clock and its randomness. Nothing else reads either.
+//! The machine we run on: its clock, its randomness and what it says of this process. Nothing else reads them.
 //!
 //! Why a module of its own? So that a search for the name shows every place where the outside comes in, and so
 //! that a test can put the clock where it wants it without the rules knowing.
 
+mod process;
+
+pub use process::{Process, process};
+
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 
@@ -57,7 +61,7 @@ impl Clock {
 
     /// Ticks four times a second, for ever.
     pub async fn run(&self) {
-        let mut interval = tokio::time::interval(std::time::Duration::from_millis(250));
+        let mut interval = tokio::time::interval(Duration::from_millis(250));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             interval.tick().await;
@@ -76,6 +80,27 @@ impl Clock {
     pub fn set_ahead(&self, seconds: u64) {
         self.ahead.store(seconds, Ordering::Relaxed);
         self.tick();
+    }
+}
+
+/// The civil time to the fraction of a second, for whoever is told when something happened. A system call.
+pub fn civil_time() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Measures how long something takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// It begins now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// So long ago.
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

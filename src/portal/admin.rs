@@ -107,12 +107,22 @@ fn told(outcome: Result<String, Unchanged>) -> (StatusCode, String) {
     (status, text + "\n")
 }
 
-/// Whether requests are let through at all: without the store they are refused (G4).
+/// Whether people can log in, log out and be let through: for that the store must be read and written (G4).
+///
+/// *Signed-in requests go on while the store can be read but not written. Why is that not ready?* Because no log-in, no
+/// log-out and no ending of a session comes through, and whoever has a second gateway to send people to should do so.
+/// Who has none asks `/livez`.
 async fn ready(State(control): State<Arc<dyn Control>>) -> (StatusCode, &'static str) {
-    match control.portal().sessions.health() {
-        StoreHealth::Current => (StatusCode::OK, "ready\n"),
-        StoreHealth::Stale => (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
+    let portal = control.portal();
+    match portal.sessions.health() {
+        StoreHealth::Current => {}
+        StoreHealth::Stale => return (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n"),
     }
+    if let Err(fault) = portal.store.check_writable(portal.clock.now()).await {
+        tracing::error!(%fault, "the store cannot be written");
+        return (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written\n");
+    }
+    (StatusCode::OK, "ready\n")
 }
 
 async fn metrics(State(control): State<Arc<dyn Control>>) -> Response {

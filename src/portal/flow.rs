@@ -64,6 +64,24 @@ pub(super) enum Outcome {
     Restart(Notice, Option<LocalPath>),
 }
 
+/// The names that outcomes have in metrics, and the one of a fault.
+pub(super) const OUTCOMES: [&str; 13] = [
+    "session",
+    "session_limit",
+    "step",
+    "bad_username",
+    "bad_credentials",
+    "bad_code",
+    "locked",
+    "shed",
+    "other_zone",
+    "over",
+    "expired",
+    "sessions_kept",
+    TROUBLE,
+];
+const TROUBLE: &str = "trouble";
+
 impl Outcome {
     /// The name in metrics.
     const fn name(&self) -> &'static str {
@@ -187,8 +205,9 @@ impl Portal {
         sent: Sent<'_>,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
+        let class = flow.class;
         let outcome = self.take(flow, sent, asking).await;
-        self.metrics.login(outcome.as_ref().map_or("trouble", Outcome::name));
+        self.metrics.login(outcome.as_ref().map_or(TROUBLE, Outcome::name), class);
         outcome
     }
 

@@ -17,16 +17,19 @@ use super::answer::{self, Answer};
 use super::flow::{Asking, Outcome, Sent, Trouble};
 use super::form::Form;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
-use crate::base::{BrowserToken, LocalPath};
+use crate::base::{BrowserToken, LocalPath, Ttl};
 use crate::credential::otpauth_uri;
 use crate::login::{AwaitPassword, Binding, Flow, FlowProblem, Handover, Holder, Sender, Step};
 use crate::machine::random;
 use crate::pages::{CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage};
-use crate::session::{EndReason, Session};
+use crate::session::{EndReason, Ended, Session};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
 /// The log-in page's address.
 pub const LOGIN: &str = "/.zonegate/login";
+
+/// No idle limit is shorter.
+const IDLE_MIN: Ttl = Ttl::seconds_const(60);
 
 pub(super) fn routes() -> Router<Arc<Portal>> {
     Router::new().route(LOGIN, get(show).post(take))
@@ -100,8 +103,14 @@ async fn first_page(
     {
         return here.page(&flow.at(Step::Password(AwaitPassword::new(handover.username))), Above::default());
     }
-    let reason = visit.ended.or_else(|| query("reason").as_deref().and_then(EndReason::from_name));
-    here.page(&flow, Above { notice: reason.map(|reason| here.ending(reason)), ..Above::default() })
+    // What stands in the address was put there by the answer that led here, or by anybody: it chooses among texts.
+    let told = || {
+        let after = query("after").and_then(|text| Ttl::from_seconds(text.parse().ok()?));
+        let idle_max = portal.idle_max(after);
+        Some(Ended { reason: EndReason::from_name(&query("reason")?)?, idle_max })
+    };
+    let ended = visit.ended.or_else(told);
+    here.page(&flow, Above { notice: ended.map(|ended| here.ending(ended)), ..Above::default() })
 }
 
 async fn take(
@@ -191,14 +200,11 @@ impl Here<'_> {
     }
 
     /// What a person whose session ended is told (M16, M17).
-    fn ending(&self, reason: EndReason) -> String {
+    fn ending(&self, ended: Ended) -> String {
         let chrome = self.portal.chrome(self.asking.visit, self.headers);
-        match reason {
+        match ended.reason {
             EndReason::LoggedOut => chrome.t("m17"),
-            EndReason::Idle => {
-                let idle_max = self.portal.settings.security.lifetimes.idle_max.seconds();
-                chrome.fill("m16.idle", &[("hours", &chrome.duration(idle_max))])
-            }
+            EndReason::Idle => chrome.fill("m16.idle", &[("hours", &chrome.duration(ended.idle_max.seconds()))]),
             EndReason::Expired => chrome.t("m16.expired"),
             EndReason::Displaced => chrome.t("m16.displaced"),
             EndReason::Replaced => chrome.t("m16.replaced"),
@@ -248,6 +254,13 @@ fn row(session: &Session) -> SessionRow {
 }
 
 impl Portal {
+    /// An idle limit that a session here may have had: what is said, as long as a tenant could set it, or else the
+    /// installation's.
+    fn idle_max(&self, said: Option<Ttl>) -> Ttl {
+        let longest = self.settings.security.lifetimes.idle_max;
+        said.filter(|said| (IDLE_MIN..=longest).contains(said)).unwrap_or(longest)
+    }
+
     /// A request that did not come from our own page in its own browser: 403, and a line in the log (W2).
     pub(super) async fn forged(&self, visit: &Visit, headers: &HeaderMap, reason: &'static str) -> Answer {
         let event = SecurityEvent {

@@ -38,7 +38,7 @@ use crate::base::{Hostname, RequestId, SealKey, UnixTime};
 use crate::config::Settings;
 use crate::machine::Clock;
 use crate::pages::{Assets, Chrome, choose_language};
-use crate::session::{EndReason, Session};
+use crate::session::{Ended, Session};
 use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
 use crate::zone::{Language, Zone};
@@ -99,7 +99,7 @@ pub struct Visit {
     /// The live session of this zone that it proves.
     pub session: Option<Arc<Session>>,
     /// Why the session it names has ended.
-    pub ended: Option<EndReason>,
+    pub ended: Option<Ended>,
     /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
     /// they are logged in, nor that they are logged out (G3, G4).
     pub unsure: bool,
@@ -133,7 +133,7 @@ impl Portal {
             strangers,
             denials: Arc::new(Strangers::new(store.clone())),
             csrf: Csrf::new(master),
-            metrics: metrics::Metrics::new(&settings.zones),
+            metrics: metrics::Metrics::new(&settings.zones, clock.now()),
             flow_key: master.derive("flow v1"),
             handover_key: master.derive("handover v1"),
             guess_key: master.derive_mac("zone of unknown domain v1"),

@@ -146,11 +146,11 @@ impl Portal {
 pub(super) fn unauthenticated(visit: &Visit, zone: &Zone, headers: &HeaderMap) -> Answer {
     if wants_html(headers) {
         return match visit.ended {
-            Some(reason) => see_other(&format!("/.zonegate/login?reason={}", reason.name())),
+            Some(ended) => see_other(&format!("/.zonegate/login?{}", ended.query())),
             None => see_other("/.zonegate/login"),
         };
     }
-    let reason = visit.ended.map_or("no_session", crate::session::EndReason::name);
+    let reason = visit.ended.map_or("no_session", |ended| ended.reason.name());
     json(
         StatusCode::UNAUTHORIZED,
         &serde_json::json!({

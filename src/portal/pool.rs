@@ -115,6 +115,11 @@ impl HashPool {
     pub(super) fn busy(&self) -> usize {
         self.room.taken.load(Ordering::Relaxed)
     }
+
+    /// How many may.
+    pub(super) fn most(&self) -> usize {
+        self.room.most.load(Ordering::Relaxed)
+    }
 }
 
 impl Place<'_> {

@@ -25,19 +25,26 @@ pub struct Strangers {
     store: Store,
     limiter: DefaultDirectRateLimiter,
     unwritten: AtomicU64,
+    unwritten_ever: AtomicU64,
 }
 
 impl Strangers {
     /// Into this store's log.
     pub fn new(store: Store) -> Self {
         let limiter = RateLimiter::direct(Quota::per_second(RATE).allow_burst(BURST));
-        Self { store, limiter, unwritten: AtomicU64::new(0) }
+        Self { store, limiter, unwritten: AtomicU64::new(0), unwritten_ever: AtomicU64::new(0) }
+    }
+
+    /// How many were counted instead of written, since the start.
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten_ever.load(Ordering::Relaxed)
     }
 
     /// Writes the event, or counts it.
     pub async fn note(&self, mut event: SecurityEvent) -> Result<(), StoreFault> {
         if self.limiter.check().is_err() {
             self.unwritten.fetch_add(1, Ordering::Relaxed);
+            self.unwritten_ever.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         }
         let unwritten = self.unwritten.swap(0, Ordering::Relaxed);
@@ -70,6 +77,7 @@ mod tests {
                 .filter_map(|line| line.detail.as_ref()?.split(' ').next()?.parse::<u64>().ok())
                 .sum::<u64>();
         assert!(counted > 0, "{lines} lines");
+        assert_eq!(strangers.unwritten(), counted);
         assert_eq!(lines + counted, u64::from(BURST.get() * 4), "nothing is dropped in silence");
     }
 }

@@ -10,7 +10,7 @@ pub use live::{AssertionCache, CachedAssertion, IdentityCache, IdentityHeaders, 
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, UnixTime, UserId};
+use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
 
 /// What the store keeps of a session.
@@ -174,8 +174,33 @@ pub enum EndReason {
     Revoked = 6,
 }
 
+/// A session that has ended, as its browser is told of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Ended {
+    /// Why.
+    pub reason: EndReason,
+    /// The idle limit that it had: its tenant's, where that is shorter than the installation's.
+    pub idle_max: Ttl,
+}
+
+impl Ended {
+    /// What the log-in page's address says of it, so that the page can: `reason=idle&after=28800`, in seconds.
+    pub fn query(self) -> String {
+        let Self { reason, idle_max } = self;
+        match reason {
+            EndReason::Idle => format!("reason={}&after={}", reason.name(), idle_max.seconds()),
+            EndReason::LoggedOut
+            | EndReason::Expired
+            | EndReason::Displaced
+            | EndReason::Replaced
+            | EndReason::Revoked => format!("reason={}", reason.name()),
+        }
+    }
+}
+
 impl EndReason {
-    const ALL: [Self; 6] =
+    /// Every reason.
+    pub const ALL: [Self; 6] =
         [Self::LoggedOut, Self::Idle, Self::Expired, Self::Displaced, Self::Replaced, Self::Revoked];
 
     /// The name in JSON, logs and the log-in page's `reason`.

@@ -122,7 +122,7 @@ impl Store {
     /// The user of that name.
     pub async fn account(&self, username: &Username) -> Result<Option<Account>, StoreFault> {
         let query = sqlx::query(account_query!("account.username = $1")).bind(username.as_str());
-        query.fetch_optional(&self.read).await?.map(|row| self.account_of(&row)).transpose()
+        self.reading(query.fetch_optional(&self.read)).await?.map(|row| self.account_of(&row)).transpose()
     }
 
     /// Who has that name; nothing secret is opened.
@@ -148,14 +148,14 @@ impl Store {
     /// The user of that id.
     pub async fn account_by_id(&self, user: UserId) -> Result<Option<Account>, StoreFault> {
         let query = sqlx::query(account_query!("account.id = $1")).bind(user.as_bytes().to_vec());
-        query.fetch_optional(&self.read).await?.map(|row| self.account_of(&row)).transpose()
+        self.reading(query.fetch_optional(&self.read)).await?.map(|row| self.account_of(&row)).transpose()
     }
 
     /// All users, by name; of one tenant when one is given.
     pub async fn accounts(&self, tenant: Option<TenantId>) -> Result<Vec<Account>, StoreFault> {
         let query = sqlx::query(account_query!("$1 IS NULL OR account.tenant = $1 ORDER BY account.username"))
             .bind(tenant.map(|id| id.as_bytes().to_vec()));
-        query.fetch_all(&self.read).await?.iter().map(|row| self.account_of(row)).collect()
+        self.reading(query.fetch_all(&self.read)).await?.iter().map(|row| self.account_of(row)).collect()
     }
 
     /// The tenant whose usernames end in that domain: it decides the zone (R17).
@@ -163,19 +163,19 @@ impl Store {
         let query = sqlx::query(tenant_query!(
             "tenant.id = (SELECT tenant_domain.tenant FROM tenant_domain WHERE tenant_domain.domain = $1)"
         ));
-        query.bind(domain).fetch_optional(&self.read).await?.map(|row| tenant(&row)).transpose()
+        self.reading(query.bind(domain).fetch_optional(&self.read)).await?.map(|row| tenant(&row)).transpose()
     }
 
     /// The tenant of that short name.
     pub async fn tenant_by_slug(&self, slug: &str) -> Result<Option<Tenant>, StoreFault> {
         let query = sqlx::query(tenant_query!("tenant.slug = $1")).bind(slug);
-        query.fetch_optional(&self.read).await?.map(|row| tenant(&row)).transpose()
+        self.reading(query.fetch_optional(&self.read)).await?.map(|row| tenant(&row)).transpose()
     }
 
     /// All tenants, by short name.
     pub async fn tenants(&self) -> Result<Vec<Tenant>, StoreFault> {
         let query = sqlx::query(tenant_query!("1 = 1 ORDER BY tenant.slug"));
-        query.fetch_all(&self.read).await?.iter().map(tenant).collect()
+        self.reading(query.fetch_all(&self.read)).await?.iter().map(tenant).collect()
     }
 
     /// Creates a tenant; its id is given by the caller's `tenant.id`.

@@ -38,10 +38,9 @@ pub struct EventRow {
     pub detail: Option<String>,
 }
 
-/// Appends within a transaction, so that effect and record stand or fall together (A3). The program's own log shows
-/// the line as well: there for watching, here for keeping.
+/// Appends within a transaction, so that effect and record stand or fall together (A3). Once it is committed, the
+/// program's own log shows the line as well: there for watching, here for keeping.
 pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), StoreFault> {
-    show(event);
     sqlx::query(
         "INSERT INTO security_event \
          (at, kind, actor, request, zone, tenant, account, session, class, address, reason, detail) \
@@ -61,10 +60,12 @@ pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), Sto
     .bind(event.detail.as_ref().map(|detail| detail.as_str().to_owned()))
     .execute(&mut **tx)
     .await?;
+    tx.tell(event);
     Ok(())
 }
 
-fn show(event: &SecurityEvent) {
+/// A line in the program's own log.
+pub(super) fn show(event: &SecurityEvent) {
     tracing::info!(
         target: "security",
         at = %event.at,
@@ -92,13 +93,11 @@ impl Store {
 
     /// The newest events, newest first; of one user when one is given.
     pub async fn events(&self, user: Option<UserId>, most: u32) -> Result<Vec<EventRow>, StoreFault> {
-        let rows = sqlx::query(
+        let query = sqlx::query(
             "SELECT * FROM security_event WHERE $1 IS NULL OR account = $1 ORDER BY seq DESC LIMIT $2",
-        )
-        .bind(user.map(|id| id.as_bytes().to_vec()))
-        .bind(i64::from(most))
-        .fetch_all(&self.read)
-        .await?;
+        );
+        let query = query.bind(user.map(|id| id.as_bytes().to_vec())).bind(i64::from(most));
+        let rows = self.reading(query.fetch_all(&self.read)).await?;
         rows.iter().map(|row| event(Columns { row, what: "security_event" })).collect()
     }
 }

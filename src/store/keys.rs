@@ -31,8 +31,9 @@ impl std::fmt::Debug for SigningKeyRow {
 impl Store {
     /// All signing keys, newest first.
     pub async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreFault> {
-        let rows =
-            sqlx::query("SELECT * FROM signing_key ORDER BY created_at DESC, kid").fetch_all(&self.read).await?;
+        let rows = self
+            .reading(sqlx::query("SELECT * FROM signing_key ORDER BY created_at DESC, kid").fetch_all(&self.read))
+            .await?;
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "signing_key" };

@@ -92,11 +92,8 @@ impl Store {
                 ("SELECT 1 FROM shadow_attempts WHERE subject = $1 AND used >= $2", subject.to_vec())
             }
         };
-        let found: Option<i64> = sqlx::query_scalar(query)
-            .bind(subject)
-            .bind(i64::from(limit.get()))
-            .fetch_optional(&self.read)
-            .await?;
+        let query = sqlx::query_scalar(query).bind(subject).bind(i64::from(limit.get()));
+        let found: Option<i64> = self.reading(query.fetch_optional(&self.read)).await?;
         Ok(found.is_some())
     }
 

@@ -18,8 +18,10 @@ mod events;
 mod hold;
 mod keys;
 mod ledger;
+mod meter;
 mod rows;
 mod sessions;
+mod transaction;
 mod zones;
 
 pub use directory::{Account, NewUser, Owner, StoredPassword, TotpEnrolment};
@@ -27,6 +29,7 @@ pub use events::EventRow;
 pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
+pub use meter::Meter;
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -36,11 +39,12 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, Sqlite, Transaction};
+use sqlx::{Connection as _, Sqlite};
 
 use crate::base::{Domain, MasterKey, SealKey, SealProblem, UnixTime};
 use crate::machine::{EntropyFault, random};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use transaction::Tx;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
 
@@ -110,6 +114,7 @@ pub struct Store {
     file: Arc<OpenFile>,
     write: SqlitePool,
     read: SqlitePool,
+    meter: Arc<Meter>,
     totp_key: SealKey,
     signing_key: SealKey,
 }
@@ -138,8 +143,6 @@ impl OpenFile {
         }
     }
 }
-
-type Tx = Transaction<'static, Sqlite>;
 
 /// Nothing is written while this lives.
 #[derive(Debug)]
@@ -185,6 +188,7 @@ impl Store {
             file: Arc::new(OpenFile::of(path)?),
             write,
             read,
+            meter: Arc::new(Meter::new()),
             totp_key: master.derive("totp secret v1"),
             signing_key: master.derive("signing key v1"),
         };
@@ -275,8 +279,8 @@ impl Store {
 
     /// A transaction that holds the write lock from its start, so that it never has to be tried again.
     async fn begin(&self) -> Result<Tx, StoreFault> {
-        self.file.is_in_place()?;
-        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+        self.file.is_in_place().inspect_err(|_| self.meter.write_failed())?;
+        Ok(Tx::begin(&self.write, &self.meter).await?)
     }
 
     async fn check_master_key(&self, key: &SealKey) -> Result<(), StoreFault> {

@@ -225,10 +225,8 @@ impl Store {
     /// Refused once the file is no longer where commands write: then nothing that is revoked would be seen here.
     pub async fn revocations_since(&self, seq: u64) -> Result<Vec<Revocation>, StoreFault> {
         self.file.is_in_place()?;
-        let rows = sqlx::query("SELECT * FROM revocation WHERE seq > $1 ORDER BY seq LIMIT 1000")
-            .bind(integer(seq))
-            .fetch_all(&self.read)
-            .await?;
+        let query = sqlx::query("SELECT * FROM revocation WHERE seq > $1 ORDER BY seq LIMIT 1000");
+        let rows = self.reading(query.bind(integer(seq)).fetch_all(&self.read)).await?;
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "revocation" };

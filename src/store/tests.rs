@@ -12,6 +12,7 @@ use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpP
 use crate::session::{EndReason, SessionRecord, samples};
 
 mod files;
+mod meter;
 
 const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
 const ACME: TenantId = TenantId::from_bytes([4; 16]);

@@ -79,6 +79,21 @@ pub struct KeyRing {
     settings: ArcSwap<AssertionSettings>,
     ring: ArcSwap<Ring>,
     generation: AtomicU64,
+    signed: AtomicU64,
+    unsigned: AtomicU64,
+}
+
+/// What monitoring asks of the keys.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct KeyFacts {
+    /// When the key that signs was made.
+    pub signing_since: UnixTime,
+    /// How many keys are published.
+    pub published: u64,
+    /// Assertions signed since the start.
+    pub signed: u64,
+    /// Assertions that could not be signed.
+    pub unsigned: u64,
 }
 
 #[derive(Debug)]
@@ -202,7 +217,14 @@ impl KeyRing {
         let keys = store.signing_keys().await?.into_iter().map(parse).collect::<Result<_, _>>()?;
         let ring = ArcSwap::from_pointee(Ring::new(keys, settings.overlap, now)?);
         let settings = ArcSwap::from_pointee(settings);
-        Ok(Arc::new(Self { store, settings, ring, generation: AtomicU64::new(0) }))
+        Ok(Arc::new(Self {
+            store,
+            settings,
+            ring,
+            generation: AtomicU64::new(0),
+            signed: AtomicU64::new(0),
+            unsigned: AtomicU64::new(0),
+        }))
     }
 
     /// Makes a key of the algorithm that is asked for, unless the current one is of it. All that can go wrong with new
@@ -231,6 +253,17 @@ impl KeyRing {
         self.ring.load().signing.signer.kid().to_owned()
     }
 
+    /// What monitoring asks.
+    pub fn facts(&self) -> KeyFacts {
+        let ring = self.ring.load();
+        KeyFacts {
+            signing_since: ring.signing.life.created_at,
+            published: ring.keys.len() as u64,
+            signed: self.signed.load(Ordering::Relaxed),
+            unsigned: self.unsigned.load(Ordering::Relaxed),
+        }
+    }
+
     /// The session's assertion, as it goes upstream in [`crate::assertion::ASSERTION_HEADER`].
     ///
     /// A hit neither allocates nor locks. From 70 % of its lifetime on, one request signs the next while the
@@ -256,9 +289,22 @@ impl KeyRing {
         }
     }
 
-    /// `generation` was read before the ring is: a rotation in between makes this one stale, never fresh.
     #[cold]
     fn sign(
+        &self,
+        session: &Session,
+        zone: &Zone,
+        now: UnixTime,
+        generation: u64,
+    ) -> Result<HeaderValue, KeyFault> {
+        let signed = self.try_sign(session, zone, now, generation);
+        let count = if signed.is_ok() { &self.signed } else { &self.unsigned };
+        count.fetch_add(1, Ordering::Relaxed);
+        signed
+    }
+
+    /// `generation` was read before the ring is: a rotation in between makes this one stale, never fresh.
+    fn try_sign(
         &self,
         session: &Session,
         zone: &Zone,

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
+use super::sessions::Census;
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
 use crate::session::{Admission, Class, EndReason, Held, Liveness, Session, admit};
@@ -175,13 +176,22 @@ impl LiveTable {
         self.by_key.remove_if(&key, |_, session| session.end_reason().is_some());
     }
 
-    /// How many sessions of each class are live: web, mobile.
-    pub(super) fn count(&self) -> (usize, usize) {
-        let live = self.by_key.iter().filter(|session| session.end_reason().is_none());
-        live.fold((0, 0), |(web, mobile), session| match session.record.class {
-            Class::Web => (web + 1, mobile),
-            Class::Mobile => (web, mobile + 1),
-        })
+    /// How many there are, and of whom.
+    pub(super) fn census(&self, slots: Slots) -> Census {
+        let mut census = Census::default();
+        for entry in &self.users {
+            let live = entry.sessions.iter().filter(|session| session.end_reason().is_none());
+            let (web, mobile) = live.fold((0, 0), |(web, mobile), session| match session.record.class {
+                Class::Web => (web + 1, mobile),
+                Class::Mobile => (web, mobile + 1),
+            });
+            census.web += web;
+            census.mobile += mobile;
+            census.users += u64::from(web + mobile > 0);
+            census.full_web += u64::from(web >= u64::from(slots.web.get()));
+            census.full_mobile += u64::from(mobile >= u64::from(slots.mobile.get()));
+        }
+        census
     }
 }
 

@@ -5,6 +5,6 @@ mod live;
 mod sessions;
 mod signer;
 
-pub use keys::{JWKS_CACHE_CONTROL, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
+pub use keys::{JWKS_CACHE_CONTROL, KeyFacts, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
 pub use live::LiveTable;
-pub use sessions::{Begun, NewSession, SessionFault, Sessions};
+pub use sessions::{Begun, Census, NewSession, SessionFault, Sessions};

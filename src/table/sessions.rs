@@ -61,6 +61,8 @@ pub struct Sessions {
     touched: Mutex<Vec<Arc<Session>>>,
     /// Ended sessions that the store knows to have ended.
     graves: Mutex<Graves>,
+    /// How many were put there by the sweep, in the order of [`EndReason::ALL`].
+    endings: [AtomicU64; EndReason::ALL.len()],
     tailed_to: AtomicU64,
     /// On the clock that nobody sets: a jump of the civil clock is no reason to distrust sessions.
     heard_at: AtomicU64,
@@ -109,6 +111,21 @@ pub enum SessionFault {
     /// The process is going down. Whether the session began, the store knows.
     #[error("interrupted: the gateway is stopping")]
     Interrupted,
+}
+
+/// How many sessions are live.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Census {
+    /// On desktops and tablets.
+    pub web: u64,
+    /// On phones.
+    pub mobile: u64,
+    /// Users who have one.
+    pub users: u64,
+    /// Users who hold as many web sessions as they may.
+    pub full_web: u64,
+    /// The same of mobile ones.
+    pub full_mobile: u64,
 }
 
 /// Everything a session begins with.
@@ -169,6 +186,7 @@ impl Sessions {
             zones: ArcSwap::from_pointee(served),
             touched: Mutex::default(),
             graves: Mutex::default(),
+            endings: EndReason::ALL.map(|_| AtomicU64::new(0)),
             tailed_to: AtomicU64::new(tailed_to),
             heard_at: AtomicU64::new(clock.elapsed()),
             handed_over: AtomicBool::new(false),
@@ -350,9 +368,14 @@ impl Sessions {
         self.clock.elapsed().saturating_sub(self.heard_at.load(Ordering::Relaxed))
     }
 
-    /// How many sessions of each class are live: web, mobile. Walks the table: for metrics, not for requests.
-    pub fn count(&self) -> (usize, usize) {
-        self.table.count()
+    /// How many sessions are live, and of how many users. Walks the table: for metrics, not for requests.
+    pub fn census(&self, slots: Slots) -> Census {
+        self.table.census(slots)
+    }
+
+    /// How many sessions have ended for each reason since the start, whoever ended them. Up to a sweep late.
+    pub fn endings(&self) -> impl Iterator<Item = (EndReason, u64)> {
+        EndReason::ALL.into_iter().zip(self.endings.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Tails the store, writes activity behind and notices deadlines, for ever.
@@ -426,9 +449,10 @@ impl Sessions {
             // What the store knows already it keeps as it is.
             self.store.end_expired(&expired, now).await?;
             let mut graves = lock(&self.graves);
-            for (session, _) in batch {
+            for (session, reason) in batch {
                 session.assertion.store(None);
                 graves.add(session.key(), now);
+                self.ended(*reason);
             }
         }
         let mut graves = lock(&self.graves);
@@ -436,6 +460,13 @@ impl Sessions {
             self.table.forget(key);
         }
         Ok(())
+    }
+
+    fn ended(&self, reason: EndReason) {
+        let at = EndReason::ALL.iter().position(|known| *known == reason);
+        if let Some(count) = at.and_then(|at| self.endings.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     async fn prune(&self, now: UnixTime) -> Result<(), StoreFault> {

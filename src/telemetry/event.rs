@@ -95,7 +95,10 @@ macro_rules! event_kinds {
         }
 
         impl EventKind {
-            /// The name in logs.
+            /// Every kind, in the order of their declaration.
+            pub const ALL: [Self; [$($name),*].len()] = [$(Self::$variant),*];
+
+            /// The name in logs and metrics.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*

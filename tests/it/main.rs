@@ -26,6 +26,9 @@ mod tidy;
 
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod access_log;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -65,6 +68,9 @@ mod limits;
 mod listeners;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod metrics;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod parsing;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -84,6 +90,9 @@ mod streams;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upgrade;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod traces;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upstream_tls;

@@ -171,11 +171,11 @@ async fn what_holds_for_pages_hosts_logs_and_hashes_holds_too() {
     assert!(code == 2 && problem.contains("is none of error, warn, info, debug, trace"), "{problem}");
 
     // What a hash costs: the threads go on, and the password is still right.
-    let hashes = gateway.metric("zonegate_password_hashes").await;
+    let hashes = gateway.metric("zonegate_password_hashes_total").await;
     gateway.edit("memory: 7MiB, passes: 1, threads: 1", "memory: 8MiB, passes: 2, threads: 3, queue_max: 5");
     reload(&gateway).await;
     gateway.log_in(A, WALL).await;
-    assert!(gateway.metric("zonegate_password_hashes").await > hashes);
+    assert!(gateway.metric("zonegate_password_hashes_total").await > hashes);
     // Signing keys: the new one is published, the old one still signs.
     gateway.edit("log: {", "assertion: { algorithm: EdDSA }\nlog: {");
     reload(&gateway).await;

@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::base::{Hostname, MasterKey, UnixTime, Username};
-use crate::config::{self, AdminListener, LogLevel, Problems, Settings};
+use crate::config::{self, AccessLines, AdminListener, LogLevel, Problems, Settings};
 use crate::edge::{Gateway, Inherited, ServeFault};
 use crate::machine::Clock;
 use crate::store::{Account, Store, StoreFault};
@@ -123,10 +123,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let Prepared { place, mut settings, upstream, .. } = prepared;
     if !arguments.json {
         // The page of text is for a person; a line for every request would push it off the screen.
-        settings.log.access = false;
+        settings.log.access = AccessLines::Off;
         settings.log.level = LogLevel::Warn;
     }
-    logging::start(settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
+    logging::start(&settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
     let gateway = Gateway::open(settings, Inherited::default(), None)?;
     let json = arguments.json;
     let announce = move || {

@@ -48,6 +48,7 @@ fn what_a_running_process_cannot_take_over_is_named() {
         ("zonegate.db", "other.db", "store.path"),
         ("file:master.key", "file:other.key", "master_key"),
         ("threads: 2", "threads: 3", "threads"),
+        ("threads: 2", "threads: 2\ntraces: { otlp: 'http://127.0.0.1:4318' }", "traces.otlp"),
     ] {
         assert!(between(from, to).needs_restart.contains(&key), "{key}");
     }
@@ -70,6 +71,7 @@ fn what_it_can_take_over_is_told_by_section() {
         ("level: info", "level: warn", "log"),
         ("access: true", "access: false", "log"),
         ("watch: true", "watch: false", "reload"),
+        ("threads: 2", "threads: 2\ntraces: { context: new }", "traces"),
     ] {
         let want = Changes { sections: vec![want], ..Changes::default() };
         assert_eq!(between(from, to), want, "{from} -> {to}");

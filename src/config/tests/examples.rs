@@ -87,7 +87,7 @@ fn the_reference_shows_the_defaults() {
                 settings.limits,
                 settings.assertion,
                 &settings.native_clients,
-                (&settings.log, settings.watch, settings.threads),
+                (settings.log.level, settings.log.access, settings.watch, settings.threads),
                 (&settings.brand.product, settings.brand.accent, settings.brand.accent_dark),
             )
         )

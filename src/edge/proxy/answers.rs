@@ -19,7 +19,7 @@ use crate::edge::refusals::{self, Sent};
 use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
 use crate::portal::{Realm, Visit};
-use crate::session::Session;
+use crate::session::{Ended, Session};
 use crate::zone::Zone;
 
 /// The largest answer of our own that is written back. Our pages are a tenth of it.
@@ -107,14 +107,14 @@ impl Edge {
         passage: &mut Passage,
         zone: Arc<Zone>,
         client: Client,
-        reason: ChallengeReason,
+        (reason, ended): (ChallengeReason, Option<Ended>),
     ) -> Result<bool> {
         passage.decision = "challenge";
         passage.reason = Some(reason.name());
-        passage.zone = Some(Arc::clone(&zone));
+        passage.enter(&zone);
         let head = exchange.req_header();
         let sent = Sent { method: &head.method, target: head.raw_path(), headers: &head.headers };
-        let visit = self.visit(passage, Realm::Zone(Arc::clone(&zone)), None, None);
+        let visit = self.visit(passage, Realm::Zone(Arc::clone(&zone)), None, ended);
         let challenge = Challenge { zone: &zone, client, reason };
         let answer = refusals::challenge(&passage.generation.portal, &visit, sent, challenge, "");
         write(exchange, answer).await?;
@@ -132,7 +132,7 @@ impl Edge {
     ) -> Result<bool> {
         passage.decision = "refused";
         passage.reason = Some(Forbidden::REASON);
-        passage.zone = Some(Arc::clone(&zone));
+        passage.enter(&zone);
         passage.session.clone_from(&session);
         let visit = self.visit(passage, Realm::Zone(zone), session, None);
         let portal = &passage.generation.portal;

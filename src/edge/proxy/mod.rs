@@ -18,7 +18,7 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
-use super::access_log::{AccessLog, Record};
+use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
 use super::facts::{self, Cookie};
 use super::generation::{Generation, InUse};
@@ -26,18 +26,19 @@ use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::{OpenStream, Streams};
+use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Attempts, Broken, Provenance};
 use super::{client, compress, rescue};
 use crate::assertion::is_ours;
 use crate::base::{RequestId, UnixTime};
-use crate::gate::{
-    Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, Presented, SignedIn, Way, decide, signed_in,
-};
-use crate::machine::Clock;
-use crate::portal::metrics::UnderWay;
+use crate::config::AccessLines;
+use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
+use crate::machine::{Clock, civil_time};
+use crate::portal::metrics::{Finished, InZone, UnderWay};
 use crate::portal::{Realm, Visit};
-use crate::session::{Liveness, Session};
+use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
+use crate::telemetry::TraceParent;
 use crate::zone::{HostMatch, Zone};
 
 /// What all requests of a lane share.
@@ -48,6 +49,8 @@ pub(super) struct Edge {
     pub(super) clock: Arc<Clock>,
     pub(super) streams: Arc<Streams>,
     pub(super) log: AccessLog,
+    /// Where a collector is configured.
+    pub(super) spans: Option<Arc<Spans>>,
     pub(super) turn: Turn,
     pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
@@ -61,6 +64,11 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
+    /// Of this process: what it begins names that no other uses.
+    const fn salt(&self) -> u64 {
+        u64::from_be_bytes(self.beginning)
+    }
+
     pub(in crate::edge) fn next(&self) -> RequestId {
         let mut bytes = [0; 16];
         let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
@@ -80,9 +88,13 @@ pub(super) struct Passage {
     arrival: Option<Arc<Arrival>>,
     address: Option<IpAddr>,
     zone: Option<Arc<Zone>>,
+    /// Where it is counted; with `zone`, from [`Passage::enter`].
+    place: Option<InZone>,
     session: Option<Arc<Session>>,
     grant: Option<Grant>,
     stream: Option<Arc<OpenStream>>,
+    /// Of a request that is recorded.
+    trace: Option<Box<Recorded>>,
     attempts: Attempts,
     /// When the request and its answer must be over.
     deadline: Option<Instant>,
@@ -97,6 +109,12 @@ pub(super) struct Passage {
 }
 
 impl Passage {
+    /// It has come to this zone.
+    fn enter(&mut self, zone: &Arc<Zone>) {
+        self.place = Some(self.generation.portal.metrics.enter(zone));
+        self.zone = Some(Arc::clone(zone));
+    }
+
     /// Whether the answer may be made smaller: streams never, they are read piece by piece.
     fn compresses(&self) -> bool {
         self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
@@ -118,9 +136,11 @@ impl ProxyHttp for Edge {
             arrival: Arrival::here(),
             address: None,
             zone: None,
+            place: None,
             session: None,
             grant: None,
             stream: None,
+            trace: None,
             attempts: Attempts::default(),
             deadline: None,
             decision: "refused",
@@ -141,6 +161,11 @@ impl ProxyHttp for Edge {
         let headers = &exchange.req_header().headers;
         let address = client::address(arrival.peer, headers, &listeners.trusted_proxies, listeners.client_address);
         passage.address = Some(address);
+        if self.spans.is_some() {
+            let (settings, salt) = (&passage.generation.settings.traces, self.ids.salt());
+            let trusted = listeners.trusted_proxies.contains(arrival.peer);
+            passage.trace = Recorded::begin(settings, headers, trusted, passage.request, salt);
+        }
         let downstream = exchange.as_downstream_mut();
         match downstream.req_header().version {
             // An interim answer would be taken for the answer (RFC 9110 section 15.2).
@@ -192,11 +217,12 @@ impl ProxyHttp for Edge {
                     SignedIn::Person(session) => (Some(Arc::clone(session)), false),
                     SignedIn::Unsure => (None, true),
                 };
-                passage.zone = Some(Arc::clone(zone));
+                let ended = facts::ended(&facts, zone, passage.now);
+                let zone = Arc::clone(zone);
+                passage.enter(&zone);
                 passage.session.clone_from(&live);
-                let ended = ended(&facts, zone, passage.now);
                 passage.decision = "portal";
-                let visit = self.visit(passage, Realm::Zone(Arc::clone(zone)), live, ended);
+                let visit = self.visit(passage, Realm::Zone(zone), live, ended);
                 let visit = Visit { unsure, ..visit };
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
@@ -206,8 +232,9 @@ impl ProxyHttp for Edge {
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Challenge(Challenge { zone, client, reason }) => {
+                let ended = facts::ended(&facts, zone, passage.now);
                 let zone = Arc::clone(zone);
-                Box::pin(self.challenge(exchange, passage, zone, client, reason)).await
+                Box::pin(self.challenge(exchange, passage, zone, client, (reason, ended))).await
             }
             Decision::Canonical(zone) => {
                 passage.decision = "canonical";
@@ -295,6 +322,16 @@ impl ProxyHttp for Edge {
             passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
         let provenance = Provenance { address, request: passage.request, assertion, client_certificate };
         *copy = upstream::head(taken, grant, provenance)?;
+        let settings = &passage.generation.settings;
+        let trusted = passage
+            .arrival
+            .as_ref()
+            .is_some_and(|arrival| settings.listeners.trusted_proxies.contains(arrival.peer));
+        let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
+        traces::carry(copy, settings.traces.context, trusted, passage.trace.as_deref(), fresh)?;
+        if let Some(trace) = &mut passage.trace {
+            trace.asked = Some(Instant::now());
+        }
         Ok(())
     }
 
@@ -336,6 +373,9 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
+        if let Some(trace) = &mut passage.trace {
+            trace.answered.get_or_insert_with(Instant::now);
+        }
         let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
         hygiene::check_answer(answer, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
@@ -423,18 +463,34 @@ impl ProxyHttp for Edge {
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
-        passage.generation.portal.metrics.request(
-            passage.zone.as_deref(),
-            passage.decision,
-            passage.reason,
-            status,
-            took,
-        );
-        if !passage.generation.settings.log.access {
-            return;
-        }
+        let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
+        let Passage { decision, reason, .. } = *passage;
+        let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
+        passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
         let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
+            spans.tell(
+                trace,
+                &About {
+                    id: passage.request,
+                    method: &head.method,
+                    path,
+                    zone: passage.zone.as_ref().map(|zone| zone.host.as_str()),
+                    address: passage.address,
+                    status,
+                    decision,
+                    reason,
+                    began: passage.began,
+                    ended: civil_time(),
+                },
+            );
+        }
+        let combined = match passage.generation.settings.log.access {
+            AccessLines::Off => return,
+            AccessLines::Json => None,
+            AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
+        };
         self.log.write(Record {
             at: passage.now,
             request: passage.request,
@@ -448,8 +504,9 @@ impl ProxyHttp for Edge {
             reason: passage.reason,
             rule: passage.rule.take(),
             took,
-            bytes_in: exchange.body_bytes_read() as u64,
-            bytes_out: exchange.body_bytes_sent() as u64,
+            bytes_in,
+            bytes_out,
+            combined,
         });
     }
 
@@ -507,17 +564,6 @@ fn in_time(passage: &Passage) -> Result<()> {
     }
 }
 
-/// Why the session that was presented for this zone has ended.
-fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<crate::session::EndReason> {
-    match facts.presented {
-        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(reason),
-            Liveness::Live => None,
-        },
-        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
-    }
-}
-
 impl Edge {
     /// Fails once the session of a request that is under way has ended.
     fn still_lives(&self, passage: &Passage) -> Result<()> {
@@ -531,7 +577,7 @@ impl Edge {
 
     /// Lets a request go on to the application.
     async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
-        passage.zone = Some(Arc::clone(grant.zone()));
+        passage.enter(grant.zone());
         passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
@@ -572,7 +618,7 @@ impl Edge {
         passage: &Passage,
         realm: Realm,
         session: Option<Arc<Session>>,
-        ended: Option<crate::session::EndReason>,
+        ended: Option<Ended>,
     ) -> Visit {
         Visit {
             realm,

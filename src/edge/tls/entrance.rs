@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::{CertificateProblem, Served, find};
-use crate::base::Hostname;
+use crate::base::{Hostname, UnixTime};
 use crate::config::{Place, Settings, TlsVersion};
 use crate::zone::{ClientCertificates, Zone};
 
@@ -182,6 +182,12 @@ impl Entrances {
             self.by_name.values().filter(|entrance| leaf(entrance).is_none_or(|leaf| !known.contains(&leaf)));
         let new: BTreeSet<String> = new.map(|entrance| entrance.served.to_string()).collect();
         new.into_iter().collect()
+    }
+
+    /// Each name, and when the certificate that answers for it ends.
+    pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
+        let end = |entrance: &Entrance| entrance.served.until().unwrap_or(UnixTime::from_seconds(0));
+        self.by_name.iter().map(|(name, entrance)| (name.clone(), end(entrance))).collect()
     }
 
     /// The entrance for a name in lower case.

@@ -52,6 +52,12 @@ impl Served {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.names.iter().any(|name| covers(name, host))
     }
+
+    /// When it ends. `None`: it cannot be read, which was found out before it was served.
+    fn until(&self) -> Option<UnixTime> {
+        let (_, leaf) = X509Certificate::from_der(self.certified.cert.first()?).ok()?;
+        u64::try_from(leaf.validity().not_after.timestamp()).ok().map(UnixTime::from_seconds)
+    }
 }
 
 /// Its names and its end, for the operator.
@@ -104,6 +110,11 @@ impl Certificates {
         let prepared = Arc::new(prepared);
         let before = self.entrances.swap(Arc::clone(&prepared));
         prepared.not_in(&before)
+    }
+
+    /// Each name that is answered for, and when its certificate ends.
+    pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
+        self.entrances.load().until()
     }
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.

@@ -1,135 +1,73 @@
 //! What an operator's monitoring asks for, in the OpenMetrics text format.
 //!
 //! Every handle of the hot path is made with its configuration, one for each zone and decision: a request finds its
-//! zone's and adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue, lag) is read
-//! when it is asked for. Labels are our own words and zone names; no user, address or path is one (K4).
+//! zone's once and adds to atomics, without a lock or an allocation. What is a property of the moment (sessions, queue,
+//! lag) is read when it is asked for ([`moment`]). `config/metrics.md` lists all of them, and a test holds it to this.
 
+mod connections;
+mod histogram;
+mod labels;
+mod moment;
 mod upstreams;
 
-pub use upstreams::{BackendMetrics, UpstreamMetrics};
-
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use arc_swap::ArcSwap;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use self::histogram::Histogram;
+use self::labels::{LoginLabels, OutcomeLabel, ReasonLabel, RefusalLabels, RequestLabels, ZoneLabel};
 use super::Portal;
+use super::flow::OUTCOMES;
 use crate::base::{ByHost, Hostname, UnixTime};
-use crate::session::Class;
+use crate::session::{Class, Method};
 use crate::zone::{Zone, ZoneTable};
+
+pub use self::connections::{Connections, UnderWay};
+pub use self::upstreams::{BackendMetrics, UpstreamMetrics};
 
 /// What the edge says that it did with a request.
 const DECISIONS: [&str; 7] = ["forward", "portal", "challenge", "canonical", "refused", "https", "other"];
 /// The first digit of a status, and 0 for none at all (the client left, or the connection broke).
 const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
-/// Upper bounds of the duration's buckets, in microseconds.
-const BOUNDS: [u64; 14] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000,
-];
-
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct RequestLabels {
-    zone: String,
-    decision: &'static str,
-    status: &'static str,
+/// Why a line of the access log was lost.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LostLine {
+    /// More came than could be written.
+    QueueFull,
+    /// The disk or the pipe took no more.
+    NotWritten,
 }
 
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct ZoneLabel {
-    zone: String,
+impl LostLine {
+    const ALL: [Self; 2] = [Self::QueueFull, Self::NotWritten];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::NotWritten => "not_written",
+        }
+    }
 }
 
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct ReasonLabels {
-    decision: &'static str,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct ClassLabel {
-    class: &'static str,
-}
-
-/// What becomes of connections.
+/// The lines of the access log that were lost for one reason. Losing one costs a request an addition.
 #[derive(Clone, Debug, Default)]
-pub struct Connections {
-    open: Gauge,
-    accepted: Counter,
-    refused: Family<ReasonLabel, Counter>,
-    closed: Family<ReasonLabel, Counter>,
-    requests: Gauge,
-}
+pub struct LostLines(Counter);
 
-/// A request that is counted until it is dropped.
-#[derive(Debug)]
-pub struct UnderWay(Gauge);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-impl Connections {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("connections", "Open connections", self.open.clone());
-        registry.register("connections_accepted", "Connections that were taken", self.accepted.clone());
-        registry.register(
-            "connections_refused",
-            "Connections that were not taken, by reason",
-            self.refused.clone(),
-        );
-        registry.register("connections_closed", "Connections that we ended, by reason", self.closed.clone());
-        registry.register("requests_under_way", "Requests that are being answered", self.requests.clone());
+impl LostLines {
+    /// So many more.
+    pub fn add(&self, lines: u64) {
+        self.0.inc_by(lines);
     }
 
-    /// A connection is taken.
-    pub fn opened(&self) {
-        self.open.inc();
-        self.accepted.inc();
-    }
-
-    /// It is gone.
-    pub fn gone(&self) {
-        self.open.dec();
-    }
-
-    /// There was no room for one.
-    pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabel { reason }).inc();
-    }
-
-    /// A request begins.
-    pub fn request(&self) -> UnderWay {
-        self.requests.inc();
-        UnderWay(self.requests.clone())
-    }
-
-    /// How many requests are being answered: what a stop waits for.
-    pub fn requests_under_way(&self) -> i64 {
-        self.requests.get()
-    }
-
-    /// One was ended by us.
-    pub fn closed(&self, reason: &'static str) {
-        self.closed.get_or_create(&ReasonLabel { reason }).inc();
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.get()
     }
 }
 
@@ -138,40 +76,68 @@ impl Connections {
 #[derive(Debug)]
 pub struct Metrics {
     shared: Arc<Shared>,
-    zones: ByHost<Zoned>,
+    zones: ByHost<Arc<Zoned>>,
     /// Requests that came to no zone.
-    nowhere: Zoned,
+    nowhere: Arc<Zoned>,
 }
 
-/// All counters, and the registry that prints them.
+/// All counters that are added to, and the registry that prints them.
 #[derive(Debug)]
 struct Shared {
     registry: Registry,
+    started_at: UnixTime,
     connections: Connections,
     upstreams: UpstreamMetrics,
     requests: Family<RequestLabels, Counter>,
-    took: Family<ZoneLabel, Latency>,
-    reasons: Family<ReasonLabels, Counter>,
-    logins: Family<OutcomeLabel, Counter>,
-    sessions: Family<ClassLabel, Gauge>,
-    lag: Gauge,
-    hashes: Gauge,
-    hash_queue: Gauge,
+    took: Family<ZoneLabel, Histogram>,
+    body_bytes: [Family<ZoneLabel, Counter>; 2],
+    under_way: Family<ZoneLabel, Gauge>,
+    refusals: Family<RefusalLabels, Counter>,
+    logins: Family<LoginLabels, Counter>,
     reloads: Family<OutcomeLabel, Counter>,
     reloaded_at: Gauge,
     generation: Gauge,
+    lost_lines: Family<ReasonLabel, Counter>,
+    /// Names of the certificates in use, and when each ends.
+    certificates: ArcSwap<Vec<(String, UnixTime)>>,
 }
 
 #[derive(Debug)]
 struct Zoned {
     requests: [[Counter; STATUSES.len()]; DECISIONS.len()],
-    took: Latency,
+    took: Histogram,
+    body_bytes: [Counter; 2],
+    under_way: Gauge,
+}
+
+/// A request that has come to a zone, counted as under way there until it is dropped.
+#[derive(Debug)]
+pub struct InZone {
+    counters: Arc<Zoned>,
+    _under_way: UnderWay,
+}
+
+/// What is counted of a request that is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// What was done with it.
+    pub decision: &'static str,
+    /// Why it was not let through.
+    pub reason: Option<&'static str>,
+    /// The answer's status; 0 for none.
+    pub status: u16,
+    /// From its head to the answer's end.
+    pub took: Duration,
+    /// Its body's length.
+    pub bytes_in: u64,
+    /// The answer's.
+    pub bytes_out: u64,
 }
 
 impl Metrics {
-    /// Makes every counter, so that each is there at zero before the first request.
-    pub fn new(zones: &ZoneTable) -> Self {
-        Self::of(Arc::new(Shared::new()), zones)
+    /// Makes every counter, so that each is there at zero before the first request. The process began at `now`.
+    pub fn new(zones: &ZoneTable, now: UnixTime) -> Self {
+        Self::of(Arc::new(Shared::new(now)), zones)
     }
 
     /// The same counters for other zones.
@@ -180,35 +146,50 @@ impl Metrics {
     }
 
     fn of(shared: Arc<Shared>, zones: &ZoneTable) -> Self {
-        let zoned = |host: &Hostname| (host.clone(), shared.zoned(host.as_str()));
+        let zoned = |host: &Hostname| (host.clone(), Arc::new(shared.zoned(host.as_str())));
         let zones = zones.zones().iter().map(|zone| zoned(&zone.host)).collect();
-        Self { nowhere: shared.zoned(""), zones, shared }
+        Self { nowhere: Arc::new(shared.zoned("")), zones, shared }
     }
 
-    /// A request is over.
-    pub fn request(
-        &self,
-        zone: Option<&Zone>,
-        decision: &'static str,
-        reason: Option<&'static str>,
-        status: u16,
-        took: Duration,
-    ) {
-        let zoned = zone.and_then(|zone| self.zones.get(&zone.host)).unwrap_or(&self.nowhere);
+    /// A request has come to a zone.
+    pub fn enter(&self, zone: &Zone) -> InZone {
+        let counters = Arc::clone(self.zones.get(&zone.host).unwrap_or(&self.nowhere));
+        InZone { _under_way: UnderWay::begin(&counters.under_way), counters }
+    }
+
+    /// A request is over; `place` is `None` when it came to no zone.
+    pub fn request(&self, place: Option<&InZone>, finished: Finished) {
+        let Finished { decision, reason, status, took, bytes_in, bytes_out } = finished;
+        let zoned = place.map_or(&self.nowhere, |place| &place.counters);
         let row = DECISIONS.iter().position(|known| *known == decision).unwrap_or(DECISIONS.len() - 1);
         let counter = zoned.requests.get(row).and_then(|row| row.get(usize::from(status / 100)));
         if let Some(counter) = counter {
             counter.inc();
         }
-        zoned.took.observe(took);
+        zoned.took.0.observe(took);
+        for (counter, bytes) in zoned.body_bytes.iter().zip([bytes_in, bytes_out]) {
+            if bytes > 0 {
+                counter.inc_by(bytes);
+            }
+        }
         if let Some(reason) = reason {
-            self.shared.reasons.get_or_create(&ReasonLabels { decision, reason }).inc();
+            self.shared.refusals.get_or_create(&RefusalLabels { decision, reason }).inc();
         }
     }
 
     /// A step of a log-in came to this.
-    pub fn login(&self, outcome: &'static str) {
-        self.shared.logins.get_or_create(&OutcomeLabel { outcome }).inc();
+    pub fn login(&self, outcome: &'static str, class: Class) {
+        self.shared.logins.get_or_create(&login(outcome, class)).inc();
+    }
+
+    /// The count of the lines that the access log loses for this reason.
+    pub fn lost_lines(&self, why: LostLine) -> LostLines {
+        LostLines(self.shared.lost_lines.get_or_create_owned(&ReasonLabel { reason: why.name() }))
+    }
+
+    /// These certificates are in use: each name, and when the one that answers for it ends.
+    pub fn certificates(&self, until: Vec<(String, UnixTime)>) {
+        self.shared.certificates.store(Arc::new(until));
     }
 
     /// What becomes of connections.
@@ -234,87 +215,96 @@ impl Metrics {
 
     /// The text for a scraper. Walks the session table: not for a request's path.
     pub fn text(&self, portal: &Portal) -> Result<String, std::fmt::Error> {
-        let (web, mobile) = portal.sessions.count();
-        for (class, count) in [(Class::Web, web), (Class::Mobile, mobile)] {
-            self.shared.sessions.get_or_create(&ClassLabel { class: class.name() }).set(gauge(count as u64));
-        }
-        self.shared.lag.set(gauge(portal.sessions.lag()));
-        self.shared.hashes.set(gauge(portal.verifier.computed()));
-        self.shared.hash_queue.set(gauge(portal.verifier.busy() as u64));
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.shared.registry)?;
+        encode_registry(&mut text, &self.shared.registry)?;
+        encode_registry(&mut text, &moment::of_gateway(portal, &self.shared.certificates.load()))?;
+        encode_registry(&mut text, &moment::of_process(self.shared.started_at))?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
 impl Shared {
-    fn new() -> Self {
-        let mut registry = Registry::with_prefix("zonegate");
-        let requests = Family::<RequestLabels, Counter>::default();
-        let took = Family::<ZoneLabel, Latency>::default();
-        let (reasons, logins) = (Family::default(), Family::default());
-        let sessions = Family::default();
-        let (lag, hashes, hash_queue) = (Gauge::default(), Gauge::default(), Gauge::default());
-        registry.register("requests", "Requests by zone, decision and status", requests.clone());
-        registry.register("request_seconds", "From the request's head to the answer's end", took.clone());
-        registry.register("refusals", "Requests that were not let through, by reason", reasons.clone());
-        registry.register("logins", "Steps of log-ins by outcome", logins.clone());
-        registry.register("sessions", "Live sessions", sessions.clone());
-        registry.register(
-            "store_lag_seconds",
-            "Since the store was last heard of; beyond 5, all is refused",
-            lag.clone(),
-        );
-        registry.register("password_hashes", "Passwords hashed since the start", hashes.clone());
-        registry.register("password_queue", "Passwords that are being hashed or wait for it", hash_queue.clone());
-        let upstreams = UpstreamMetrics::default();
-        upstreams.register(&mut registry);
-        let connections = Connections::default();
-        connections.register(&mut registry);
-        let reloads = Family::<OutcomeLabel, Counter>::default();
-        let (reloaded_at, generation) = (Gauge::default(), Gauge::default());
-        registry.register("reloads", "Times that the configuration was read anew, by outcome", reloads.clone());
+    fn new(started_at: UnixTime) -> Self {
+        let shared = Self {
+            registry: Registry::with_prefix("zonegate"),
+            started_at,
+            connections: Connections::default(),
+            upstreams: UpstreamMetrics::default(),
+            requests: Family::default(),
+            took: Family::default(),
+            body_bytes: Default::default(),
+            under_way: Family::default(),
+            refusals: Family::default(),
+            logins: Family::default(),
+            reloads: Family::default(),
+            reloaded_at: Gauge::default(),
+            generation: Gauge::default(),
+            lost_lines: Family::default(),
+            certificates: ArcSwap::default(),
+        };
+        // What is there at zero can be asked for its growth from the first time on.
         for outcome in [true, false] {
-            drop(reloads.get_or_create(&reload_outcome(outcome)));
+            drop(shared.reloads.get_or_create(&reload_outcome(outcome)));
         }
+        for outcome in OUTCOMES {
+            for class in [Class::Web, Class::Mobile] {
+                drop(shared.logins.get_or_create(&login(outcome, class)));
+            }
+        }
+        for why in LostLine::ALL {
+            drop(shared.lost_lines.get_or_create(&ReasonLabel { reason: why.name() }));
+        }
+        Self { registry: shared.registered(), ..shared }
+    }
+
+    fn registered(&self) -> Registry {
+        let mut registry = Registry::with_prefix("zonegate");
+        registry.register("requests", "Requests by zone, decision and status", self.requests.clone());
+        registry.register("request_seconds", "From the request's head to the answer's end", self.took.clone());
+        let [bytes_in, bytes_out] = self.body_bytes.clone();
+        registry.register("request_body_bytes", "Bytes of requests' bodies", bytes_in);
+        registry.register("response_body_bytes", "Bytes of answers' bodies", bytes_out);
+        let under_way = self.under_way.clone();
+        registry.register("zone_requests_under_way", "Requests that are being answered, by zone", under_way);
+        registry.register("refusals", "Requests that were not let through, by reason", self.refusals.clone());
+        registry.register("logins", "Steps of log-ins by outcome, method and class", self.logins.clone());
+        self.connections.register(&mut registry);
+        self.upstreams.register(&mut registry);
+        let reloads = self.reloads.clone();
+        registry.register("reloads", "Times that the configuration was read anew, by outcome", reloads);
         registry.register(
             "reload_success_timestamp_seconds",
             "When the configuration in use was read: seconds since 1970",
-            reloaded_at.clone(),
+            self.reloaded_at.clone(),
         );
         registry.register(
             "configuration_generation",
             "Which configuration is in use: 1 is the one of the start",
-            generation.clone(),
+            self.generation.clone(),
         );
-        Self {
-            registry,
-            connections,
-            upstreams,
-            requests,
-            took,
-            reasons,
-            logins,
-            sessions,
-            lag,
-            hashes,
-            hash_queue,
-            reloads,
-            reloaded_at,
-            generation,
-        }
+        registry.register("access_log_lost", "Lines of the access log that were lost", self.lost_lines.clone());
+        registry
     }
 
     /// The handles of one zone's counters: new ones for a zone that was never there.
     fn zoned(&self, zone: &str) -> Zoned {
         let counter = |decision, status| {
-            self.requests.get_or_create(&RequestLabels { zone: zone.into(), decision, status }).clone()
+            self.requests.get_or_create_owned(&RequestLabels { zone: zone.into(), decision, status })
         };
+        let label = ZoneLabel { zone: zone.into() };
         Zoned {
             requests: DECISIONS.map(|decision| STATUSES.map(|status| counter(decision, status))),
-            took: self.took.get_or_create(&ZoneLabel { zone: zone.into() }).clone(),
+            took: self.took.get_or_create_owned(&label),
+            body_bytes: self.body_bytes.each_ref().map(|family| family.get_or_create_owned(&label)),
+            under_way: self.under_way.get_or_create_owned(&label),
         }
     }
+}
+
+const fn login(outcome: &'static str, class: Class) -> LoginLabels {
+    // Single sign-on will be another.
+    LoginLabels { outcome, method: Method::Local.name(), class: class.name() }
 }
 
 fn reload_outcome(applied: bool) -> OutcomeLabel {
@@ -325,49 +315,6 @@ fn gauge(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A histogram of durations that is added to without a lock: the library's own takes one for every request.
-#[derive(Clone, Debug, Default)]
-struct Latency(Arc<Buckets>);
-
-#[derive(Debug, Default)]
-struct Buckets {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    sum_micros: AtomicU64,
-}
-
-impl Latency {
-    fn observe(&self, took: Duration) {
-        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let at = BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len());
-        if let Some(count) = self.0.counts.get(at) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
-        self.0.sum_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-}
-
-impl TypedMetric for Latency {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Latency {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        // Precise to a second in 285,000 years of summed time.
-        #[expect(clippy::cast_precision_loss, reason = "a sum of durations for people")]
-        let seconds = |micros: u64| micros as f64 / 1e6;
-        let bounds = BOUNDS.iter().map(|bound| seconds(*bound)).chain([f64::INFINITY]);
-        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
-        let buckets: Vec<(f64, u64)> = bounds.zip(counts).collect();
-        let count = buckets.iter().map(|(_, count)| count).sum();
-        let sum = seconds(self.0.sum_micros.load(Ordering::Relaxed));
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,22 +322,25 @@ mod tests {
 
     fn text(metrics: &Metrics) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &metrics.shared.registry).unwrap();
+        encode_registry(&mut text, &metrics.shared.registry).unwrap();
         text
     }
 
     #[test]
     fn every_request_is_counted_once_under_its_zone_decision_and_status() {
         let zones = ZoneTable::new(vec![samples::zone("a.example")], None).unwrap();
-        let metrics = Metrics::new(&zones);
-        let zone = zones.zones()[0].clone();
-        let took = Duration::from_micros(700);
-        metrics.request(Some(&zone), "forward", None, 200, took);
-        metrics.request(Some(&zone), "forward", None, 204, took);
-        metrics.request(Some(&zone), "challenge", Some("idle"), 401, took);
-        metrics.request(None, "refused", Some("unknown_host"), 421, took);
-        metrics.request(None, "an edge of later", None, 999, took);
-        metrics.login("session");
+        let metrics = Metrics::new(&zones, samples::START);
+        let finish = |place: Option<&InZone>, decision, reason, status| {
+            let took = Duration::from_micros(700);
+            metrics.request(place, Finished { decision, reason, status, took, bytes_in: 1, bytes_out: 7 });
+        };
+        let place = metrics.enter(&zones.zones()[0]);
+        finish(Some(&place), "forward", None, 200);
+        finish(Some(&place), "forward", None, 204);
+        finish(Some(&place), "challenge", Some("idle"), 401);
+        finish(None, "refused", Some("unknown_host"), 421);
+        finish(None, "an edge of later", None, 999);
+        metrics.login("session", Class::Web);
         let text = text(&metrics);
         for line in [
             r#"zonegate_requests_total{zone="a.example",decision="forward",status="2xx"} 2"#,
@@ -402,17 +352,15 @@ mod tests {
             r#"zonegate_request_seconds_bucket{le="0.001",zone="a.example"} 3"#,
             r#"zonegate_request_seconds_bucket{le="+Inf",zone="a.example"} 3"#,
             r#"zonegate_request_seconds_sum{zone="a.example"} 0.0021"#,
-            r#"zonegate_logins_total{outcome="session"} 1"#,
+            r#"zonegate_request_body_bytes_total{zone="a.example"} 3"#,
+            r#"zonegate_response_body_bytes_total{zone="a.example"} 21"#,
+            r#"zonegate_zone_requests_under_way{zone="a.example"} 1"#,
+            r#"zonegate_logins_total{outcome="session",method="local",class="web"} 1"#,
+            r#"zonegate_logins_total{outcome="session",method="local",class="mobile"} 0"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\nis not in\n{text}");
         }
-    }
-
-    #[test]
-    fn long_requests_land_in_the_last_bucket_and_nothing_overflows() {
-        let latency = Latency::default();
-        latency.observe(Duration::from_secs(3600));
-        latency.observe(Duration::MAX);
-        assert_eq!(latency.0.counts[BOUNDS.len()].load(Ordering::Relaxed), 2);
+        drop(place);
+        assert!(self::text(&metrics).contains("zone_requests_under_way{zone=\"a.example\"} 0"));
     }
 }

@@ -15,7 +15,10 @@ use tower::ServiceExt as _;
 
 use crate::assertion::AssertionSettings;
 use crate::base::{Hostname, MasterKey, RequestId, SessionToken, TenantId, Ttl, UnixTime, UserId, Username};
-use crate::config::{HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings};
+use crate::config::{
+    AccessLines, HashingSettings, Limits, Listeners, LogLevel, LogSettings, NativeClient, Settings, Share,
+    TraceContext, TraceSettings,
+};
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
     SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
@@ -28,7 +31,7 @@ use crate::portal::strangers::Strangers;
 use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
-use crate::session::{Class, Liveness, Session};
+use crate::session::{Class, Ended, Liveness, Session};
 use crate::store::{NewUser, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -223,7 +226,8 @@ fn settings(directory: &Path) -> Settings {
         assertion: AssertionSettings::default(),
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
-        log: LogSettings { level: LogLevel::Info, access: false },
+        log: LogSettings { level: LogLevel::Info, access: AccessLines::Off, access_file: None },
+        traces: TraceSettings { context: TraceContext::Pass, otlp: None, sampled: Share(0) },
         watch: false,
         threads: 1,
     }
@@ -353,7 +357,9 @@ impl Browser<'_> {
         let (session, ended) = match found.map(|session| (session.liveness(now), session)) {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
-            Some((Liveness::Ended(reason), _)) => (None, Some(reason)),
+            Some((Liveness::Ended(reason), session)) => {
+                (None, Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }))
+            }
             None => (None, None),
         };
         Visit {

@@ -621,6 +621,11 @@ async fn m16_the_page_says_why_the_session_ended() {
     browser.log_in(ALICE).await.expect_in("/");
     browser.at(8 * 3600).open(LOGIN).await.expect_notice("8 hours of inactivity");
     let other = world.browser();
+    // The tenant's own limit travels with the answer that led here; what nobody could have set is not repeated.
+    for (after, said) in [("1800", "30 minutes"), ("59", "8 hours"), ("28801", "8 hours"), ("x", "8 hours")] {
+        let page = other.open(&format!("/.zonegate/login?reason=idle&after={after}")).await;
+        page.expect_notice(&format!("{said} of inactivity"));
+    }
     other.open("/.zonegate/login?reason=logged_out").await.expect_notice("You are logged out.");
     let plain = other.open("/.zonegate/login?reason=%3Cscript%3E").await;
     assert!(!plain.body.contains("id=\"notice\""));

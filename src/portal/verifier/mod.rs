@@ -31,10 +31,10 @@ use crate::credential::{
     hash_password, normalise, verify_password,
 };
 use crate::directory::{Methods, SecurityDefaults, methods};
-use crate::machine::{EntropyFault, random};
+use crate::machine::{EntropyFault, Stopwatch, random};
 use crate::session::Class;
 use crate::store::{Account, BudgetKey, Debit, Owner, Store, StoreFault};
-use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use crate::telemetry::{Actor, Durations, EventKind, SecurityEvent};
 
 /// NFC may shorten a text, but no password of 256 bytes comes from one of this length.
 const RAW_BYTES_MAX: usize = 16 * PASSWORD_BYTES_MAX;
@@ -55,6 +55,7 @@ pub struct Verifier {
     shadow_key: aws_lc_rs::hmac::Key,
     security: SecurityDefaults,
     computed: Arc<AtomicU64>,
+    took: Arc<Durations>,
 }
 
 #[derive(Debug)]
@@ -159,6 +160,7 @@ impl Verifier {
             shadow_key: master.derive_mac("shadow budget v1"),
             security,
             computed: Arc::new(AtomicU64::new(0)),
+            took: Arc::default(),
         })
     }
 
@@ -187,6 +189,7 @@ impl Verifier {
             shadow_key: self.shadow_key.clone(),
             security,
             computed: Arc::clone(&self.computed),
+            took: Arc::clone(&self.took),
         })
     }
 
@@ -244,7 +247,14 @@ impl Verifier {
             Some(password) => {
                 let secrets = Arc::clone(&self.secrets);
                 let computed = Arc::clone(&self.computed);
-                place.run(move || secrets.hold(&password, hash.as_ref(), &computed)).await?
+                let took = Arc::clone(&self.took);
+                let job = move || {
+                    let begun = Stopwatch::start();
+                    let held = secrets.hold(&password, hash.as_ref(), &computed);
+                    took.observe(begun.elapsed());
+                    held
+                };
+                place.run(job).await?
             }
         };
         match (account, ineligible) {
@@ -309,6 +319,16 @@ impl Verifier {
     /// How many passwords wait to be hashed or are being hashed.
     pub fn busy(&self) -> usize {
         self.pool.busy()
+    }
+
+    /// How many may, before more are turned away.
+    pub fn room(&self) -> usize {
+        self.pool.most()
+    }
+
+    /// How long hashing took.
+    pub const fn hash_durations(&self) -> &Arc<Durations> {
+        &self.took
     }
 
     /// Takes every place in the pool.

@@ -168,7 +168,9 @@ async fn r81_s6_fifty_parallel_log_ins_for_three_slots_leave_exactly_three() {
         begun(world.log_in(&account, Class::Mobile, vec![]).await);
     }
     let again = world.restart().await;
-    assert_eq!(again.count(), (60, 20), "recounted after a restart");
+    let census = again.census(Slots::default());
+    assert_eq!((census.web, census.mobile), (60, 20), "recounted after a restart");
+    assert_eq!((census.users, census.full_web, census.full_mobile), (20, 20, 20));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -72,6 +72,8 @@ pub(crate) struct Wishes {
     pub(crate) listen: &'static str,
     /// What the zone [`B`] says beside the rest, as lines of the file.
     pub(crate) zone_b: &'static str,
+    /// The section `log`.
+    pub(crate) log: &'static str,
     /// The sections `upstream` of [`A`] and [`B`], whole, in place of the usual; empty for the usual.
     pub(crate) upstreams: [&'static str; 2],
     /// Who is asked for names, as an item of the list `name_servers`.
@@ -88,6 +90,7 @@ impl Wishes {
         backends: false,
         listen: "",
         zone_b: "",
+        log: "level: info, access: true",
         upstreams: ["", ""],
         name_server: "",
     };
@@ -126,6 +129,7 @@ fn configuration(ports: [u16; 3], upstream: SocketAddr, wishes: Wishes) -> Strin
         zone_b,
         upstreams: [a, b],
         name_server,
+        log,
     } = wishes;
     let usual = |upstream: SocketAddr| format!("url: \"{scheme}://{upstream}\", connect_max: 1s, {more}");
     let zone_before = |upstream: &str, host: &str, more_of_zone: &str| {
@@ -158,7 +162,7 @@ certificates: {{ directory: certs }}
 hashing: {{ memory: 7MiB, passes: 1, threads: 1 }}
 security: {{ web_sessions_max: 100, mobile_sessions_max: 100 }}
 limits: {{ {limits} }}
-log: {{ level: info, access: true }}
+log: {{ {log} }}
 reload: {{ watch: false }}
 zones:
 {}",
@@ -308,6 +312,12 @@ impl Gateway {
     /// What it has logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Tells its process something: `kill -s NAME`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs").to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
     }
 
     /// Where one of its files is.

@@ -1,0 +1,67 @@
+//! A write, from the question for the write lock to its commit: measured, and told of once it has happened.
+//!
+//! *Why are security events shown after the commit and not when they are written down?* Who watches the log would see a
+//! log-in that the disk refused a moment later, and nothing that takes it back. A transaction that is dropped shows and
+//! counts nothing.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use super::events;
+use super::meter::Meter;
+use crate::machine::Stopwatch;
+use crate::telemetry::SecurityEvent;
+
+/// A transaction that holds the write lock. Dropped, it never was.
+pub(super) struct Tx {
+    inner: Transaction<'static, Sqlite>,
+    meter: Arc<Meter>,
+    asked: Stopwatch,
+    told: Vec<SecurityEvent>,
+}
+
+impl Tx {
+    /// Waits for the write lock.
+    pub(super) async fn begin(write: &SqlitePool, meter: &Arc<Meter>) -> Result<Self, sqlx::Error> {
+        let asked = Stopwatch::start();
+        let begun = write.begin_with("BEGIN IMMEDIATE").await;
+        let inner = begun.inspect_err(|_| meter.write_failed())?;
+        Ok(Self { inner, meter: Arc::clone(meter), asked, told: Vec::new() })
+    }
+
+    /// To be told once this is committed.
+    pub(super) fn tell(&mut self, event: &SecurityEvent) {
+        self.told.push(event.clone());
+    }
+
+    /// Makes it so.
+    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
+        let Self { inner, meter, asked, told } = self;
+        let committing = Stopwatch::start();
+        inner.commit().await.inspect_err(|_| meter.write_failed())?;
+        meter.commits.observe(committing.elapsed());
+        meter.wrote(asked.elapsed());
+        for event in &told {
+            meter.events.add(event.kind);
+            events::show(event);
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Tx {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        &mut self.inner
+    }
+}
