@@ -10,6 +10,8 @@
 //! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`; `--program FILE` measures
 //! another build of zonegate.
 //!
+//! `--others` puts nginx, nginx with `auth_request` and HAProxy in zonegate's place, as far as they are installed.
+//!
 //! With `-- --instructions 2000` it counts instead: each proxy in its turn answers that many requests under
 //! `valgrind --tool=callgrind`, and what its worker thread executed in user space is divided by them. Slow and
 //! blind to the kernel, but the same to a tenth of a percent each time. With `--keep DIRECTORY`, which must be
@@ -40,6 +42,7 @@ use support::bare;
 use support::gateway;
 use support::instructions;
 use support::load::{self, Target};
+use support::others::{OTHERS, Other};
 use support::upstream;
 
 const PROXY_CORE: &str = "0";
@@ -84,6 +87,8 @@ struct Plan {
     /// Requests to count instructions over; none: measure time.
     instructions: usize,
     program: PathBuf,
+    /// Whether other proxies are measured in zonegate's place.
+    others: bool,
     /// A new directory, in which everything stays.
     keep: Option<PathBuf>,
 }
@@ -98,6 +103,7 @@ impl Plan {
             connections: number("--connections", 32),
             instructions: number("--instructions", 0),
             program: value("--program").map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
+            others: arguments.iter().any(|argument| argument == "--others"),
             keep: value("--keep").map(PathBuf::from),
         }
     }
@@ -155,6 +161,15 @@ async fn compare(plan: &Plan, place: &Place<'_>) {
     let again = start_bare("bare again", place, on_core).await;
     report(plan, &again, &bare).await;
     drop(again);
+    if plan.others {
+        for other in OTHERS {
+            match start_other(other, place, on_core).await {
+                Some(proxy) => report(plan, &proxy, &bare).await,
+                None => println!("{:34} is not installed", other.name),
+            }
+        }
+        return;
+    }
     for (name, access_log) in GATEWAYS {
         let gateway = start_gateway(name, access_log, place, on_core).await;
         report(plan, &gateway, &bare).await;
@@ -190,6 +205,27 @@ async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(
     let proxy = Proxy { name, child, target, directory: role };
     load::wait_until_it_answers(&proxy.target).await;
     proxy
+}
+
+/// `None`: it is not installed.
+async fn start_other(other: Other, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Option<Proxy> {
+    Command::new(other.program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+    let role = place.directory.join(other.name.replace([' ', ','], "-"));
+    std::fs::create_dir_all(&role).expect("a directory");
+    let (arguments, address) = other.prepare(&role, place.upstream, &place.certificate);
+    let log = std::fs::File::create(role.join("log")).expect("a log file");
+    let child = command(Path::new(other.program))
+        .args(arguments)
+        .current_dir(&role)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("it starts");
+    let target = Target::new(address, support::HOST, &place.certificate, None);
+    let proxy = Proxy { name: other.name, child, target, directory: role };
+    load::wait_until_it_answers(&proxy.target).await;
+    Some(proxy)
 }
 
 async fn start_gateway(

@@ -35,7 +35,8 @@ pub(crate) fn run(role: &Path) {
     let text = std::fs::read_to_string(role.join("bare.conf")).expect("the parent wrote it");
     let [port, upstream, chain, key] = text.lines().collect::<Vec<_>>()[..] else { panic!("four lines") };
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("the first provider");
-    let conf = ServerConf { threads: 1, work_stealing: true, ..ServerConf::default() };
+    // A runtime of its own for the thread, as zonegate's threads have: pingora's other kind costs it a little more.
+    let conf = ServerConf { threads: 1, work_stealing: false, ..ServerConf::default() };
     let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service =

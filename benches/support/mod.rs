@@ -4,6 +4,7 @@ pub(crate) mod bare;
 pub(crate) mod gateway;
 pub(crate) mod instructions;
 pub(crate) mod load;
+pub(crate) mod others;
 pub(crate) mod upstream;
 
 use std::path::{Path, PathBuf};

@@ -12,7 +12,7 @@ mod secret;
 mod time;
 mod username;
 
-pub use host::{Hostname, HostnameProblem};
+pub use host::{ByHost, Hostname, HostnameProblem};
 pub use id::{FlowId, IdProblem, RequestId, SessionId, TenantId, UserId};
 pub use network::{NetworkProblem, Networks, Source};
 pub use path::{LocalPath, is_gateway_path};

@@ -17,6 +17,10 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The client's address; `peer` is the connection's other end.
 pub fn address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks, field: ForwardedField) -> IpAddr {
+    // Most connections are the clients' own, and what they say of themselves is not even looked for.
+    if !trusted.contains(peer) {
+        return peer;
+    }
     let mut client = peer;
     let mut hops = match field {
         ForwardedField::XForwardedFor => Hops::new(headers, &X_FORWARDED_FOR, hop),

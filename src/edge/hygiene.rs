@@ -11,6 +11,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use crate::base::is_gateway_path;
 use crate::config::Limits;
 use crate::gate::Place;
+use crate::portal::cookies;
 use crate::zone::is_plain_method;
 
 /// Methods that are for intermediaries, or show what they have added (M10).
@@ -235,16 +236,13 @@ fn is_our_cookie(pair: &[u8]) -> bool {
 
 /// The client's cookies without ours, over all fields, as one field (RFC 9113 section 8.2.3; SEC-R39).
 pub fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
-    let fields = headers.get_all(COOKIE);
-    let mut joined = Vec::with_capacity(fields.iter().map(HeaderValue::len).sum());
-    let pairs =
-        fields.iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    for pair in pairs.filter(|pair| !pair.is_empty() && !is_our_cookie(pair)) {
+    let mut joined = Vec::with_capacity(headers.get_all(COOKIE).iter().map(HeaderValue::len).sum());
+    cookies::pairs(headers).filter(|pair| !pair.is_empty() && !is_our_cookie(pair)).for_each(|pair| {
         if !joined.is_empty() {
             joined.extend_from_slice(b"; ");
         }
         joined.extend_from_slice(pair);
-    }
+    });
     // Pieces of valid values, joined by valid bytes. Boxed, the bytes need no second allocation to be shared.
     let joined = bytes::Bytes::from(joined.into_boxed_slice());
     (!joined.is_empty()).then(|| HeaderValue::from_maybe_shared(joined).ok()).flatten()

@@ -19,7 +19,7 @@ use super::acme::{Acme, Challenges};
 use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
-use super::listen::{Bound, Doors};
+use super::listen::{Bound, Doors, Lane, Threads};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
 use super::streams::Streams;
@@ -172,27 +172,27 @@ impl Gateway {
         let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
         let turn = Turn::default();
         let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
-        let edge = Edge {
-            in_use: Arc::clone(&in_use),
-            sessions: Arc::clone(&portal.sessions),
-            keys: Arc::clone(&portal.keys),
-            clock: Arc::clone(&portal.clock),
-            streams: Arc::clone(&streams),
-            log: log.clone(),
-            spans: spans.clone(),
-            turn: turn.clone(),
-            challenges: Arc::clone(&challenges),
-            ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
+        let edge = || {
+            Ok::<_, ServeFault>(Edge {
+                in_use: Arc::clone(&in_use),
+                sessions: Arc::clone(&portal.sessions),
+                keys: Arc::clone(&portal.keys),
+                clock: Arc::clone(&portal.clock),
+                streams: Arc::clone(&streams),
+                log: log.clone(),
+                spans: spans.clone(),
+                turn: turn.clone(),
+                challenges: Arc::clone(&challenges),
+                ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
+            })
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
         let counts = portal.metrics.connections().clone();
-        let proxy = http_proxy(&Arc::new(proxy_settings()), edge);
-        let doors = Doors::new(proxy, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
-        let foreground = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(settings.threads)
-            .thread_name("requests")
-            .enable_all()
-            .build()?;
+        let threads = Threads::start(settings.threads)?;
+        let how = Arc::new(proxy_settings());
+        let lanes = threads.runtimes().map(|runtime| Ok(Lane::new(runtime, http_proxy(&how, edge()?))));
+        let lanes = lanes.collect::<Result<Vec<_>, ServeFault>>()?;
+        let doors = Doors::new(lanes, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
         let mut sockets = bound.copies()?;
         sockets.extend(admin.as_ref().map(AdminSocket::copy).transpose()?);
         let (done, mut handed_over) = tokio::sync::watch::channel(false);
@@ -224,12 +224,17 @@ impl Gateway {
         })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
+        background.spawn(Arc::clone(&doors).watch());
         if let Some(listener) = bound.take_forward_auth() {
-            let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
-            let desk = forward_auth::Desk { in_use: Arc::clone(&in_use), log, turn: handover.turn.clone(), ids };
-            foreground.spawn(forward_auth::serve(listener, desk, handed_over.clone()));
+            // Each thread takes from one queue: the proxies that ask keep a few connections and spread over all.
+            for runtime in threads.runtimes() {
+                let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
+                let (in_use, log, turn) = (Arc::clone(&in_use), log.clone(), handover.turn.clone());
+                let desk = forward_auth::Desk { in_use, log, turn, ids };
+                runtime.spawn(forward_auth::serve(listener.try_clone()?, desk, handed_over.clone()));
+            }
         }
-        foreground.block_on(async { doors.open(bound) })?;
+        background.block_on(async { doors.open(bound) })?;
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
@@ -259,7 +264,7 @@ impl Gateway {
                 drain(&doors, portal.metrics.connections(), drain_max, LAST_BYTES_MAX).await;
             }
         });
-        foreground.shutdown_timeout(Duration::from_secs(1));
+        threads.stop();
         background.block_on(async {
             if !handed_over && let Err(fault) = portal.sessions.flush().await {
                 tracing::error!(%fault, "the last activity of some sessions was not written");

@@ -23,18 +23,35 @@ pub enum Sent<'a> {
     Several,
 }
 
+/// The request's cookies, over all its `Cookie` fields: what stands between semicolons, without the space around it.
+///
+/// Who looks for our cookie and who keeps it from the application both read by this rule. Where they differed, a
+/// session's token could reach the application.
+pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).iter().flat_map(|field| split(field.as_bytes())).map(<[u8]>::trim_ascii)
+}
+
+/// `slice::split`, which looks at each byte for itself: this costs a third, and every request reads its cookies twice.
+fn split(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(field);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (pair, after) = text.split_at_checked(memchr::memchr(b';', text).unwrap_or(text.len()))?;
+        rest = after.get(1..);
+        Some(pair)
+    })
+}
+
 /// The value of our cookie `name`, over all `Cookie` fields of the request.
 pub fn sent<'a>(headers: &'a HeaderMap, name: &str) -> Sent<'a> {
-    let pairs = headers.get_all(COOKIE).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b';'));
-    let mut values = pairs.filter_map(|pair| {
-        let (key, value) = pair.trim_ascii().split_at_checked(name.len())?;
+    let value = |pair: &'a [u8]| {
+        let (key, value) = pair.split_at_checked(name.len())?;
         (key == name.as_bytes()).then_some(value)?.strip_prefix(b"=")
-    });
-    match (values.next(), values.next()) {
-        (None, _) => Sent::Nothing,
-        (Some(value), None) => Sent::One(value),
-        (Some(_), Some(_)) => Sent::Several,
-    }
+    };
+    pairs(headers).filter_map(value).fold(Sent::Nothing, |before, value| match before {
+        Sent::Nothing => Sent::One(value),
+        Sent::One(_) | Sent::Several => Sent::Several,
+    })
 }
 
 /// The browser's token, if it sent one that is one.
@@ -69,7 +86,19 @@ fn cookie(name: &str, value: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// However semicolons stand, cookies are what a plain split finds.
+        #[test]
+        fn cookies_are_what_stands_between_semicolons(field in "[a;= ]{0,40}") {
+            let found: Vec<_> = split(field.as_bytes()).collect();
+            let want: Vec<_> = field.as_bytes().split(|byte| *byte == b';').collect();
+            prop_assert_eq!(found, want);
+        }
+    }
 
     fn check(fields: &[&str], want: Sent<'_>) {
         let mut headers = HeaderMap::new();

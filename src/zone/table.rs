@@ -1,17 +1,16 @@
 //! From a request's host to what answers there.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Zone;
-use crate::base::Hostname;
+use crate::base::{ByHost, Hostname};
 
 /// Every hostname this gateway answers for.
 #[derive(Debug, Default)]
 pub struct ZoneTable {
     zones: Vec<Arc<Zone>>,
     universal: Option<Hostname>,
-    by_host: HashMap<Hostname, Entry>,
+    by_host: ByHost<Entry>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,7 +47,7 @@ impl ZoneTable {
             std::iter::once((zone.host.clone(), Entry::Zone(Arc::clone(zone)))).chain(aliases)
         });
         let claims = claims.chain(universal.iter().map(|host| (host.clone(), Entry::Universal)));
-        let mut by_host = HashMap::new();
+        let mut by_host = ByHost::default();
         let mut duplicates = Vec::new();
         for (host, entry) in claims {
             if by_host.insert(host.clone(), entry).is_some() {

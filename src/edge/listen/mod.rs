@@ -10,6 +10,7 @@
 //! nothing further. Nothing here can stop the loop: a fault of one connection ends that connection.
 
 mod connection;
+mod lanes;
 pub mod proxy_header;
 mod sources;
 mod watch;
@@ -33,6 +34,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 
 use self::connection::Connection;
+pub(super) use self::lanes::{Lane, Threads};
 use self::sources::{Place, Sources};
 use self::watch::{Allowed, Watch, Watches};
 use super::generation::InUse;
@@ -135,7 +137,7 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener>
 
 /// What all connections share.
 pub(super) struct Doors {
-    proxy: Arc<HttpProxy<Edge>>,
+    lanes: Vec<Arc<Lane>>,
     certificates: Arc<Certificates>,
     watches: Watches,
     sources: Arc<Sources>,
@@ -152,14 +154,14 @@ pub(super) struct Doors {
 impl Doors {
     /// `stopping` turns true when no further connection is to be taken.
     pub(super) fn new(
-        proxy: HttpProxy<Edge>,
+        lanes: Vec<Lane>,
         certificates: Arc<Certificates>,
         in_use: InUse,
         counts: Connections,
         stopping: ShutdownWatch,
     ) -> Arc<Self> {
         Arc::new(Self {
-            proxy: Arc::new(proxy),
+            lanes: lanes.into_iter().map(Arc::new).collect(),
             certificates,
             watches: Watches::new(),
             sources: Arc::default(),
@@ -173,7 +175,7 @@ impl Doors {
         })
     }
 
-    /// Takes connections, each a task of the current runtime's, until `stopping`.
+    /// Takes connections until `stopping`, by tasks of the current runtime's. Each connection is a task of its lane's.
     pub(super) fn open(self: &Arc<Self>, bound: Bound) -> io::Result<()> {
         let Bound { https, http, forward_auth: _ } = bound;
         for (listeners, secure) in [(https, true), (http, false)] {
@@ -182,9 +184,13 @@ impl Doors {
                 tokio::spawn(Arc::clone(self).accept(TcpListener::from_std(listener)?, secure));
             }
         }
-        let doors = Arc::clone(self);
-        tokio::spawn(async move { doors.watches.run(|late| doors.counts.closed(late.name())).await });
         Ok(())
+    }
+
+    /// Holds the deadlines of connections, for ever. *Why not on the runtime that serves them?* With one timer set, it
+    /// looks at its timers and the clock again before each sleep, and under load there is a sleep for each request.
+    pub(super) async fn watch(self: Arc<Self>) {
+        self.watches.run(|late| self.counts.closed(late.name())).await;
     }
 
     /// Takes no further connection: they wait in the sockets' queues.
@@ -199,7 +205,9 @@ impl Doors {
 
     /// Ends connections without a request. After `stopping`, when no other comes.
     pub(super) async fn let_go(&self) {
-        self.proxy.http_cleanup().await;
+        for lane in &self.lanes {
+            lane.proxy.http_cleanup().await;
+        }
     }
 
     /// Whether no connection is open.
@@ -247,13 +255,17 @@ impl Doors {
             return self.counts.refused("source");
         }
         let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
-        let doors = Arc::clone(self);
-        tokio::spawn(async move {
+        let Some(taken) = Lane::take(&self.lanes) else { return self.counts.refused("full") };
+        // Its readiness is told to the lane's runtime from now on, and no longer to the one that accepted it.
+        let Ok(socket) = socket.into_std() else { return self.counts.refused("exhausted") };
+        let (doors, lane) = (Arc::clone(self), Arc::clone(&taken.0));
+        lane.runtime.spawn(async move {
+            let Ok(socket) = TcpStream::from_std(socket) else { return doors.counts.closed("exhausted") };
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
             let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
-            doors.welcome(stream, &settings, peer, behind_balancer, secure).await;
+            doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
             drop((place, opened));
         });
     }
@@ -270,6 +282,7 @@ impl Doors {
     async fn welcome(
         self: &Arc<Self>,
         mut stream: BufStream<TcpStream>,
+        lane: &Arc<Lane>,
         settings: &Settings,
         mut peer: IpAddr,
         behind_balancer: bool,
@@ -301,16 +314,22 @@ impl Doors {
                     tracing::debug!(%peer, %fault, "no TLS");
                     self.counts.closed("handshake");
                 }
-                Ok(Ok((stream, tls))) => self.speak(stream, settings, peer, Some(tls)).await,
+                Ok(Ok((stream, tls))) => self.speak(stream, lane, settings, peer, Some(tls)).await,
             }
         } else {
-            self.speak(stream, settings, peer, None).await;
+            self.speak(stream, lane, settings, peer, None).await;
         }
         drop(place);
     }
 
-    async fn speak<S>(self: &Arc<Self>, stream: S, settings: &Settings, peer: IpAddr, tls: Option<TlsArrival>)
-    where
+    async fn speak<S>(
+        &self,
+        stream: S,
+        lane: &Arc<Lane>,
+        settings: &Settings,
+        peer: IpAddr,
+        tls: Option<TlsArrival>,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
     {
         let limits = &settings.limits;
@@ -327,22 +346,22 @@ impl Doors {
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
-            let session = Arc::new(Several { doors: Arc::clone(self), arrival, options });
+            let session = Arc::new(Several { lane: Arc::clone(lane), arrival, options });
             session.process_new(Box::new(connection), &self.stopping).await;
         } else {
-            ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &arrival)).await;
+            ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &lane.proxy, &arrival)).await;
         }
     }
 
     /// HTTP/1: one request after the other.
-    async fn one_by_one<S>(&self, connection: Connection<S>, arrival: &Arrival)
+    async fn one_by_one<S>(&self, connection: Connection<S>, proxy: &Arc<HttpProxy<Edge>>, arrival: &Arrival)
     where
         S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
     {
         let mut session = ServerSession::new_http1(Box::new(connection));
         // Without pingora's limit: the watch has its own.
         session.set_keepalive(if *self.stopping.borrow() { None } else { Some(0) });
-        while let Some(reused) = self.proxy.process_new_http(session, &self.stopping).await {
+        while let Some(reused) = proxy.process_new_http(session, &self.stopping).await {
             let (stream, kept) = reused.consume();
             session = ServerSession::new_http1(stream);
             if let Some(kept) = kept {
@@ -355,7 +374,7 @@ impl Doors {
 
 /// HTTP/2: a connection with many requests, each a task of its own.
 struct Several {
-    doors: Arc<Doors>,
+    lane: Arc<Lane>,
     arrival: Arc<Arrival>,
     options: HttpServerOptions,
 }
@@ -369,7 +388,7 @@ impl HttpServerApp for Several {
     ) -> Option<ReusedHttpStream> {
         // pingora ends a connection without requests; the watch had only the first head to wait for.
         self.arrival.busy();
-        let served = self.doors.proxy.process_new_http(session, shutdown);
+        let served = self.lane.proxy.process_new_http(session, shutdown);
         ARRIVAL.scope(Arc::clone(&self.arrival), served).await
     }
 

@@ -41,7 +41,7 @@ use crate::table::{KeyRing, Sessions};
 use crate::telemetry::TraceParent;
 use crate::zone::{HostMatch, Protocol, Zone};
 
-/// What all requests share.
+/// What all requests of a lane share.
 pub(super) struct Edge {
     pub(super) in_use: InUse,
     pub(super) sessions: Arc<Sessions>,
@@ -627,6 +627,7 @@ impl Edge {
         {
             self.sessions.touch(session, passage.now);
         }
+        upstream::forget_case(exchange.req_header_mut());
         passage.grant = Some(grant);
         Ok(false)
     }

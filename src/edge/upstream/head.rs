@@ -42,6 +42,19 @@ pub struct Provenance<'a> {
     pub client_certificate: Option<&'a ClientCertificate>,
 }
 
+/// Forgets in which case a client wrote its names, before pingora copies its head for the application.
+///
+/// The application's head is written from the plain map. The names as they were written would be copied only to be
+/// dropped, which costs more than it does to find the session. `accepted`: its path has passed `check_path`, so that it
+/// stands in the URI as it came.
+pub(in crate::edge) fn forget_case(accepted: &mut RequestHeader) {
+    // HTTP/2 has no case, and a flag that would be lost here.
+    if accepted.has_case() {
+        let taken = std::mem::replace(accepted, nothing());
+        *accepted = RequestHeader::from(Parts::from(taken));
+    }
+}
+
 /// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
@@ -160,6 +173,26 @@ fn no_value() -> Box<pingora::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_without_the_case_of_its_names_says_the_same() {
+        for path in ["/", "/a/b?x=/../&y=%2e", "/caf%C3%A9", "/a;v=1/b", "/?", "/a?b?c"] {
+            hygiene::check_path(path.as_bytes()).unwrap();
+            let mut head = RequestHeader::build("PUT", path.as_bytes(), None).unwrap();
+            head.set_version(http::Version::HTTP_11);
+            for (name, value) in [("X-Some-Case", "1"), ("x-some-case", "2"), ("HOST", "a.example")] {
+                head.append_header(name, value).unwrap();
+            }
+            let before = head.clone();
+            forget_case(&mut head);
+            assert!(!head.has_case());
+            assert_eq!(head.raw_path(), path.as_bytes());
+            assert_eq!(
+                (&head.method, &head.uri, head.version, &head.headers),
+                (&before.method, &before.uri, before.version, &before.headers),
+            );
+        }
+    }
 
     #[test]
     fn an_address_is_written_as_everybody_writes_it() {

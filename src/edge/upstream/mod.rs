@@ -15,10 +15,9 @@ mod standing;
 mod template;
 
 pub(super) use attempts::{Attempts, Broken};
-pub(super) use head::nothing;
 pub use head::{Provenance, head};
+pub(super) use head::{forget_case, nothing};
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -31,7 +30,7 @@ use tokio::task::JoinHandle;
 
 use super::streams::{self, OpenStream};
 use super::tls::CertificateProblem;
-use crate::base::Hostname;
+use crate::base::ByHost;
 use crate::config::{Place, Settings};
 use crate::portal::metrics::UpstreamMetrics;
 use crate::zone::{Target, Upstream, Zone, ZoneTable};
@@ -46,7 +45,7 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(2);
 /// The backends of all zones of one configuration, and the tasks that keep them.
 #[derive(Debug)]
 pub(super) struct Peers {
-    by_zone: HashMap<Hostname, Arc<Pool>>,
+    by_zone: ByHost<Arc<Pool>>,
     tasks: Vec<JoinHandle<()>>,
 }
 

@@ -10,7 +10,6 @@ mod labels;
 mod moment;
 mod upstreams;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ use self::histogram::Histogram;
 use self::labels::{LoginLabels, OutcomeLabel, ReasonLabel, RefusalLabels, RequestLabels, ZoneLabel};
 use super::Portal;
 use super::flow::OUTCOMES;
-use crate::base::{Hostname, UnixTime};
+use crate::base::{ByHost, Hostname, UnixTime};
 use crate::session::{Class, Method};
 use crate::zone::{Zone, ZoneTable};
 
@@ -77,7 +76,7 @@ impl LostLines {
 #[derive(Debug)]
 pub struct Metrics {
     shared: Arc<Shared>,
-    zones: HashMap<Hostname, Arc<Zoned>>,
+    zones: ByHost<Arc<Zoned>>,
     /// Requests that came to no zone.
     nowhere: Arc<Zoned>,
 }

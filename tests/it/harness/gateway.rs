@@ -249,7 +249,9 @@ impl Gateway {
     pub(crate) async fn start_before(a: impl Into<String>, b: impl Into<String>) -> Self {
         let upstreams = [a.into().leak() as &str, b.into().leak()];
         let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        Self::start_with(nowhere, Wishes { upstreams, ..Wishes::default() }).await
+        // Each thread keeps connections of its own; with one thread a test knows which of them a request is sent on.
+        let one_thread = |text: &str| text.replacen("log: {", "threads: 1\nlog: {", 1);
+        Self::start_edited(nowhere, Wishes { upstreams, ..Wishes::default() }, one_thread).await
     }
 
     /// Starts in front of whatever is at `upstream`, with the test's wishes.
