@@ -195,14 +195,7 @@ fn session(account: &Account, now: UnixTime) -> Session {
         lifetimes: Lifetimes::default(),
         device: Device::default(),
     };
-    let principal = Principal {
-        username: user.username.to_string(),
-        email: user.email.clone(),
-        display_name: user.display_name.clone(),
-        groups: user.groups.clone(),
-        tenant_slug: tenant.slug.clone(),
-        kind: user.kind,
-    };
+    let principal = Principal::of(user, tenant);
     Session::new(record, principal, Arc::new(AtomicU64::new(user.epoch)))
 }
 

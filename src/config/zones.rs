@@ -13,7 +13,8 @@ use super::upstream::{self, roots};
 use crate::assertion::is_same_folded;
 use crate::base::{Hostname, LocalPath};
 use crate::zone::{
-    ClientCertificates, HeaderPreset, IdentityField, Language, Upstream, Ways, Zone, ZoneTable, is_plain_method,
+    ClientCertificates, HeaderPreset, INTERMEDIARY_METHODS, IdentityField, Language, Upstream, Ways, Zone,
+    ZoneTable, is_plain_method,
 };
 
 /// What the names of custom identity headers may carry, as the file writes it.
@@ -201,7 +202,7 @@ fn forward_auth(section: &Section<'_>, asked: bool) -> bool {
 fn more_methods(section: &Section<'_>) -> Vec<http::Method> {
     let mut methods = Vec::new();
     for scalar in section.scalars("more_methods") {
-        let intermediate = ["TRACE", "TRACK", "CONNECT"].contains(&scalar.text);
+        let intermediate = INTERMEDIARY_METHODS.contains(&scalar.text);
         let method = http::Method::from_bytes(scalar.text.as_bytes()).ok().filter(is_plain_method);
         match method {
             Some(method) if !intermediate => methods.push(method),

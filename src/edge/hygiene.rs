@@ -12,10 +12,7 @@ use crate::base::is_gateway_path;
 use crate::config::Limits;
 use crate::gate::Place;
 use crate::portal::cookies;
-use crate::zone::is_plain_method;
-
-/// Methods that are for intermediaries, or show what they have added (M10).
-const FORBIDDEN_METHODS: [&str; 3] = ["TRACE", "CONNECT", "TRACK"];
+use crate::zone::{INTERMEDIARY_METHODS, is_plain_method};
 
 /// Interim answers (100, 103) that are passed on for one request. An application needs two.
 const INTERIM_MAX: u8 = 16;
@@ -60,7 +57,7 @@ pub fn check_head(
 /// The part of [`check_head`] that the request line decides: what no rule of a zone is asked about.
 pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
     // In any case: to HTTP `trace` is another method, and to some applications it is not.
-    if FORBIDDEN_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
+    if INTERMEDIARY_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
     }
     if !is_plain_method(method) {

@@ -11,7 +11,7 @@ pub use live::{AssertionCache, CachedAssertion, IdentityCache, IdentityHeaders, 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
-use crate::directory::{Lifetimes, UserKind};
+use crate::directory::{Lifetimes, Tenant, User, UserKind};
 
 /// What the store keeps of a session.
 #[derive(Clone, Debug)]
@@ -72,6 +72,20 @@ pub struct Principal {
     pub tenant_slug: String,
     /// What sort of account it is.
     pub kind: UserKind,
+}
+
+impl Principal {
+    /// The person of a directory record, as of now.
+    pub fn of(user: &User, tenant: &Tenant) -> Self {
+        Self {
+            username: user.username.to_string(),
+            email: user.email.clone(),
+            display_name: user.display_name.clone(),
+            groups: user.groups.clone(),
+            tenant_slug: tenant.slug.clone(),
+            kind: user.kind,
+        }
+    }
 }
 
 /// Which slots a session takes: three desktop or tablet, one mobile (R81, R82).

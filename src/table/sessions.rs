@@ -249,14 +249,7 @@ impl Sessions {
             Err(held) => return Ok(Begun::Full(held)),
         };
         let record = record(&new, id, token.digest(), now);
-        let principal = Principal {
-            username: user.username.to_string(),
-            email: user.email.clone(),
-            display_name: user.display_name.clone(),
-            groups: user.groups.clone(),
-            tenant_slug: new.account.tenant.slug.clone(),
-            kind: user.kind,
-        };
+        let principal = Principal::of(user, &new.account.tenant);
         check_identity(&record, &principal)?;
         let event = SecurityEvent {
             tenant: Some(record.tenant),

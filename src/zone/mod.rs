@@ -59,6 +59,9 @@ pub struct Zone {
     pub background_paths: Vec<String>,
 }
 
+/// Methods that are for what is in between, or show what it has added (M10). In capitals; refused in any.
+pub const INTERMEDIARY_METHODS: [&str; 3] = ["TRACE", "TRACK", "CONNECT"];
+
 /// Methods that every application is asked with: those of RFC 9110 but the two for intermediaries, and PATCH.
 pub const COMMON_METHODS: [http::Method; 7] = [
     http::Method::GET,

@@ -48,15 +48,7 @@ impl Upstream {
     /// Plain HTTP/1.1 at one address, everything else as when the file says nothing.
     pub fn at(address: SocketAddr) -> Self {
         let target = Target::Address(address);
-        Self {
-            backends: vec![Backend { target, weight: 1, tls: None }],
-            balance: Balance::default(),
-            protocol: Protocol::default(),
-            health: None,
-            host_header: HostHeader::Zone,
-            limits: UpstreamLimits::default(),
-            compress: false,
-        }
+        Self { backends: vec![Backend { target, weight: 1, tls: None }], ..Self::nowhere() }
     }
 }
 

@@ -135,6 +135,16 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener>
     Ok(socket.into())
 }
 
+/// A connection's part of what its source may hold.
+enum Share {
+    /// Nobody counts it.
+    Uncounted,
+    /// It is counted until this is dropped.
+    Held(#[expect(dead_code, reason = "holding it is its purpose")] Place),
+    /// There is none left.
+    UsedUp,
+}
+
 /// What all connections share.
 pub(super) struct Doors {
     lanes: Vec<Arc<Lane>>,
@@ -250,8 +260,8 @@ impl Doors {
         let settings = Arc::clone(&self.in_use.load().settings);
         let behind_balancer = settings.listeners.proxy_protocol_from.contains(peer);
         // Whom a balancer speaks for is known once its header was read.
-        let place = if behind_balancer { None } else { Some(self.place(&settings, peer)) };
-        if matches!(place, Some(None)) {
+        let share = if behind_balancer { Share::Uncounted } else { self.share(&settings, peer) };
+        if matches!(share, Share::UsedUp) {
             return self.counts.refused("source");
         }
         let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
@@ -266,16 +276,19 @@ impl Doors {
             let _ = keep_alive(&socket);
             let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
             doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
-            drop((place, opened));
+            drop((share, opened));
         });
     }
 
-    fn place(&self, settings: &Settings, address: IpAddr) -> Option<Option<Place>> {
+    fn share(&self, settings: &Settings, address: IpAddr) -> Share {
         // A trusted proxy carries many clients' requests on its connections.
         if settings.listeners.trusted_proxies.contains(address) {
-            return Some(None);
+            return Share::Uncounted;
         }
-        self.sources.enter(address, settings.limits.connections_per_source).map(Some)
+        match self.sources.enter(address, settings.limits.connections_per_source) {
+            Some(place) => Share::Held(place),
+            None => Share::UsedUp,
+        }
     }
 
     /// From a socket to requests: PROXY header, TLS, HTTP.
@@ -289,7 +302,7 @@ impl Doors {
         secure: bool,
     ) {
         let handshake_max = settings.limits.handshake_max.into();
-        let mut place = None;
+        let mut share = Share::Uncounted;
         if behind_balancer {
             match tokio::time::timeout(handshake_max, proxy_header::read(&mut stream)).await {
                 Err(_) => return self.counts.closed("proxy_header_timeout"),
@@ -300,9 +313,9 @@ impl Doors {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(client))) => {
                     peer = client;
-                    match self.place(settings, client) {
-                        Some(taken) => place = taken,
-                        None => return self.counts.refused("source"),
+                    share = self.share(settings, client);
+                    if matches!(share, Share::UsedUp) {
+                        return self.counts.refused("source");
                     }
                 }
             }
@@ -319,7 +332,7 @@ impl Doors {
         } else {
             self.speak(stream, lane, settings, peer, None).await;
         }
-        drop(place);
+        drop(share);
     }
 
     async fn speak<S>(

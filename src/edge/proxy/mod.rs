@@ -1,10 +1,10 @@
 //! A request on its way through: pingora's hooks, each a few lines that call the rules.
 
 mod answers;
+mod passage;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,28 +18,28 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
+pub(super) use self::passage::{Passage, RequestIds};
 use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
 use super::facts::{self, Cookie};
-use super::generation::{Generation, InUse};
+use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
-use super::streams::{OpenStream, Streams};
+use super::streams::Streams;
 use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Attempts, Broken, Provenance};
 use super::{client, compress, rescue};
 use crate::assertion::is_ours;
-use crate::base::{RequestId, UnixTime};
 use crate::config::AccessLines;
 use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
 use crate::machine::{Clock, civil_time};
-use crate::portal::metrics::{Finished, InZone, UnderWay};
+use crate::portal::metrics::Finished;
 use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::TraceParent;
-use crate::zone::{HostMatch, Protocol, Zone};
+use crate::zone::{HostMatch, Zone};
 
 /// What all requests of a lane share.
 pub(super) struct Edge {
@@ -54,77 +54,6 @@ pub(super) struct Edge {
     pub(super) turn: Turn,
     pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
-}
-
-/// Request ids: a random beginning drawn at start, and a count. Unique, and no system call.
-#[derive(Debug)]
-pub(super) struct RequestIds {
-    pub(super) beginning: [u8; 8],
-    pub(super) count: AtomicU64,
-}
-
-impl RequestIds {
-    /// Of this process: what it begins names that no other uses.
-    const fn salt(&self) -> u64 {
-        u64::from_be_bytes(self.beginning)
-    }
-
-    pub(in crate::edge) fn next(&self) -> RequestId {
-        let mut bytes = [0; 16];
-        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
-        RequestId::from_bytes(bytes)
-    }
-}
-
-/// What one request carries along.
-pub(super) struct Passage {
-    /// The configuration that holds for this request.
-    generation: Arc<Generation>,
-    now: UnixTime,
-    began: Instant,
-    request: RequestId,
-    /// The connection; `None` only outside our own listeners, where nothing is served.
-    arrival: Option<Arc<Arrival>>,
-    address: Option<IpAddr>,
-    zone: Option<Arc<Zone>>,
-    /// Where it is counted; with `zone`, from [`Passage::enter`].
-    place: Option<InZone>,
-    session: Option<Arc<Session>>,
-    grant: Option<Grant>,
-    stream: Option<Arc<OpenStream>>,
-    /// Of a request that is recorded.
-    trace: Option<Box<Recorded>>,
-    attempts: Attempts,
-    /// When the request and its answer must be over.
-    deadline: Option<Instant>,
-    decision: &'static str,
-    reason: Option<&'static str>,
-    /// The rule of the zone that decided.
-    rule: Option<Arc<str>>,
-    body_bytes: u64,
-    /// When the body that is counted began to be waited for.
-    body_began: Instant,
-    /// How many heads of answers have come, interim ones and the last.
-    answer_heads: u8,
-    _under_way: UnderWay,
-}
-
-impl Passage {
-    /// It has come to this zone.
-    fn enter(&mut self, zone: &Arc<Zone>) {
-        self.place = Some(self.generation.portal.metrics.enter(zone));
-        self.zone = Some(Arc::clone(zone));
-    }
-
-    fn speaks_grpc(&self) -> bool {
-        self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.protocol == Protocol::Grpc)
-    }
-
-    /// Whether the answer may be made smaller: streams never, they are read piece by piece.
-    fn compresses(&self) -> bool {
-        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
-    }
 }
 
 #[async_trait]
@@ -366,7 +295,7 @@ impl ProxyHttp for Edge {
         if end && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
-        in_time(passage)?;
+        passage.in_time()?;
         if passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2()) {
             // Over HTTP/2 a body may be one half of a conversation, and the other half silent.
             self.still_lives(passage)?;
@@ -379,7 +308,7 @@ impl ProxyHttp for Edge {
         if passage.body_bytes > limit {
             return Err(Error::explain(ErrorType::HTTPStatus(413), "the body is over the zone's limit"));
         }
-        if !end && self.is_too_slow(passage) {
+        if !end && passage.is_too_slow() {
             return Err(Error::explain(ErrorType::HTTPStatus(408), "the body arrives too slowly"));
         }
         Ok(())
@@ -454,7 +383,7 @@ impl ProxyHttp for Edge {
         _end: bool,
         passage: &mut Passage,
     ) -> Result<Option<Duration>> {
-        in_time(passage)?;
+        passage.in_time()?;
         // A long answer ends with its session, like a stream that is not silent.
         self.still_lives(passage).map(|()| None)
     }
@@ -535,21 +464,6 @@ impl ProxyHttp for Edge {
     }
 }
 
-impl Edge {
-    /// Whether a body has come in more slowly than allowed, over all its time but the first minute or so: a byte every
-    /// half minute keeps every other limit (D2). A conversation is not a body that is slow: once the answer has begun,
-    /// both sides talk when they have something to say.
-    fn is_too_slow(&self, passage: &Passage) -> bool {
-        if passage.stream.is_some() || passage.answer_heads > 0 || passage.speaks_grpc() {
-            return false;
-        }
-        let limits = &passage.generation.settings.limits;
-        let allowed: Duration = limits.stall_max.into();
-        let late = passage.body_began.elapsed().saturating_sub(allowed);
-        passage.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
-    }
-}
-
 /// Whose pages a host has.
 fn realm(host: HostMatch<'_>) -> Option<Realm> {
     match host {
@@ -575,16 +489,6 @@ fn may_be_long(exchange: &mut Exchange) -> bool {
 /// What the head says of the body's length.
 fn body_length(head: &RequestHeader) -> Option<u64> {
     head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-/// Fails once a request has taken longer than its zone allows.
-fn in_time(passage: &Passage) -> Result<()> {
-    match passage.deadline {
-        Some(deadline) if Instant::now() > deadline => {
-            Err(Error::explain(rescue::TOO_LONG, "the request has taken too long").into_up())
-        }
-        Some(_) | None => Ok(()),
-    }
 }
 
 impl Edge {

@@ -32,7 +32,8 @@ pub use self::connections::{Connections, UnderWay};
 pub use self::upstreams::{BackendMetrics, UpstreamMetrics};
 
 /// What the edge says that it did with a request.
-const DECISIONS: [&str; 7] = ["forward", "portal", "challenge", "canonical", "refused", "https", "other"];
+const DECISIONS: [&str; 9] =
+    ["forward", "portal", "challenge", "canonical", "refused", "https", "acme", "handed_over", "other"];
 /// The first digit of a status, and 0 for none at all (the client left, or the connection broke).
 const STATUSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Why a line of the access log was lost.

@@ -1,0 +1,113 @@
+//! What one request carries along on its way, and what it may still take.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora::{Error, Result};
+
+use crate::base::{RequestId, UnixTime};
+use crate::edge::generation::Generation;
+use crate::edge::listen::Arrival;
+use crate::edge::rescue;
+use crate::edge::streams::OpenStream;
+use crate::edge::traces::Recorded;
+use crate::edge::upstream::Attempts;
+use crate::gate::Grant;
+use crate::portal::metrics::{InZone, UnderWay};
+use crate::session::Session;
+use crate::zone::{Protocol, Zone};
+/// Request ids: a random beginning drawn at start, and a count. Unique, and no system call.
+#[derive(Debug)]
+pub(in crate::edge) struct RequestIds {
+    pub(in crate::edge) beginning: [u8; 8],
+    pub(in crate::edge) count: AtomicU64,
+}
+
+impl RequestIds {
+    /// Of this process: what it begins names that no other uses.
+    pub(super) const fn salt(&self) -> u64 {
+        u64::from_be_bytes(self.beginning)
+    }
+
+    pub(in crate::edge) fn next(&self) -> RequestId {
+        let mut bytes = [0; 16];
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
+        RequestId::from_bytes(bytes)
+    }
+}
+
+/// What one request carries along.
+pub(in crate::edge) struct Passage {
+    /// The configuration that holds for this request.
+    pub(super) generation: Arc<Generation>,
+    pub(super) now: UnixTime,
+    pub(super) began: Instant,
+    pub(super) request: RequestId,
+    /// The connection; `None` only outside our own listeners, where nothing is served.
+    pub(super) arrival: Option<Arc<Arrival>>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) zone: Option<Arc<Zone>>,
+    /// Where it is counted; with `zone`, from [`Passage::enter`].
+    pub(super) place: Option<InZone>,
+    pub(super) session: Option<Arc<Session>>,
+    pub(super) grant: Option<Grant>,
+    pub(super) stream: Option<Arc<OpenStream>>,
+    /// Of a request that is recorded.
+    pub(super) trace: Option<Box<Recorded>>,
+    pub(super) attempts: Attempts,
+    /// When the request and its answer must be over.
+    pub(super) deadline: Option<Instant>,
+    pub(super) decision: &'static str,
+    pub(super) reason: Option<&'static str>,
+    /// The rule of the zone that decided.
+    pub(super) rule: Option<Arc<str>>,
+    pub(super) body_bytes: u64,
+    /// When the body that is counted began to be waited for.
+    pub(super) body_began: Instant,
+    /// How many heads of answers have come, interim ones and the last.
+    pub(super) answer_heads: u8,
+    pub(super) _under_way: UnderWay,
+}
+
+impl Passage {
+    /// It has come to this zone.
+    pub(super) fn enter(&mut self, zone: &Arc<Zone>) {
+        self.place = Some(self.generation.portal.metrics.enter(zone));
+        self.zone = Some(Arc::clone(zone));
+    }
+
+    fn speaks_grpc(&self) -> bool {
+        self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.protocol == Protocol::Grpc)
+    }
+
+    /// Whether the answer may be made smaller: streams never, they are read piece by piece.
+    pub(super) fn compresses(&self) -> bool {
+        self.stream.is_none() && self.grant.as_ref().is_some_and(|grant| grant.zone().upstream.compress)
+    }
+
+    /// Whether a body has come in more slowly than allowed, over all its time but the first minute or so: a byte every
+    /// half minute keeps every other limit (D2). A conversation is not a body that is slow: once the answer has begun,
+    /// both sides talk when they have something to say.
+    pub(super) fn is_too_slow(&self) -> bool {
+        if self.stream.is_some() || self.answer_heads > 0 || self.speaks_grpc() {
+            return false;
+        }
+        let limits = &self.generation.settings.limits;
+        let allowed: Duration = limits.stall_max.into();
+        let late = self.body_began.elapsed().saturating_sub(allowed);
+        self.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
+    }
+
+    /// Fails once a request has taken longer than its zone allows.
+    pub(super) fn in_time(&self) -> Result<()> {
+        match self.deadline {
+            Some(deadline) if Instant::now() > deadline => {
+                Err(Error::explain(rescue::TOO_LONG, "the request has taken too long").into_up())
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
