@@ -108,7 +108,7 @@ pub struct Predecessor(());
 pub struct PredecessorGone;
 
 impl Predecessor {
-    /// For a process that was told [`TAKE_OVER`].
+    /// For a process that was told `--take-over`.
     pub const fn of_this_process() -> Self {
         Self(())
     }

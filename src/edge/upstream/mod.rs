@@ -3,7 +3,7 @@
 //! `head` builds what is sent, from a grant. `pool` chooses, from what `standing` knows of each address; `attempts` is
 //! one request's tries and what they teach. Beside the requests, `names` looks names up and `health` asks who is well.
 //!
-//! All of it belongs to one configuration: [`Peers`] owns the tasks and ends them with itself. What is known of a
+//! All of it belongs to one configuration: `Peers` owns the tasks and ends them with itself. What is known of a
 //! backend that a new configuration leaves as it was goes over to that one's.
 
 mod attempts;
