@@ -1,9 +1,10 @@
 //! The threads that carry requests: each has a runtime and connections to the applications of its own.
 //!
 //! *Why not one runtime whose threads share all tasks?* It pays for the sharing at every wake-up, also when there is
-//! nothing to share: a signed-in request cost 7 % more processor time. And its threads share the pool of connections to
-//! the applications, so that an answer often wakes one thread to wake another. The price: a connection stays where it
-//! began, and many busy streams on one HTTP/2 connection have one core between them. New connections go where the
+//! nothing to share: with one thread, one binary with either runtime differed by 7 to 19 % of a request's processor time
+//! (`benches/README.md`; with several threads nothing was measured). And its threads share the pool of connections to the
+//! applications, so that an answer can arrive at a thread that has to wake another. The price: a connection stays where
+//! it began, and many busy streams on one HTTP/2 connection have one core between them. New connections go where the
 //! fewest are open.
 //!
 //! Nothing here fails once it runs. A task that panics ends alone, as everywhere in tokio.
