@@ -36,11 +36,13 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+#[path = "support/instructions.rs"]
+mod instructions;
+#[expect(dead_code, reason = "the other bench's half")]
 mod support;
 
 use support::bare;
 use support::gateway;
-use support::instructions;
 use support::load::{self, Target};
 use support::others::{OTHERS, Other};
 use support::upstream;

@@ -64,7 +64,8 @@ pub(crate) async fn prepare(
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
     let text = format!(
         "listen: {{ https: [127.0.0.1:{port}] }}\nmaster_key: file:master.key\nstore: {{ path: store.db }}\nthreads: 1\n\
-         log: {{ access: {access_log} }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n\
+         log: {{ access: {access_log} }}\nnative_clients: [{{ id: bench, label: Bench }}]\n\
+         limits: {{ connections_per_source: 100000, logins_per_source: 1000000 }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n\
          zones: [{{ host: {HOST}, upstream: {{ url: \"http://{upstream}\" }} }}]\n",
         certificate.chain.display(),
         certificate.key.display(),

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::load;
 use crate::Proxy;
+use crate::support::load;
 
 /// Over how many connections the counted requests come, one at a time.
 pub(crate) const CONNECTIONS: usize = 8;

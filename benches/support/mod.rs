@@ -2,7 +2,6 @@
 
 pub(crate) mod bare;
 pub(crate) mod gateway;
-pub(crate) mod instructions;
 pub(crate) mod load;
 pub(crate) mod others;
 pub(crate) mod upstream;

@@ -1,0 +1,231 @@
+//! What do strangers who hold connections open, or log in by the hundred, cost those who are signed in?
+//!
+//! A signed-in client asks at a fixed rate over kept TLS 1.3 connections, about half of what the machine carries, and
+//! the time to each answer is noted. Quiet and attack take turns, so that what the machine does by itself is in both:
+//!
+//! - `slow`: a thousand connections, half of them in the middle of a TLS handshake and half in the middle of a head,
+//!   that send a byte now and then and come again when they are closed (D1).
+//! - `log-ins`: two hundred wrong passwords under way at any time (D4).
+//!
+//! The figures are the 99th percentile of quiet and attack in the same run, and the memory at the end of each turn,
+//! which must not grow from one to the next.
+//!
+//! `cargo bench --bench under_attack [-- --turns 3 --seconds 10 --rate 2000]`
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench that cannot be set up has nothing to say, and what it says goes to standard output"
+)]
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+
+#[expect(dead_code, reason = "the other bench's half")]
+mod support;
+
+use support::gateway;
+use support::load::{self, Target};
+use support::upstream;
+
+const SLOW: usize = 1000;
+const LOG_INS: usize = 200;
+/// Connections of the signed-in client.
+const KEPT: u64 = 16;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` only wants to know that it builds.
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return;
+    }
+    let number = |name: &str, default: u64| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.map_or(default, |at| arguments[at + 1].parse().expect("a whole number"))
+    };
+    let (turns, seconds, rate) = (number("--turns", 3), number("--seconds", 10), number("--rate", 2000));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(run(turns, Duration::from_secs(seconds), rate));
+}
+
+async fn run(turns: u64, length: Duration, rate: u64) {
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let directory = tempfile::tempdir().expect("a directory");
+    let upstream = upstream::start().await;
+    let certificate = support::certificate(directory.path());
+    let set_up = gateway::prepare(directory.path(), upstream, &certificate, true).await;
+    let log = std::fs::File::create(directory.path().join("log")).expect("a file");
+    let mut gateway = Command::new(env!("CARGO_BIN_EXE_zonegate"))
+        .args(["serve", "--config"])
+        .arg(&set_up.config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the gateway");
+    let target = Target::new(set_up.address, support::HOST, &certificate, Some(set_up.cookie));
+    load::wait_until_it_answers(&target).await;
+
+    println!("{rate} signed-in requests a second over {KEPT} connections, turns of {} s", length.as_secs());
+    for (name, attack) in [("slow", Attack::Slow), ("log-ins", Attack::LogIns)] {
+        let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
+        for _ in 0..turns {
+            quiet.push(ask(&target, length, rate).await);
+            let stop = Arc::new(AtomicBool::new(false));
+            let counts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
+            let attackers = attack.start(&target, &stop, &counts);
+            attacked.push(ask(&target, length, rate).await);
+            stop.store(true, Ordering::Relaxed);
+            drop(attackers);
+            let [begun, closed] = [0, 1].map(|at| counts[at].load(Ordering::Relaxed));
+            println!(
+                "  {name}: {begun} begun, {closed} closed or refused, {} MiB resident",
+                resident(gateway.id())
+            );
+        }
+        let (quiet, attacked) = (Times::over(&quiet), Times::over(&attacked));
+        println!(
+            "{name:8} p50 {:7.2} ms quiet {:7.2} ms attacked   p99 {:7.2} ms quiet {:7.2} ms attacked, ratio {:.2}",
+            quiet.p50,
+            attacked.p50,
+            quiet.p99,
+            attacked.p99,
+            attacked.p99 / quiet.p99
+        );
+    }
+    let _ = gateway.kill();
+    let _ = gateway.wait();
+}
+
+/// Asks at the rate for so long. Milliseconds from when a request was due to its answer: one that could not even be
+/// sent in time waits, too.
+async fn ask(target: &Target, length: Duration, rate: u64) -> Vec<f64> {
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for at in 0..KEPT {
+        let target = target.clone();
+        tasks.spawn(async move {
+            let mut connection = [target.connect().await.expect("a connection")];
+            let every = Duration::from_micros(1_000_000 * KEPT / rate);
+            let mut due = began + every * u32::try_from(at).unwrap_or(0) / u32::try_from(KEPT).unwrap_or(1);
+            let mut times = Vec::new();
+            while due < began + length {
+                tokio::time::sleep_until(due.into()).await;
+                load::ask_times(&mut connection, &target, 1).await;
+                times.push(due.elapsed().as_secs_f64() * 1000.0);
+                due += every;
+            }
+            times
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(times) = tasks.join_next().await {
+        all.extend(times.expect("no panic"));
+    }
+    all
+}
+
+/// Medians over the turns.
+struct Times {
+    p50: f64,
+    p99: f64,
+}
+
+impl Times {
+    fn over(turns: &[Vec<f64>]) -> Self {
+        let quantile = |times: &[f64], share: f64| {
+            let mut sorted = times.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            sorted[((sorted.len() - 1) as f64 * share) as usize]
+        };
+        let median = |share| quantile(&turns.iter().map(|turn| quantile(turn, share)).collect::<Vec<_>>(), 0.5);
+        Self { p50: median(0.5), p99: median(0.99) }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Attack {
+    Slow,
+    LogIns,
+}
+
+impl Attack {
+    /// Goes on until `stop`, or until what is returned is dropped. `counts`: what was begun, and what was closed.
+    fn start(self, target: &Target, stop: &Arc<AtomicBool>, counts: &Arc<[AtomicU64; 2]>) -> JoinSet<()> {
+        let mut attackers = JoinSet::new();
+        let count = match self {
+            Self::Slow => SLOW,
+            Self::LogIns => LOG_INS,
+        };
+        for number in 0..count {
+            let (target, stop, counts) = (target.clone(), Arc::clone(stop), Arc::clone(counts));
+            attackers.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    counts[0].fetch_add(1, Ordering::Relaxed);
+                    let outcome = match self {
+                        Self::Slow if number % 2 == 0 => half_a_handshake(&target).await,
+                        Self::Slow => half_a_head(&target).await,
+                        Self::LogIns => wrong_password(&target, number).await,
+                    };
+                    drop(outcome);
+                    counts[1].fetch_add(1, Ordering::Relaxed);
+                    // Comes again, but not in a loop without a pause: that would be another attack.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            });
+        }
+        attackers
+    }
+}
+
+async fn half_a_handshake(target: &Target) -> std::io::Result<()> {
+    let mut socket = tokio::net::TcpStream::connect(target.address()).await?;
+    socket.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").await?;
+    trickle(socket).await
+}
+
+async fn half_a_head(target: &Target) -> std::io::Result<()> {
+    let mut stream = target.connect().await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nX: ").await?;
+    trickle(stream).await
+}
+
+/// A byte a second until the other side has enough.
+async fn trickle(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) -> std::io::Result<()> {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    let mut heard = [0; 512];
+    loop {
+        tokio::select! {
+            _ = interval.tick() => stream.write_all(b"y").await?,
+            read = stream.read(&mut heard) => if read? == 0 { return Ok(()) },
+        }
+    }
+}
+
+async fn wrong_password(target: &Target, number: usize) -> std::io::Result<()> {
+    let body = format!(r#"{{"client":"bench","username":"nobody{number}@bench.example","password":"no"}}"#);
+    let head = format!(
+        "POST /.zonegate/api/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        support::HOST,
+        body.len()
+    );
+    let mut stream = target.connect().await?;
+    stream.write_all(head.as_bytes()).await?;
+    stream.read_to_end(&mut Vec::new()).await?;
+    Ok(())
+}
+
+/// Resident memory of a process, in MiB.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+}
