@@ -29,9 +29,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::handover::Turn;
 use super::reload::Reloader;
-use super::tls::{Validity, validity};
+use super::tls::{CLOCK_SLACK_SECONDS, Validity, usable, validity};
 use crate::base::{Hostname, UnixTime};
-use crate::config::{AcmeSettings, Settings};
+use crate::config::{AcmeSettings, PemPair, Place, Settings};
 
 /// Where the authority looks for its proof (RFC 8555 section 8.3).
 const PLACE: &[u8] = b"/.well-known/acme-challenge/";
@@ -81,6 +81,8 @@ enum AcmeFault {
     File(PathBuf, io::Error),
     #[error("{0} is damaged: {1}; take it away, and another account is made")]
     Account(PathBuf, serde_json::Error),
+    #[error("what the authority issued is of no use: {0}")]
+    Unusable(String),
     #[error("acme.ca_file cannot be used: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -140,10 +142,10 @@ impl Acme {
             if now < failed.not_before || !is_due(settings, &group, now) {
                 continue;
             }
-            match self.get(acme, &group, now).await {
-                Ok(()) => {
+            match self.get(acme, &group).await {
+                Ok(lasts) => {
                     tracing::info!(host = %first, "a certificate was issued");
-                    got.push(first.clone());
+                    got.push((first.clone(), lasts));
                 }
                 Err(fault) => {
                     let failed = failed.once_more(now);
@@ -157,21 +159,23 @@ impl Acme {
             return;
         }
         let taken = Arc::clone(&self.reloader).take_certificates().await.is_ok();
-        for first in got {
+        for (first, lasts) in got {
             if taken {
-                failures.remove(&first);
                 forget_older(acme, &first);
+            }
+            if taken && lasts {
+                failures.remove(&first);
             } else {
-                // Not in use, because something else is wrong with the configuration. Asking for yet another one every
-                // minute would use up what the authority allows in a week.
+                // Not in use, because something else is wrong with the configuration, or soon of no use. Asking for yet
+                // another one every minute would use up what the authority allows in a week.
                 let failed = failures.get(&first).copied().unwrap_or_default().once_more(now);
                 failures.insert(first, failed);
             }
         }
     }
 
-    /// Gets one for `hosts` and puts it into the folder.
-    async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname], now: UnixTime) -> Result<(), AcmeFault> {
+    /// Gets one for `hosts` and puts it into the folder. Whether it will do for a while.
+    async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname]) -> Result<bool, AcmeFault> {
         // Before the authority is asked for what could then not be kept.
         let probe = acme.folder.join("acme-probe");
         write(&probe, "")?;
@@ -200,10 +204,25 @@ impl Acme {
         }
         let key = order.finalize().await?;
         let chain = order.poll_certificate(&patience).await?;
-        let Some(first) = hosts.first() else { return Ok(()) };
+        let Some(first) = hosts.first() else { return Ok(true) };
+        // Before it takes the place of one that works.
+        let pair = PemPair {
+            chain_file: acme.folder.join(format!("the certificate for {first}")),
+            key_file: acme.folder.join(format!("the key for {first}")),
+            chain: chain.clone().into_bytes(),
+            key: key.clone().into_bytes(),
+            place: Place::default(),
+            managed: true,
+        };
+        let now = self.reloader.in_use.load().portal.clock.now();
+        let found = usable(&pair, now).map_err(|problem| AcmeFault::Unusable(problem.to_string()))?;
+        if let Some(bare) = hosts.iter().find(|host| !found.covers(host.as_str())) {
+            return Err(AcmeFault::Unusable(format!("it does not name {bare}")));
+        }
         let stem = format!("acme-{first}-{:012}", now.seconds());
         write(&acme.folder.join(format!("{stem}.key")), &key)?;
-        write(&acme.folder.join(format!("{stem}.pem")), &chain)
+        write(&acme.folder.join(format!("{stem}.pem")), &chain)?;
+        Ok(is_fresh(&found, now))
     }
 }
 
@@ -230,7 +249,8 @@ fn is_due(settings: &Settings, hosts: &[Hostname], now: UnixTime) -> bool {
 /// Less than two thirds of its life are over.
 fn is_fresh(found: &Validity, now: UnixTime) -> bool {
     let life = found.until.seconds_since(found.from);
-    found.from <= now && now < found.from.plus_seconds(life / 3 * 2)
+    found.from <= now.plus_seconds(CLOCK_SLACK_SECONDS.unsigned_abs())
+        && now < found.from.plus_seconds(life / 3 * 2)
 }
 
 /// The account with the authority: the one of last time, or a new one.
@@ -360,7 +380,7 @@ mod tests {
             until: UnixTime::from_seconds(1900),
         };
         let check = |now| is_fresh(&found, UnixTime::from_seconds(now));
-        assert!(!check(999) && check(1000) && check(1599) && !check(1600) && !check(5000));
+        assert!(!check(997) && check(998) && check(1000) && check(1599) && !check(1600) && !check(5000));
     }
 
     #[test]

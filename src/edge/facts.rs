@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::base::{SessionToken, UnixTime};
@@ -81,10 +81,19 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Whether the answer may go on for as long as the session does: a WebSocket or an event stream.
-pub(super) fn is_stream(headers: &HeaderMap) -> bool {
+/// Whether the client asks for an answer that may go on for as long as the session does: a WebSocket, or an event
+/// stream, which a GET without a body asks for. Whether it is one, the answer says.
+pub(super) fn is_stream(method: &Method, headers: &HeaderMap) -> bool {
     let events = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
-    is_websocket(headers) || headers.get(ACCEPT).is_some_and(events)
+    is_websocket(headers) || (*method == Method::GET && headers.get(ACCEPT).is_some_and(events))
+}
+
+/// Whether an answer is an event stream.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| {
+        let essence = kind.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 /// Why the session that was presented for this zone has ended.

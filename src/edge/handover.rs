@@ -39,8 +39,10 @@ use crate::store::{self, Hold, StoreFault, WritesHeld};
 
 /// What the new process is told on its command line.
 const TAKE_OVER: &str = "--take-over";
-/// How long the new process may take for each of its words: it reads files and loads sessions.
-const WORD_MAX: Duration = Duration::from_secs(120);
+/// How long the new process may take to read and check everything: nobody waits for it.
+const READY_MAX: Duration = Duration::from_secs(120);
+/// How long it may take to load the sessions: new connections wait for it, and everybody who would log in.
+const SERVING_MAX: Duration = Duration::from_secs(30);
 /// How long requests that may write may take to end: they read no form any more, and wait for no client.
 const QUIET_MAX: Duration = Duration::from_secs(30);
 /// The first file descriptor that is handed to it (`sd_listen_fds(3)`).
@@ -113,9 +115,9 @@ impl Predecessor {
         Self(())
     }
 
-    /// Everything is checked; returns once the store is ours.
-    pub(super) fn await_turn(&self) -> Result<(), PredecessorGone> {
-        say(READY)?;
+    /// Everything is checked; returns once the store at this path is ours.
+    pub(super) fn await_turn(&self, store_path: &Path) -> Result<(), PredecessorGone> {
+        say(&ready(store_path))?;
         let mut word = String::new();
         std::io::stdin().lock().read_line(&mut word).map_err(|_| PredecessorGone)?;
         if word.trim_end() == GO { Ok(()) } else { Err(PredecessorGone) }
@@ -125,6 +127,11 @@ impl Predecessor {
     pub(super) fn serving(&self) -> Result<(), PredecessorGone> {
         say(SERVING)
     }
+}
+
+/// What the new process says first: that it could serve, and from which store.
+fn ready(store_path: &Path) -> String {
+    format!("{READY} {}", store_path.display())
 }
 
 fn say(word: &str) -> Result<(), PredecessorGone> {
@@ -176,7 +183,8 @@ impl Handover {
             return Err(Unchanged::Wrong("another process has the store already: ask that one".into()));
         }
         let mut successor = Successor::start(&self.program, &self.sockets).map_err(failed)?;
-        successor.expect(READY).await?;
+        let store_path = self.in_use.load().settings.store_path.clone();
+        successor.expect(&ready(&store_path), READY_MAX).await?;
         // From here on nothing that may write begins, and everything that has begun ends.
         self.doors.pause();
         let Ok(turn) = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await else {
@@ -189,7 +197,7 @@ impl Handover {
                 self.end();
                 drop(turn);
                 writes.for_good().await;
-                let number = successor.number();
+                let number = successor.let_live();
                 tracing::info!(process = number, "another process has taken over");
                 tell_systemd(number);
                 Ok(format!("Process {number} has taken over; this one ends with its last connection."))
@@ -241,9 +249,20 @@ impl Handover {
         portal.sessions.flush().await.map_err(failed)?;
         let writes = portal.store.hold_writes().await.map_err(failed)?;
         drop(hold.take());
-        successor.tell(GO).await?;
-        successor.expect(SERVING).await?;
-        Ok(writes)
+        let taken = async {
+            successor.tell(GO).await?;
+            successor.expect(SERVING, SERVING_MAX).await
+        };
+        match taken.await {
+            Ok(()) => Ok(writes),
+            Err(why) => {
+                // It may have served before it ended, and what it acknowledged holds.
+                successor.kill().await;
+                drop(writes);
+                portal.sessions.catch_up().await.map_err(failed)?;
+                Err(why)
+            }
+        }
     }
 }
 
@@ -269,14 +288,18 @@ impl Successor {
         let handed = handed.map(|(socket, child_fd)| Ok(FdMapping { parent_fd: socket.try_clone()?, child_fd }));
         let handed = handed.collect::<std::io::Result<Vec<_>>>()?;
         command.fd_mappings(handed).map_err(std::io::Error::other)?;
-        let mut child = Command::from(command).spawn()?;
+        // It ends with us for as long as it is not the one that serves.
+        let mut child = Command::from(command).kill_on_drop(true).spawn()?;
         let missing = || std::io::Error::other("the new process has no pipes");
         let (to, from) = (child.stdin.take().ok_or_else(missing)?, child.stdout.take().ok_or_else(missing)?);
         let number = child.id().unwrap_or_default();
         Ok(Self { child, number, to, from: BufReader::new(from).lines() })
     }
 
-    const fn number(&self) -> u32 {
+    /// It goes on when this process ends. Its number.
+    fn let_live(self) -> u32 {
+        // Nothing else keeps a child that is to be killed with its handle from that.
+        std::mem::forget(self.child);
         self.number
     }
 
@@ -284,15 +307,22 @@ impl Successor {
         self.to.write_all(format!("{word}\n").as_bytes()).await.map_err(failed)
     }
 
-    async fn expect(&mut self, word: &'static str) -> Result<(), Unchanged> {
-        match tokio::time::timeout(WORD_MAX, self.from.next_line()).await {
+    async fn expect(&mut self, word: &str, allowed: Duration) -> Result<(), Unchanged> {
+        match tokio::time::timeout(allowed, self.from.next_line()).await {
             Ok(Ok(Some(said))) if said == word => Ok(()),
+            Ok(Ok(Some(said))) if said.starts_with(READY) && word.starts_with(READY) => {
+                let path = said.trim_start_matches(READY).trim();
+                Err(Unchanged::Wrong(format!(
+                    "nothing has changed: store.path is {path} by now, and another store cannot be taken over: restart \
+                     zonegate, or take the change back"
+                )))
+            }
             Ok(Ok(None)) => Err(Unchanged::Wrong(
                 "nothing has changed: the new process has ended before it was ready, and the log says why".into(),
             )),
             Ok(Ok(Some(said))) => Err(failed(format_args!("the new process said {said:?} in place of {word:?}"))),
             Ok(Err(error)) => Err(failed(error)),
-            Err(_) => Err(failed(format_args!("the new process has not said {word:?} in {WORD_MAX:?}"))),
+            Err(_) => Err(failed(format_args!("the new process has not said {word:?} in {allowed:?}"))),
         }
     }
 

@@ -34,6 +34,8 @@ use crate::portal::verifier::VerifierProblem;
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
 
+/// How long the store may take to be closed. It is whole without that, too.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How long connections may take to end once no request is under way.
 const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
 
@@ -138,7 +140,7 @@ impl Gateway {
             );
         }
         if let Some(predecessor) = &predecessor {
-            predecessor.await_turn()?;
+            predecessor.await_turn(&settings.store_path)?;
         }
         let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
@@ -269,7 +271,8 @@ impl Gateway {
             if !handed_over && let Err(fault) = portal.sessions.flush().await {
                 tracing::error!(%fault, "the last activity of some sessions was not written");
             }
-            portal.store.close().await;
+            // A hand-over that is being tried may hold the connection that writes; it ends with this process.
+            let _ = tokio::time::timeout(CLOSE_MAX, portal.store.close()).await;
         });
         log_writer.finish();
         if let Some(spans) = spans {

@@ -6,13 +6,14 @@
 //! the client's. Streams that are not silent are also checked with every piece they carry.
 
 use std::fmt::Debug;
-use std::io::Result;
+use std::io::{ErrorKind, Result};
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::connectors::L4Connect;
@@ -32,6 +33,11 @@ pub(super) struct OpenStream {
     /// Whose it is; one that is nobody's has no session to end with.
     session: Option<Arc<Session>>,
     sockets: Mutex<Vec<Handle>>,
+    /// How long the application may be silent until it has said that this is a stream: the client's word for it must not
+    /// be what takes its limits away.
+    silence_max: Duration,
+    heard_at: Mutex<Instant>,
+    endless: AtomicBool,
 }
 
 /// A second handle to a connection.
@@ -58,8 +64,14 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Registers a stream that is about to be connected.
-    pub(super) fn open(&self, session: Option<&Arc<Session>>) -> Arc<OpenStream> {
-        let stream = Arc::new(OpenStream { session: session.cloned(), sockets: Mutex::default() });
+    pub(super) fn open(&self, session: Option<&Arc<Session>>, silence_max: Duration) -> Arc<OpenStream> {
+        let stream = Arc::new(OpenStream {
+            session: session.cloned(),
+            sockets: Mutex::default(),
+            silence_max,
+            heard_at: Mutex::new(Instant::now()),
+            endless: AtomicBool::new(false),
+        });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stream));
         stream
     }
@@ -79,19 +91,37 @@ impl Streams {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
-            match stream.session.as_ref().map(|session| session.liveness(now)) {
-                None | Some(Liveness::Live) => true,
-                Some(Liveness::Ended(_)) => {
-                    stream.shut_down();
-                    // Until the request is gone: its connection may still be being made.
-                    true
-                }
+            let is_over = match stream.session.as_ref().map(|session| session.liveness(now)) {
+                None | Some(Liveness::Live) => stream.is_too_silent(),
+                Some(Liveness::Ended(_)) => true,
+            };
+            if is_over {
+                stream.shut_down();
             }
+            // Until the request is gone: its connection may still be being made.
+            true
         });
     }
 }
 
 impl OpenStream {
+    /// The application has said something.
+    pub(super) fn heard(&self) {
+        if !self.endless.load(Ordering::Relaxed) {
+            *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+    }
+
+    /// The application has said that it is one.
+    pub(super) fn is_endless(&self) {
+        self.endless.store(true, Ordering::Relaxed);
+    }
+
+    fn is_too_silent(&self) -> bool {
+        let silence = || self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        !self.endless.load(Ordering::Relaxed) && silence() > self.silence_max
+    }
+
     fn shut_down(&self) {
         for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // An error means that the other side was faster.
@@ -119,14 +149,20 @@ impl L4Connect for Connector {
             match address {
                 SocketAddr::Inet(address) => self.tcp(TcpStream::connect(address).await?),
                 SocketAddr::Unix(address) => {
-                    let path = address.as_pathname().ok_or(std::io::ErrorKind::InvalidInput)?;
+                    let path = address.as_pathname().ok_or(ErrorKind::InvalidInput)?;
                     self.unix(UnixStream::connect(path).await?)
                 }
             }
         };
         let refused = "connecting to the application for a stream";
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        connected.or_err(ErrorType::ConnectTimedout, refused)?.or_err(ErrorType::ConnectRefused, refused)
+        let connected = connected.or_err(ErrorType::ConnectTimedout, refused)?;
+        connected.map_err(|error| {
+            // A want of sockets is ours, and no reason to leave the backend alone.
+            let refusal = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+            let kind = if refusal { ErrorType::ConnectRefused } else { ErrorType::ConnectError };
+            pingora::Error::because(kind, refused, error)
+        })
     }
 }
 

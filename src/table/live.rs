@@ -68,6 +68,11 @@ impl LiveTable {
         found.record.token.matches(token).then(|| Arc::clone(&found))
     }
 
+    /// Whether there is a session of this key, ended or not.
+    pub(super) fn knows(&self, key: SessionKey) -> bool {
+        self.by_key.contains_key(&key)
+    }
+
     /// Holds a slot for a session that is about to begin, or returns the live sessions of its class.
     pub(super) fn reserve(
         self: &Arc<Self>,

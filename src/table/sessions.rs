@@ -209,6 +209,19 @@ impl Sessions {
         Ok(Arc::new(sessions))
     }
 
+    /// Takes sessions into the table that another process has begun in the same store.
+    pub async fn catch_up(&self) -> Result<(), StoreFault> {
+        let now = self.clock.now();
+        for loaded in self.store.live_sessions().await? {
+            if let Some(session) = self.rebuild(loaded)
+                && !self.table.knows(session.key())
+            {
+                self.table.restore(session, now);
+            }
+        }
+        Ok(())
+    }
+
     /// The session as it was. `None`: its person cannot be described to the application any more (the directory
     /// was changed); they log in again, and are refused with the reason. No reason to refuse everybody else.
     fn rebuild(&self, loaded: LoadedSession) -> Option<Arc<Session>> {

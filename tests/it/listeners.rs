@@ -97,14 +97,21 @@ async fn d2_a_body_that_trickles_in_is_refused() {
     let (upstream, gateway) = start(HASTY, "").await;
     let token = gateway.log_in(A, WALL).await;
     let fields = format!("Host: {A}\r\nCookie: __Host-zg_session={token}\r\nContent-Length: 60000\r\n");
-    let mut wire = gateway.connect(A).await;
-    wire.send(format!("POST /x HTTP/1.1\r\n{fields}\r\n")).await;
     let mut interval = tokio::time::interval(Duration::from_millis(250));
-    let began = Instant::now();
-    while wire.try_send("y").await.is_ok() && began.elapsed() < Duration::from_secs(4) {
-        interval.tick().await;
+    // What a client says that it wants takes no limit away.
+    for more in ["", "Accept: text/event-stream\r\n", "Expect: 100-continue\r\n"] {
+        let mut wire = gateway.connect(A).await;
+        wire.send(format!("POST /x HTTP/1.1\r\n{fields}{more}\r\n")).await;
+        let began = Instant::now();
+        while wire.try_send("y").await.is_ok() && began.elapsed() < Duration::from_secs(4) {
+            interval.tick().await;
+        }
+        let mut reply = wire.reply().await;
+        if reply.status == 100 {
+            reply = wire.reply().await;
+        }
+        assert_eq!(reply.status, 408, "{more:?}");
     }
-    assert_eq!(wire.reply().await.status, 408);
     let mut client = H2::new(gateway.connect_h2(A).await).await;
     let request = Request::post(format!("https://{A}/x")).header("cookie", format!("__Host-zg_session={token}"));
     let (answer, mut body) = client.begin(request.body(()).unwrap()).await;
@@ -117,6 +124,79 @@ async fn d2_a_body_that_trickles_in_is_refused() {
         Err(reset) => assert!(reset.is_reset(), "{reset}"),
     }
     assert!(upstream.received().is_empty(), "no whole request");
+}
+
+#[tokio::test]
+async fn d2_an_answer_that_is_no_stream_has_its_limit_whatever_was_asked_for() {
+    let upstream = Upstream::start().await;
+    let wishes = Wishes { upstream: "read_max: 1s", ..Wishes::default() };
+    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let token = gateway.log_in(A, WALL).await;
+    let mut upstream = upstream;
+    for (path, said) in [("/silent", ""), ("/half", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab")] {
+        upstream.on(path, Play::Take);
+        let mut wire = gateway.connect(A).await;
+        let cookie = format!("Cookie: __Host-zg_session={token}\r\nAccept: text/event-stream\r\n");
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await;
+        let (_, mut application) = upstream.taken().await;
+        let _ = application.try_send(said).await;
+        let began = Instant::now();
+        let rest = wire.rest().await;
+        assert!(began.elapsed() < Duration::from_secs(8), "{path}: {:?} {rest}", began.elapsed());
+        assert!(!said.is_empty() || rest.starts_with("HTTP/1.1 50"), "{path}: {rest}");
+    }
+    // One that is a stream may be silent for longer.
+    upstream.on("/events", Play::Take);
+    let mut wire = gateway.connect(A).await;
+    let cookie = format!("Cookie: __Host-zg_session={token}\r\nAccept: text/event-stream\r\n");
+    wire.send(format!("GET /events HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await;
+    let mut application = loop {
+        let (received, application) = upstream.taken().await;
+        // Tries of the requests before come as well.
+        if received.line.starts_with("GET /events ") {
+            break application;
+        }
+    };
+    application.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\ndata: 0\n\n").await;
+    assert_eq!(wire.head().await.unwrap().status, 200);
+    let mut interval = tokio::time::interval(Duration::from_secs(4));
+    interval.tick().await;
+    interval.tick().await;
+    application.send("data: 1\n\n").await;
+    wire.until(b"data: 1").await.expect("a stream that goes on");
+    gateway.assert_well();
+}
+
+#[tokio::test]
+async fn d2_requests_over_http_2_are_shared_out_like_connections() {
+    let upstream = Upstream::start().await;
+    let wishes = Wishes { limits: "connections_per_source: 6", ..Wishes::default() };
+    let gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let token = gateway.log_in(A, WALL).await;
+    let mut upstream = upstream;
+    upstream.on("/held", Play::Take);
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let request = |path: &str| {
+        let request =
+            Request::get(format!("https://{A}{path}")).header("cookie", format!("__Host-zg_session={token}"));
+        request.body(()).unwrap()
+    };
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        let (answer, mut body) = client.begin(request("/held")).await;
+        body.send_data("".into(), true).unwrap();
+        held.push((answer, upstream.taken().await));
+    }
+    let refused = client.ask(request("/x"), b"").await;
+    assert!(refused.is_err(), "one too many: {refused:?}");
+    drop(held);
+    let again = async {
+        let mut interval = tokio::time::interval(Duration::from_millis(20));
+        while client.ask(request("/x"), b"").await.is_err() {
+            interval.tick().await;
+        }
+    };
+    within(again).await;
 }
 
 #[tokio::test]

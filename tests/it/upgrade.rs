@@ -269,6 +269,13 @@ async fn f13_a_new_process_that_cannot_start_changes_nothing() {
         let (status, said) = run(&gateway, &["serve"]).await;
         assert_eq!(status, Some(1), "{said}");
     }
+    // Another store has other sessions, and none of these.
+    std::fs::write(&file, right.replace("zonegate.db", "other.db")).unwrap();
+    let (status, said) = run(&gateway, &["upgrade"]).await;
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("store.path"), "{said}");
+    assert!(!gateway.file("other.db").exists(), "nothing is made there");
+    std::fs::write(&file, &right).unwrap();
     let mut successors = Successors(Vec::new());
     successors.upgrade(&gateway).await;
     assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);

@@ -151,6 +151,8 @@ pub(super) struct Doors {
     certificates: Arc<Certificates>,
     watches: Watches,
     sources: Arc<Sources>,
+    /// Requests over HTTP/2 of every source that has some under way.
+    requests: Arc<Sources>,
     in_use: InUse,
     counts: Connections,
     open: AtomicU32,
@@ -175,6 +177,7 @@ impl Doors {
             certificates,
             watches: Watches::new(),
             sources: Arc::default(),
+            requests: Arc::default(),
             in_use,
             counts,
             open: AtomicU32::new(0),
@@ -260,7 +263,7 @@ impl Doors {
         let settings = Arc::clone(&self.in_use.load().settings);
         let behind_balancer = settings.listeners.proxy_protocol_from.contains(peer);
         // Whom a balancer speaks for is known once its header was read.
-        let share = if behind_balancer { Share::Uncounted } else { self.share(&settings, peer) };
+        let share = if behind_balancer { Share::Uncounted } else { self.share(&self.sources, &settings, peer) };
         if matches!(share, Share::UsedUp) {
             return self.counts.refused("source");
         }
@@ -280,12 +283,20 @@ impl Doors {
         });
     }
 
-    fn share(&self, settings: &Settings, address: IpAddr) -> Share {
+    /// Connections, or requests over HTTP/2, at a time.
+    fn most(&self, settings: &Settings) -> u32 {
+        match settings.limits.connections_max {
+            0 => self.fits,
+            most => most,
+        }
+    }
+
+    fn share(&self, sources: &Arc<Sources>, settings: &Settings, address: IpAddr) -> Share {
         // A trusted proxy carries many clients' requests on its connections.
         if settings.listeners.trusted_proxies.contains(address) {
             return Share::Uncounted;
         }
-        match self.sources.enter(address, settings.limits.connections_per_source) {
+        match sources.enter(address, settings.limits.connections_per_source) {
             Some(place) => Share::Held(place),
             None => Share::UsedUp,
         }
@@ -313,7 +324,7 @@ impl Doors {
                 Ok(Ok(None)) => {}
                 Ok(Ok(Some(client))) => {
                     peer = client;
-                    share = self.share(settings, client);
+                    share = self.share(&self.sources, settings, client);
                     if matches!(share, Share::UsedUp) {
                         return self.counts.refused("source");
                     }
@@ -336,7 +347,7 @@ impl Doors {
     }
 
     async fn speak<S>(
-        &self,
+        self: &Arc<Self>,
         stream: S,
         lane: &Arc<Lane>,
         settings: &Settings,
@@ -359,7 +370,7 @@ impl Doors {
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
-            let session = Arc::new(Several { lane: Arc::clone(lane), arrival, options });
+            let session = Arc::new(Several { doors: Arc::clone(self), lane: Arc::clone(lane), arrival, options });
             session.process_new(Box::new(connection), &self.stopping).await;
         } else {
             ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &lane.proxy, &arrival)).await;
@@ -387,6 +398,7 @@ impl Doors {
 
 /// HTTP/2: a connection with many requests, each a task of its own.
 struct Several {
+    doors: Arc<Doors>,
     lane: Arc<Lane>,
     arrival: Arc<Arrival>,
     options: HttpServerOptions,
@@ -401,8 +413,22 @@ impl HttpServerApp for Several {
     ) -> Option<ReusedHttpStream> {
         // pingora ends a connection without requests; the watch had only the first head to wait for.
         self.arrival.busy();
+        // Over HTTP/1 a request has a connection, which was counted. Here a hundred have one, and each may need another
+        // towards the application: one that is over the share is reset, and its client may send it again.
+        let settings = Arc::clone(&self.doors.in_use.load().settings);
+        if self.doors.counts.requests_under_way() >= i64::from(self.doors.most(&settings)) {
+            self.doors.counts.refused("requests_full");
+            return None;
+        }
+        let share = self.doors.share(&self.doors.requests, &settings, self.arrival.peer);
+        if matches!(share, Share::UsedUp) {
+            self.doors.counts.refused("requests_of_source");
+            return None;
+        }
         let served = self.lane.proxy.process_new_http(session, shutdown);
-        ARRIVAL.scope(Arc::clone(&self.arrival), served).await
+        let served = ARRIVAL.scope(Arc::clone(&self.arrival), served).await;
+        drop(share);
+        served
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {
@@ -415,11 +441,7 @@ struct Opened(Arc<Doors>);
 
 impl Opened {
     fn count(doors: &Arc<Doors>, settings: &Settings) -> Option<Self> {
-        let most = match settings.limits.connections_max {
-            0 => doors.fits,
-            most => most,
-        };
-        if doors.open.fetch_add(1, Ordering::AcqRel) >= most {
+        if doors.open.fetch_add(1, Ordering::AcqRel) >= doors.most(settings) {
             doors.open.fetch_sub(1, Ordering::AcqRel);
             return None;
         }

@@ -84,6 +84,7 @@ impl ProxyHttp for Edge {
             body_bytes: 0,
             body_began: began,
             answer_heads: 0,
+            has_answered: false,
         }
     }
 
@@ -201,6 +202,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+        // Between two tries lie seconds, and a log-out may lie between them.
+        self.still_lives(passage)
+            .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
         // What has come of the body is sent again from its beginning.
         passage.body_bytes = 0;
@@ -296,10 +300,8 @@ impl ProxyHttp for Edge {
             *body = None;
         }
         passage.in_time()?;
-        if passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2()) {
-            // Over HTTP/2 a body may be one half of a conversation, and the other half silent.
-            self.still_lives(passage)?;
-        }
+        // An upload ends with its session, and over HTTP/2 a body may be one half of a conversation, and the other silent.
+        self.still_lives(passage)?;
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if exchange.was_upgraded() {
@@ -321,6 +323,14 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
+        let switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
+        passage.has_answered |= switched || !answer.status.is_informational();
+        if let Some(stream) = &passage.stream {
+            stream.heard();
+            if switched || facts::is_event_stream(&answer.headers) {
+                stream.is_endless();
+            }
+        }
         if let Some(trace) = &mut passage.trace {
             trace.answered.get_or_insert_with(Instant::now);
         }
@@ -384,6 +394,9 @@ impl ProxyHttp for Edge {
         passage: &mut Passage,
     ) -> Result<Option<Duration>> {
         passage.in_time()?;
+        if let Some(stream) = &passage.stream {
+            stream.heard();
+        }
         // A long answer ends with its session, like a stream that is not silent.
         self.still_lives(passage).map(|()| None)
     }
@@ -516,13 +529,14 @@ impl Edge {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
-        if facts::is_stream(&head.headers) {
+        if facts::is_stream(&head.method, &head.headers) {
             if facts::is_websocket(&head.headers)
                 && let Err(refused) = check_handshake(head, grant.zone())
             {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;
             }
-            passage.stream = Some(self.streams.open(grant.session()));
+            let silence_max = grant.zone().upstream.limits.read_max.into();
+            passage.stream = Some(self.streams.open(grant.session(), silence_max));
         } else if let Some(most) = grant.zone().upstream.limits.request_max {
             passage.deadline = Some(passage.began + Duration::from_secs(u64::from(most.seconds())));
         }

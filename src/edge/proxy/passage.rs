@@ -69,6 +69,8 @@ pub(in crate::edge) struct Passage {
     pub(super) body_began: Instant,
     /// How many heads of answers have come, interim ones and the last.
     pub(super) answer_heads: u8,
+    /// The last of them has.
+    pub(super) has_answered: bool,
     pub(super) _under_way: UnderWay,
 }
 
@@ -92,7 +94,7 @@ impl Passage {
     /// half minute keeps every other limit (D2). A conversation is not a body that is slow: once the answer has begun,
     /// both sides talk when they have something to say.
     pub(super) fn is_too_slow(&self) -> bool {
-        if self.stream.is_some() || self.answer_heads > 0 || self.speaks_grpc() {
+        if self.has_answered || self.speaks_grpc() {
             return false;
         }
         let limits = &self.generation.settings.limits;

@@ -320,6 +320,15 @@ impl Validity {
     }
 }
 
+/// Our clock shows whole seconds, and is up to a quarter of one behind; an authority may count from this very moment.
+pub(super) const CLOCK_SLACK_SECONDS: i64 = 2;
+
+/// A pair that connections could be opened with at `now`, or what is wrong with it.
+pub(super) fn usable(pair: &PemPair, now: UnixTime) -> Result<Validity, CertificateProblem> {
+    read(pair, now)?;
+    validity(pair).ok_or_else(|| problem(pair, &pair.chain_file, "names no host"))
+}
+
 /// `None` for what is no certificate, or names no host.
 pub(super) fn validity(pair: &PemPair) -> Option<Validity> {
     let chain = chain(pair).ok()?;
@@ -371,7 +380,7 @@ fn read(pair: &PemPair, now: UnixTime) -> Result<Arc<CertifiedKey>, CertificateP
         let text = format!("expired on {}: renew it", validity.not_after);
         return Err(problem(pair, &pair.chain_file, text));
     }
-    if validity.not_before.timestamp() > seconds {
+    if validity.not_before.timestamp() > seconds.saturating_add(CLOCK_SLACK_SECONDS) {
         let text = format!("is valid only from {} on: look at this computer's clock", validity.not_before);
         return Err(problem(pair, &pair.chain_file, text));
     }
