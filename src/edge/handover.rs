@@ -173,6 +173,8 @@ pub(super) struct Handover {
     pub(super) program: PathBuf,
     /// Turns true once another process serves.
     pub(super) done: watch::Sender<bool>,
+    /// Turns true when connections are to end with the request that they carry.
+    pub(super) stop: watch::Sender<bool>,
 }
 
 impl Handover {
@@ -225,6 +227,7 @@ impl Handover {
     fn end(&self) {
         self.turn.over.store(true, Ordering::Release);
         self.in_use.load().portal.sessions.hand_over();
+        self.stop.send_replace(true);
         self.done.send_replace(true);
     }
 

@@ -206,6 +206,7 @@ impl Gateway {
             sockets,
             program,
             done,
+            stop: stop_doors.clone(),
         });
         let reloader = Arc::new(Reloader {
             in_use: Arc::clone(&in_use),

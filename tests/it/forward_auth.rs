@@ -70,7 +70,7 @@ fn assert_told(received: &Received, user: Option<&str>) {
         assert!(folded(received, name).is_empty(), "{name}: {received:#?}");
     }
     let text = format!("{received:?}");
-    assert!(!text.contains("zg_") && !text.contains("mallory"), "{received:#?}");
+    assert!(!text.contains("Host-zg_") && !text.contains("mallory"), "{received:#?}");
 }
 
 /// Everything that a browser and a stranger see through a proxy in front.

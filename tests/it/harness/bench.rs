@@ -340,7 +340,7 @@ impl Target {
                 return Err(format!("{name} is not what the gateway says: {}", shown(received)));
             }
             let text = format!("{:?}", request.fields).to_ascii_lowercase();
-            if all("x-zonegate-assertion").len() != 1 || text.contains("forged") || text.contains("zg_") {
+            if all("x-zonegate-assertion").len() != 1 || text.contains("forged") || text.contains("host-zg_") {
                 return Err(format!("something of the client's or of ours got through: {}", shown(received)));
             }
         }
