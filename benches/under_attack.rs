@@ -37,6 +37,8 @@ use support::upstream;
 
 const SLOW: usize = 1000;
 const LOG_INS: usize = 200;
+/// How long attackers have before anything is timed.
+const BEGIN: Duration = Duration::from_secs(3);
 /// Connections of the signed-in client.
 const KEPT: u64 = 16;
 
@@ -80,10 +82,14 @@ async fn run(turns: u64, length: Duration, rate: u64) {
             quiet.push(ask(&target, length, rate).await);
             let stop = Arc::new(AtomicBool::new(false));
             let counts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
-            let attackers = attack.start(&target, &stop, &counts);
+            // On a thread of their own, so that what they cost themselves does not hold up the client that is timed, and
+            // with a moment to begin.
+            let (to, at, of) = (target.clone(), Arc::clone(&stop), Arc::clone(&counts));
+            let attackers = std::thread::spawn(move || attack.run(&to, &at, &of));
+            tokio::time::sleep(BEGIN).await;
             attacked.push(ask(&target, length, rate).await);
             stop.store(true, Ordering::Relaxed);
-            drop(attackers);
+            attackers.join().expect("no panic");
             let [begun, closed] = [0, 1].map(|at| counts[at].load(Ordering::Relaxed));
             println!(
                 "  {name}: {begun} begun, {closed} closed or refused, {} MiB resident",
@@ -157,6 +163,17 @@ enum Attack {
 }
 
 impl Attack {
+    /// Goes on until `stop`.
+    fn run(self, target: &Target, stop: &Arc<AtomicBool>, counts: &Arc<[AtomicU64; 2]>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let _attackers = self.start(target, stop, counts);
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+
     /// Goes on until `stop`, or until what is returned is dropped. `counts`: what was begun, and what was closed.
     fn start(self, target: &Target, stop: &Arc<AtomicBool>, counts: &Arc<[AtomicU64; 2]>) -> JoinSet<()> {
         let mut attackers = JoinSet::new();
