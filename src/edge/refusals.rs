@@ -8,7 +8,7 @@ use crate::portal::answer::{self, Answer};
 use crate::portal::login::LOGIN;
 use crate::portal::{Portal, Visit, cookies};
 use crate::session::Ended;
-use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
+use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// A request as its client sent it, wherever it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -66,22 +66,14 @@ pub(super) fn challenge(
     portal.secure(answer)
 }
 
-/// A person, the visit's, whom a rule did not let through is a line in the security log (SEC-R87). Strangers on a closed path are in
-/// the access log alone: scanners would fill the other.
+/// A person, the visit's, whom a rule did not let through is a line in the security log (SEC-R87). Strangers on a closed
+/// path are in the access log alone: scanners would fill the other.
 pub(super) async fn note_denial(portal: &Portal, visit: &Visit, rule: &str) {
     let Some(session) = &visit.session else { return };
-    let record = &session.record;
     let event = SecurityEvent {
-        request: Some(visit.request),
-        zone: Some(record.zone.clone()),
-        tenant: Some(record.tenant),
-        user: Some(record.user),
-        session: Some(record.id),
-        class: Some(record.class),
-        address: Some(visit.address),
         reason: Some(Forbidden::REASON),
         detail: Some(Snippet::of(rule)),
-        ..SecurityEvent::new(EventKind::AccessDenied, Actor::User, visit.now)
+        ..visit.event(session, EventKind::AccessDenied)
     };
     if let Err(fault) = portal.denials.note(event).await {
         tracing::error!(%fault, "a refusal is not in the security log");

@@ -41,6 +41,7 @@ use crate::pages::{Assets, Chrome, choose_language};
 use crate::session::{Ended, Session};
 use crate::store::Store;
 use crate::table::{KeyRing, Sessions};
+use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Language, Zone};
 
 pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router};
@@ -103,6 +104,23 @@ pub struct Visit {
     /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
     /// they are logged in, nor that they are logged out (G3, G4).
     pub unsure: bool,
+}
+
+impl Visit {
+    /// An event about the person of `session`, in their own name.
+    pub fn event(&self, session: &Session, kind: EventKind) -> SecurityEvent {
+        let record = &session.record;
+        SecurityEvent {
+            request: Some(self.request),
+            zone: Some(record.zone.clone()),
+            tenant: Some(record.tenant),
+            user: Some(record.user),
+            session: Some(record.id),
+            class: Some(record.class),
+            address: Some(self.address),
+            ..SecurityEvent::new(kind, Actor::User, self.now)
+        }
+    }
 }
 
 /// Under which host a request came.

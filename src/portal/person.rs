@@ -14,7 +14,7 @@ use crate::machine::random;
 use crate::session::Session;
 use crate::store::StoreFault;
 use crate::table::SessionFault;
-use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use crate::telemetry::{EventKind, SecurityEvent};
 use crate::zone::Zone;
 
 /// A signed-in person at one of our pages.
@@ -26,17 +26,7 @@ pub(super) struct Person {
 impl Person {
     /// An event about this person, in their own name.
     pub(super) fn event(&self, visit: &Visit, kind: EventKind) -> SecurityEvent {
-        let record = &self.session.record;
-        SecurityEvent {
-            request: Some(visit.request),
-            zone: Some(record.zone.clone()),
-            tenant: Some(record.tenant),
-            user: Some(record.user),
-            session: Some(record.id),
-            class: Some(record.class),
-            address: Some(visit.address),
-            ..SecurityEvent::new(kind, Actor::User, visit.now)
-        }
+        visit.event(&self.session, kind)
     }
 
     /// What the verifier must know of an attempt to prove who this is once more.
