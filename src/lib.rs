@@ -17,6 +17,7 @@ pub mod session;
 pub mod assertion;
 pub mod gate;
 pub mod login;
+pub mod sso;
 pub mod pages;
 pub mod config;
 pub mod telemetry;

@@ -1,0 +1,17 @@
+//! What makes the answer of an identity provider acceptable: the relying party of OpenID Connect, without its sockets.
+//!
+//! A provider is believed about its own tenant's people and about nothing else. Everything it says arrives here as
+//! bytes, and leaves as a type that could not have been made of a wrong answer: metadata whose issuer is the one that
+//! was configured, keys that are strong enough, an ID token that is signed, meant for us and fresh.
+//!
+//! *Why not the crate `openidconnect`?* It verifies with the `rsa`, `p256` and `ed25519-dalek` crates, which are a second
+//! crypto stack (one of them with RUSTSEC-2023-0071), and it leaves to its caller most of what the stricter outcome
+//! asks for: the age of a token, `azp`, other audiences, `at_hash`, the pinned algorithm, `iss` of RFC 9207, log-out
+//! tokens. What it would take off us is the shape of some JSON. Signatures are verified by `jsonwebtoken` on aws-lc-rs.
+
+mod settings;
+
+pub use settings::{
+    Audience, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, ProviderSettings, SigningAlgorithm,
+    Subject,
+};
