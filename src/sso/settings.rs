@@ -35,7 +35,7 @@ impl Audience {
 pub struct Issuer(String);
 
 /// Why a text is no issuer.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IssuerProblem {
     /// Not a URL.
     #[error("is no URL, like https://login.example.com")]
