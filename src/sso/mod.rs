@@ -9,8 +9,10 @@
 //! asks for: the age of a token, `azp`, other audiences, `at_hash`, the pinned algorithm, `iss` of RFC 9207, log-out
 //! tokens. What it would take off us is the shape of some JSON. Signatures are verified by `jsonwebtoken` on aws-lc-rs.
 
+mod outbound;
 mod settings;
 
+pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
 pub use settings::{
     Audience, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, ProviderSettings, SigningAlgorithm,
     Subject,
