@@ -16,6 +16,7 @@ mod json;
 mod keys;
 mod logout;
 mod metadata;
+mod outbound;
 mod settings;
 mod signed;
 mod token;
@@ -26,6 +27,7 @@ pub use claims::{ClaimProblem, username, verified_email};
 pub use keys::{KeyProblem, KeySet};
 pub use logout::LogoutToken;
 pub use metadata::{Metadata, MetadataProblem};
+pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
 pub use settings::{
     Audience, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, ProviderSettings, SigningAlgorithm,
     Subject,
