@@ -146,7 +146,7 @@ impl From<Subject> for String {
 }
 
 /// How we prove to the provider's token endpoint who we are (OpenID Connect Core 1.0 section 9).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthentication {
     /// The secret in the `Authorization` field.
