@@ -9,9 +9,16 @@
 //! asks for: the age of a token, `azp`, other audiences, `at_hash`, the pinned algorithm, `iss` of RFC 9207, log-out
 //! tokens. What it would take off us is the shape of some JSON. Signatures are verified by `jsonwebtoken` on aws-lc-rs.
 
+mod hint;
+mod outbound;
 mod settings;
+mod ticket;
 
+pub use hint::IdTokenHint;
+pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
 pub use settings::{
-    Audience, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, ProviderSettings, SigningAlgorithm,
-    Subject,
+    Audience, CLIENT_ID_BYTES_MAX, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, LIST_MAX,
+    MAX_AGE_SECONDS_MAX, ProviderSettings, SigningAlgorithm, Subject, USERNAME_CLAIM_DEFAULT, is_client_id,
+    is_word,
 };
+pub use ticket::{TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
