@@ -12,7 +12,7 @@ use zonegate::directory::{
 };
 use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant};
 use zonegate::machine::{Clock, random};
-use zonegate::session::{Class, Device, Method};
+use zonegate::session::{Class, Device};
 use zonegate::store::{NewUser, Store};
 use zonegate::table::{Begun, NewSession, Sessions};
 use zonegate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -120,11 +120,9 @@ async fn begin_session(store: &Store, settings: &config::Settings) -> String {
         account: &account,
         zone: &zone,
         class: Class::Web,
-        method: Method::Local,
         device: Device::default(),
         slots: Slots::default(),
         lifetimes: Lifetimes::default(),
-        provider: None,
         leaving: Vec::new(),
         event: event(EventKind::LoginSucceeded),
     };

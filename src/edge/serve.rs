@@ -28,9 +28,8 @@ use super::traces::Spans;
 use super::upstream::{self, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
-use crate::portal::Portal;
 use crate::portal::metrics::Connections;
-use crate::portal::verifier::VerifierProblem;
+use crate::portal::{Portal, PortalProblem};
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
 
@@ -54,9 +53,9 @@ pub enum ServeFault {
     /// The signing keys in it.
     #[error(transparent)]
     Keys(#[from] KeyFault),
-    /// The password verifier.
+    /// What our pages work with.
     #[error(transparent)]
-    Verifier(#[from] VerifierProblem),
+    Portal(#[from] PortalProblem),
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyFault),

@@ -91,6 +91,39 @@ pub enum ProviderFault {
     Stopped,
 }
 
+impl ProviderFault {
+    /// The reason in the security log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Forbidden { .. } => "provider_forbidden",
+            Self::Unreachable { .. } => "provider_unreachable",
+            Self::Slow { .. } => "provider_slow",
+            Self::Unacceptable { .. } => "provider_answer",
+            Self::Refused(_) => "code_refused",
+            Self::Busy(_) => "provider_busy",
+            Self::NoCredential(_) => "no_credential",
+            Self::Metadata(_) => "provider_metadata",
+            Self::Keys(_) => "provider_keys",
+            Self::Token(problem) => problem.name(),
+            Self::Stopped => "provider_stopped",
+        }
+    }
+
+    /// Whether another try, in a moment, may go well.
+    pub const fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Slow { .. } | Self::Busy(_) | Self::Stopped => true,
+            Self::Forbidden { .. }
+            | Self::Unacceptable { .. }
+            | Self::Refused(_)
+            | Self::NoCredential(_)
+            | Self::Metadata(_)
+            | Self::Keys(_)
+            | Self::Token(_) => false,
+        }
+    }
+}
+
 /// Words of a provider's, or about it: few, on one line, and without what would be markup or control to a reader (O10).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Detail(Box<str>);

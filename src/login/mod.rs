@@ -19,6 +19,8 @@ pub use step::{
     PASSWORD_STAGE_MAX, PROOF_MAX, Proven, Step,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{FlowId, Hostname, LocalPath, TokenDigest, UnixTime};
 use crate::session::Class;
 
@@ -37,8 +39,22 @@ pub struct Flow {
     pub started_at: UnixTime,
     /// Where the person was going.
     pub return_to: Option<LocalPath>,
+    /// Which way in the person asked for.
+    pub entry: Entry,
     /// What is due.
     pub step: Step,
+}
+
+/// Which way in a person asked for, before anything was typed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Entry {
+    /// The one that the username's tenant has.
+    #[default]
+    Usual,
+    /// A password, whatever the tenant has: for the few of a tenant whom its identity provider does not know (D24, D25).
+    /// It is asked of every name, so that it does not tell who they are (E4).
+    Password,
 }
 
 /// Who may go on with a flow.
@@ -59,9 +75,10 @@ impl Flow {
         binding: Binding,
         class: Class,
         return_to: Option<LocalPath>,
+        entry: Entry,
         now: UnixTime,
     ) -> Self {
-        Self { id, host, binding, class, started_at: now, return_to, step: Step::Username }
+        Self { id, host, binding, class, started_at: now, return_to, entry, step: Step::Username }
     }
 
     /// The same flow at another step.

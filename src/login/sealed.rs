@@ -8,15 +8,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use super::step::SealedStep;
-use super::{Binding, Flow, Step};
+use super::{Binding, Entry, Flow, Step};
 use crate::base::{FlowId, Hostname, LocalPath, SealKey, SealProblem, TokenDigest, Ttl, UnixTime};
 use crate::session::Class;
 
 /// How long a flow may take.
 pub const FLOW_MAX: Ttl = Ttl::seconds_const(10 * 60);
 
-/// The longest sealed flow that is looked at: the longest username and return path, with room.
-const TEXT_BYTES_MAX: usize = 8192;
+/// The longest sealed flow that is looked at: the longest username, return path and ID token, with room.
+const TEXT_BYTES_MAX: usize = 16 * 1024;
 const CONTEXT: &[u8] = b"flow";
 
 /// Why a flow that was posted is not gone on with.
@@ -81,6 +81,7 @@ struct Envelope {
     class: Class,
     started_at: UnixTime,
     return_to: Option<LocalPath>,
+    entry: Entry,
     step: SealedStep,
 }
 
@@ -98,6 +99,7 @@ impl Flow {
             class: self.class,
             started_at: self.started_at,
             return_to: self.return_to.clone(),
+            entry: self.entry,
             step: self.step.to_sealed(),
         };
         let plain = serde_json::to_vec(&envelope).map_err(|_| SealProblem::NotSealed)?;
@@ -126,6 +128,7 @@ impl Flow {
             class: envelope.class,
             started_at: envelope.started_at,
             return_to: envelope.return_to,
+            entry: envelope.entry,
             step: Step::from_sealed(envelope.step),
         };
         if flow.host != *sender.host {

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Ttl, UnixTime, UserId, Username};
 use crate::credential::TotpSecret;
 use crate::directory::{TotpPeriod, UserKind};
-use crate::session::Factor;
+use crate::session::{Factor, Method};
+use crate::sso::{Audience, Proof};
 
 /// How long a right password is worth anything without the second factor (P5).
 pub const PASSWORD_STAGE_MAX: Ttl = Ttl::seconds_const(5 * 60);
@@ -126,7 +127,7 @@ impl AwaitPassword {
                     AfterPassword::Enrolment(AwaitEnrolment { claimant, secret, period })
                 } else {
                     let factors = vec![Factor::Password];
-                    AfterPassword::Done(Proven { claimant, factors, authenticated_at: now })
+                    AfterPassword::Done(Proven::locally(claimant, factors, now))
                 }
             }
         }
@@ -149,7 +150,7 @@ impl AwaitCode {
     /// The verifier found the code right, and its step was used up.
     pub fn code_was_accepted(self, now: UnixTime) -> Proven {
         let factors = vec![Factor::Password, Factor::Totp];
-        Proven { claimant: self.claimant, factors, authenticated_at: now }
+        Proven::locally(self.claimant, factors, now)
     }
 }
 
@@ -181,7 +182,7 @@ impl AwaitEnrolment {
     /// A code of the new authenticator was right, and the store keeps it.
     pub fn authenticator_was_kept(self, now: UnixTime) -> Enrolled {
         let factors = vec![Factor::Password, Factor::Totp];
-        Enrolled(Proven { claimant: self.claimant, factors, authenticated_at: now })
+        Enrolled(Proven::locally(self.claimant, factors, now))
     }
 }
 
@@ -211,6 +212,11 @@ impl AwaitSlot {
         Self(proven)
     }
 
+    /// How it was proved.
+    pub fn method(&self) -> Method {
+        self.0.method()
+    }
+
     /// Whose sessions are to choose from.
     pub const fn claimant(&self) -> &Claimant {
         &self.0.claimant
@@ -230,9 +236,34 @@ pub struct Proven {
     claimant: Claimant,
     factors: Vec<Factor>,
     authenticated_at: UnixTime,
+    provider: Option<Proof>,
 }
 
 impl Proven {
+    fn locally(claimant: Claimant, factors: Vec<Factor>, now: UnixTime) -> Self {
+        Self { claimant, factors, authenticated_at: now, provider: None }
+    }
+
+    /// A provider said who it is, in an answer that was asked for here: `claimant`, by the link between the two. What
+    /// was shown there is the provider's to know (R69, R101).
+    pub const fn by_provider(claimant: Claimant, proof: Proof, now: UnixTime) -> Self {
+        Self { claimant, factors: Vec::new(), authenticated_at: now, provider: Some(proof) }
+    }
+
+    /// Which of a user's ways in this was.
+    pub fn method(&self) -> Method {
+        match self.provider.as_ref().map(Proof::audience) {
+            None => Method::Local,
+            Some(Audience::Tenant) => Method::Sso,
+            Some(Audience::Suite) => Method::Suite,
+        }
+    }
+
+    /// What a provider proved, where one did.
+    pub const fn provider(&self) -> Option<&Proof> {
+        self.provider.as_ref()
+    }
+
     /// Who.
     pub const fn claimant(&self) -> &Claimant {
         &self.claimant
@@ -266,6 +297,7 @@ pub(super) struct SealedProven {
     claimant: Claimant,
     factors: Vec<Factor>,
     authenticated_at: UnixTime,
+    provider: Option<Proof>,
 }
 
 impl Step {
@@ -274,6 +306,7 @@ impl Step {
             claimant: proven.claimant.clone(),
             factors: proven.factors.clone(),
             authenticated_at: proven.authenticated_at,
+            provider: proven.provider.clone(),
         };
         match self {
             Self::Username => SealedStep::Username,
@@ -296,6 +329,7 @@ impl Step {
             claimant: sealed.claimant,
             factors: sealed.factors,
             authenticated_at: sealed.authenticated_at,
+            provider: sealed.provider,
         };
         match sealed {
             SealedStep::Username => Self::Username,

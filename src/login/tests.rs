@@ -41,7 +41,15 @@ fn missing() -> Authenticator {
 fn flow() -> Flow {
     let id = FlowId::from_bytes([1; 16]);
     let return_to = "/tickets/7?view=full".parse().ok();
-    Flow::begin(id, host("desk.example"), Binding::Browser(TokenDigest::of(&[1])), Class::Web, return_to, at(0))
+    Flow::begin(
+        id,
+        host("desk.example"),
+        Binding::Browser(TokenDigest::of(&[1])),
+        Class::Web,
+        return_to,
+        Entry::Usual,
+        at(0),
+    )
 }
 
 fn awaiting_code() -> Step {

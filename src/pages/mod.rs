@@ -12,8 +12,9 @@ mod texts;
 pub use assets::{Asset, AssetPaths, Assets};
 pub use brand::{Brand, Colour, ColourProblem, Links, Logo};
 pub use models::{
-    AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForbiddenPage, ForgotPage, HostingPage, LogoutPage,
-    NewQrPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage, ZoneRow,
+    AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForbiddenPage, ForgotPage, HostingPage,
+    InitiatePage, LogoutPage, NewQrPage, Page, PasswordPage, ProviderErrorPage, SessionRow, SlotsPage, TrialPage,
+    UsernamePage, ZoneRow,
 };
 pub use texts::{choose_language, is_text_id, text_ids};
 

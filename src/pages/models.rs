@@ -236,6 +236,50 @@ pub struct ErrorPage<'a> {
 }
 page!(ErrorPage, ErrorView, "error.html");
 
+/// P14: a provider's answer that came to nothing. What was wrong with it is the log's, and the administrator's, to know.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderErrorPage<'a> {
+    /// The id of the text.
+    pub text: &'static str,
+    /// The request's id, by which an operator finds it in the log.
+    pub reference: &'a str,
+    /// Where another try begins; none where it would begin nowhere else than this one.
+    pub again: Option<&'a str>,
+}
+page!(ProviderErrorPage, ProviderErrorView, "provider_error.html");
+
+/// Somebody else's page sent the person here to log in: do they want to?
+#[derive(Clone, Debug, Default)]
+pub struct InitiatePage<'a> {
+    /// The company whose provider it is.
+    pub company: &'a str,
+    /// Where the form goes.
+    pub action: &'a str,
+    /// Proof that the form came from this page.
+    pub csrf: &'a str,
+    /// Where the person is going.
+    pub return_to: &'a str,
+    /// Whom the provider may suggest.
+    pub login_hint: &'a str,
+}
+page!(InitiatePage, InitiateView, "initiate.html");
+
+/// What a trial of a provider has shown, for the administrator who started it.
+#[derive(Clone, Debug, Default)]
+pub struct TrialPage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// Who the provider is.
+    pub issuer: &'a str,
+    /// What it calls the person.
+    pub subject: &'a str,
+    /// What stands in the claim that carries the username; `None` when there is no username in it.
+    pub username: Option<&'a str>,
+    /// Whether it may be enabled now: the settings were still those that were tried.
+    pub counts: bool,
+}
+page!(TrialPage, TrialView, "trial.html");
+
 /// What a rule of the zone does not let this person see, or nobody. It offers to log out and not to log in: who is
 /// logged in would be led straight back here.
 #[derive(Clone, Debug, Default)]

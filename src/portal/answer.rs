@@ -28,31 +28,71 @@ const FIXED: [(HeaderName, HeaderValue); 7] = [
     (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000")),
 ];
 
+/// Our pages' content security policies.
+#[derive(Clone, Debug)]
+pub(super) struct Policies {
+    usual: HeaderValue,
+    outward: HeaderValue,
+}
+
+/// On an answer whose form may lead to an identity provider: marks it for the policy that lets it.
+#[derive(Clone, Copy)]
+pub(super) struct Outward;
+
 /// Puts the fields on that every answer carries. What may be cached says so itself before.
-pub(super) fn secure(headers: &mut HeaderMap, policy: &HeaderValue) {
+pub(super) fn secure(answer: &mut Answer, policies: &Policies) {
+    let policy = match answer.extensions().get() {
+        Some(Outward) => &policies.outward,
+        None => &policies.usual,
+    };
+    let policy = policy.clone();
+    let framed = answer.extensions().get().cloned();
+    let headers = answer.headers_mut();
     for (name, value) in &FIXED {
         headers.insert(name, value.clone());
     }
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy.clone());
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    if let Some(FramedBy(policy)) = framed {
+        headers.remove(header::X_FRAME_OPTIONS);
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }
 
-/// The policy of our pages: our own stylesheet, script and images, no inline code, no frames.
-///
-/// Forms may be sent to us and may then lead to one of `origins`: browsers apply `form-action` to the redirect
-/// that answers a form, and a username leads to its own zone (R14).
-pub(super) fn policy<'a>(origins: impl Iterator<Item = &'a str>) -> HeaderValue {
-    let mut text = String::from(
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; base-uri 'none'; \
-         frame-ancestors 'none'; form-action 'self'",
-    );
-    for origin in origins {
-        text.push(' ');
-        text.push_str(origin);
+impl Policies {
+    /// Our own stylesheet, script and images, no inline code, no frames.
+    ///
+    /// Forms may be sent to us and may then lead to one of `origins`: browsers apply `form-action` to the redirect that
+    /// answers a form, and a username leads to its own zone (R14). It may lead to its company's provider as well (R38),
+    /// and which companies have which is nobody's business who has not typed a name: the pages where that can happen let
+    /// their forms lead anywhere by TLS.
+    pub(super) fn new<'a>(origins: impl Iterator<Item = &'a str>) -> Self {
+        const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
+                              base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+        let usual = origins.fold(POLICY.to_owned(), |policy, origin| format!("{policy} {origin}"));
+        // Origins are made of hostnames and ports. Were one not, the stricter policy would hold.
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(POLICY));
+        Self { usual: value(usual), outward: value(format!("{POLICY} https:")) }
     }
-    // Origins are made of hostnames and ports. Were one not, the stricter policy would hold.
-    HeaderValue::try_from(text)
-        .unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"))
+}
+
+/// On an answer that a provider's page shows in a frame: its policy.
+#[derive(Clone)]
+struct FramedBy(HeaderValue);
+
+/// An answer without content that pages of `origin`, and no others, may show in a frame.
+pub(super) fn framed_by(mut answer: Answer, origin: &str) -> Answer {
+    let policy = format!("default-src 'none'; frame-ancestors {origin}");
+    if let Ok(policy) = HeaderValue::try_from(policy) {
+        answer.extensions_mut().insert(FramedBy(policy));
+    }
+    answer
+}
+
+/// An answer whose form may lead to an identity provider.
+pub(super) fn outward(mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(Outward);
+    answer
 }
 
 /// A page.
@@ -140,7 +180,7 @@ impl Portal {
     /// A refusal that the edge gives without asking the router, with the fields every answer carries.
     pub fn refuse(&self, visit: &Visit, headers: &HeaderMap, status: StatusCode) -> Answer {
         let mut answer = self.refusal(visit, headers, status);
-        secure(answer.headers_mut(), &self.policy);
+        secure(&mut answer, &self.policies);
         answer
     }
 
@@ -160,7 +200,7 @@ impl Portal {
 
     /// Puts those fields on an answer that the edge has made itself.
     pub fn secure(&self, mut answer: Answer) -> Answer {
-        secure(answer.headers_mut(), &self.policy);
+        secure(&mut answer, &self.policies);
         answer
     }
 }
@@ -198,11 +238,14 @@ mod tests {
 
     #[test]
     fn w5_w6_the_policy_allows_no_frame_and_no_inline_code_and_leads_to_our_zones_only() {
-        let policy = policy(["https://desk.localhost:8443"].into_iter());
-        let policy = policy.to_str().unwrap();
-        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
-        assert!(policy.ends_with("form-action 'self' https://desk.localhost:8443"));
-        assert!(!policy.contains("unsafe"));
+        let policies = Policies::new(["https://desk.localhost:8443"].into_iter());
+        for policy in [&policies.usual, &policies.outward] {
+            let policy = policy.to_str().unwrap();
+            assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"));
+            assert!(!policy.contains("unsafe"));
+        }
+        assert!(policies.usual.to_str().unwrap().ends_with("form-action 'self' https://desk.localhost:8443"));
+        assert!(policies.outward.to_str().unwrap().ends_with("form-action 'self' https:"));
     }
 
     #[test]

@@ -4,11 +4,15 @@
 use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use crate::base::{BrowserToken, SessionToken};
+use crate::directory::is_slug;
 
 /// The session's cookie.
 pub const SESSION: &str = "__Host-zg_session";
 /// The cookie that binds flows and forms to a browser.
 pub const BROWSER: &str = "__Host-zg_browser";
+
+/// The cookie that says at which provider this browser logged in last. No secret, and it proves nothing.
+pub const TENANT: &str = "__Host-zg_tenant";
 
 const ATTRIBUTES: &str = "; Path=/; Secure; HttpOnly; SameSite=Lax";
 
@@ -70,6 +74,24 @@ pub fn set_session(token: &SessionToken) -> HeaderValue {
 /// Gives the browser the token its flows are bound to.
 pub fn set_browser(token: &BrowserToken) -> HeaderValue {
     cookie(BROWSER, &token.reveal())
+}
+
+/// Lets the browser remember its tenant for 90 days (D26).
+pub fn set_tenant(slug: &str) -> HeaderValue {
+    cookie(TENANT, &format!("{slug}; Max-Age=7776000"))
+}
+
+/// The tenant that the browser remembers, if it is a tenant's short name.
+pub fn tenant(headers: &HeaderMap) -> Option<&str> {
+    match sent(headers, TENANT) {
+        Sent::One(value) => std::str::from_utf8(value).ok().filter(|slug| is_slug(slug)),
+        Sent::Nothing | Sent::Several => None,
+    }
+}
+
+/// Lets the browser forget it.
+pub fn clear_tenant() -> HeaderValue {
+    HeaderValue::from_static("__Host-zg_tenant=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
 }
 
 /// Takes the session from the browser.

@@ -43,6 +43,11 @@ impl Csrf {
         Self(master.derive_mac("csrf v1"))
     }
 
+    /// For what comes back from a provider's log-out: what a provider is given must not be worth anything in a form.
+    pub fn of_logouts(master: &MasterKey) -> Self {
+        Self(master.derive_mac("logout state v1"))
+    }
+
     /// The token for the forms of `host` in this browser.
     pub fn token(&self, host: &Hostname, browser: &BrowserToken) -> String {
         URL_SAFE_NO_PAD.encode(aws_lc_rs::hmac::sign(&self.0, &text(host, browser)))

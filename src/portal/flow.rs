@@ -9,10 +9,10 @@ use super::verifier::{Attempt, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit};
 use crate::base::{FlowId, Hostname, LocalPath, SealProblem, SessionId, SessionToken, Username};
 use crate::credential::{TotpCode, TotpSecret, accept};
-use crate::directory::methods;
+use crate::directory::{Methods, SsoScope, Tenant, methods};
 use crate::login::{
-    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding, Claimant, Flow,
-    Handover, Proven, Step,
+    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding, Claimant, Entry,
+    Flow, Handover, Proven, Step,
 };
 use crate::machine::{EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Method, Session};
@@ -56,6 +56,8 @@ pub(super) enum Outcome {
     Overloaded(Flow),
     /// The name belongs to another zone; the address carries it there, sealed.
     Elsewhere(Arc<Zone>, String),
+    /// The name's tenant has an identity provider of its own, which says who it is (R38).
+    ToProvider(Flow, Box<Tenant>, Username),
     /// A session, its token, and where the person was going.
     Begun(Arc<Session>, SessionToken, LocalPath),
     /// This very flow has ended in the session that the visitor holds: a second click, or Back.
@@ -65,7 +67,7 @@ pub(super) enum Outcome {
 }
 
 /// The names that outcomes have in metrics, and the one of a fault.
-pub(super) const OUTCOMES: [&str; 13] = [
+pub(super) const OUTCOMES: [&str; 14] = [
     "session",
     "session_limit",
     "step",
@@ -75,6 +77,7 @@ pub(super) const OUTCOMES: [&str; 13] = [
     "locked",
     "shed",
     "other_zone",
+    "to_provider",
     "over",
     "expired",
     "sessions_kept",
@@ -94,6 +97,7 @@ impl Outcome {
             Self::Due(_, Some(Message::Code)) => "bad_code",
             Self::Overloaded(_) => "shed",
             Self::Elsewhere(..) => "other_zone",
+            Self::ToProvider(..) => "to_provider",
             Self::Begun(..) => "session",
             Self::Over(_) => "over",
             Self::Restart(Notice::Expired, _) => "expired",
@@ -188,9 +192,10 @@ impl Portal {
         binding: Binding,
         class: Class,
         return_to: Option<LocalPath>,
+        entry: Entry,
     ) -> Result<Flow, Trouble> {
         let id = FlowId::from_bytes(random()?);
-        Ok(Flow::begin(id, asking.host.clone(), binding, class, return_to, asking.visit.now))
+        Ok(Flow::begin(id, asking.host.clone(), binding, class, return_to, entry, asking.visit.now))
     }
 
     /// The sealed form of a flow.
@@ -232,7 +237,7 @@ impl Portal {
                 Some(text) => self.first_code_given(flow, step, text, asking).await,
                 None => Ok(Outcome::Due(flow, None)),
             },
-            Step::Enrolled(step) => match self.account_of(step.claimant(), asking).await? {
+            Step::Enrolled(step) => match self.account_of(step.claimant(), Method::Local, asking).await? {
                 Some(account) => self.finish(flow, step.was_read(), &account, None, asking).await,
                 None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
             },
@@ -279,10 +284,34 @@ impl Portal {
                 let location = format!("{}/.zonegate/login?handover={sealed}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))
             }
-            Some(_) => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
+            Some(_) => match self.provider_of(&flow, &username).await? {
+                Some(tenant) => Ok(Outcome::ToProvider(flow, Box::new(tenant), username)),
+                None => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
+            },
             // No zone is configured at all: there is nowhere to log in.
             None => Ok(Outcome::Due(flow, Some(Message::Username))),
         }
+    }
+
+    /// The tenant whose provider says who `username` is; `None`: a password says it.
+    ///
+    /// Where everybody of a tenant uses its provider, every name of its domains leads there, whether anybody has it or
+    /// not (E4, trap 37). Where some do, the marked ones lead there: that they are known cannot be hidden.
+    async fn provider_of(&self, flow: &Flow, username: &Username) -> Result<Option<Tenant>, Trouble> {
+        if flow.entry == Entry::Password {
+            return Ok(None);
+        }
+        let tenant = self.store.tenant_by_domain(username.domain()).await?;
+        let Some(tenant) = tenant.filter(|tenant| tenant.zone == flow.host) else { return Ok(None) };
+        let leads = match tenant.sso {
+            SsoScope::Off => false,
+            SsoScope::All => true,
+            SsoScope::Selected => {
+                let account = self.store.account(username).await?;
+                account.is_some_and(|account| methods(&account.tenant, &account.user) == Methods::Sso)
+            }
+        };
+        Ok(leads.then_some(tenant))
     }
 
     async fn password_given(
@@ -333,7 +362,7 @@ impl Portal {
     ) -> Result<Outcome, Trouble> {
         // What cannot be a code is no guess and costs nothing (D5).
         let Ok(code) = text.parse::<TotpCode>() else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
-        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+        let Some(account) = self.account_of(step.claimant(), Method::Local, asking).await? else {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         };
         match self.verifier.check_code(&account, &code, &asking.attempt(flow.class)).await {
@@ -359,13 +388,13 @@ impl Portal {
         let code = text.parse::<TotpCode>().ok();
         let used = code.and_then(|code| accept(step.secret(), step.period(), &code, None, now));
         let Some(used) = used else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
-        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+        let Some(account) = self.account_of(step.claimant(), Method::Local, asking).await? else {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         };
         let event = event(asking, flow.class, EventKind::SecondFactorEnrolled, &account);
         let (user, epoch) = (account.user.id, step.claimant().epoch);
         if !self.store.enrol_totp(user, epoch, step.secret(), step.period(), used, &event).await? {
-            return match self.account_of(step.claimant(), asking).await? {
+            return match self.account_of(step.claimant(), Method::Local, asking).await? {
                 Some(account) if account.locked_at.is_some() => Ok(Outcome::Due(flow, Some(Message::Locked))),
                 Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
             };
@@ -386,7 +415,7 @@ impl Portal {
         text: &str,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
-        let Some(account) = self.account_of(step.claimant(), asking).await? else {
+        let Some(account) = self.account_of(step.claimant(), step.method(), asking).await? else {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         };
         // Each choice is made once.
@@ -407,7 +436,7 @@ impl Portal {
     }
 
     /// Everything is proved: begins the session, or asks which one makes room.
-    async fn finish(
+    pub(super) async fn finish(
         &self,
         flow: Flow,
         proven: Proven,
@@ -431,11 +460,9 @@ impl Portal {
             account,
             zone,
             class: flow.class,
-            method: Method::Local,
             device: Device { label: asking.label.to_owned(), address: asking.visit.address.to_string() },
             slots: security.slots,
             lifetimes: security.lifetimes,
-            provider: None,
             leaving,
             event: event(asking, flow.class, EventKind::LoginSucceeded, account),
         };
@@ -484,14 +511,19 @@ impl Portal {
     }
 
     /// The claimant's account, as long as nothing has changed that the flow rests on.
-    async fn account_of(&self, claimant: &Claimant, asking: &Asking<'_>) -> Result<Option<Account>, Trouble> {
+    async fn account_of(
+        &self,
+        claimant: &Claimant,
+        method: Method,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Account>, Trouble> {
         let account = self.store.account_by_id(claimant.user).await?;
         Ok(account.filter(|account| {
             account.user.active
                 && account.user.flow_epoch == claimant.epoch
                 && account.user.kind == claimant.kind
                 && account.tenant.zone == *asking.host
-                && methods(&account.tenant, &account.user).allows_local()
+                && method.is_of(methods(&account.tenant, &account.user))
         }))
     }
 }

@@ -16,10 +16,12 @@ use axum::{Extension, Router};
 use super::answer::{self, Answer};
 use super::flow::{Asking, Outcome, Sent, Trouble};
 use super::form::Form;
+use super::sso::Errand;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Ttl};
 use crate::credential::otpauth_uri;
-use crate::login::{AwaitPassword, Binding, Flow, FlowProblem, Handover, Holder, Sender, Step};
+use crate::directory::SsoScope;
+use crate::login::{AwaitPassword, Binding, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
 use crate::machine::random;
 use crate::pages::{CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage};
 use crate::session::{EndReason, Ended, Session};
@@ -61,6 +63,9 @@ async fn show(
     let answer = match known.clone().map_or_else(new_browser, Ok) {
         Ok(browser) => match first_page(&portal, &visit, &uri, &headers, &browser).await {
             Ok(mut answer) => {
+                if uri.query() == Some("with=username") {
+                    answer.headers_mut().append(header::SET_COOKIE, cookies::clear_tenant());
+                }
                 if known.is_none() {
                     answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
                 }
@@ -88,15 +93,26 @@ async fn first_page(
     let label = device::label(headers);
     let asking = Asking { visit, host: &host, label: &label };
     let here = Here { portal, asking, headers, browser };
-    let query = |name: &str| {
-        let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-        pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
-    };
+    let pairs = || url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let query = |name: &str| pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let return_to = match &visit.realm {
         Realm::Zone(_) => query("return_to").and_then(|text| text.parse::<LocalPath>().ok()),
         Realm::Universal => None,
     };
-    let flow = here.new_flow(return_to)?;
+    let with = query("with");
+    let entry = if with.as_deref() == Some("password") { Entry::Password } else { Entry::Usual };
+    // A browser that has logged in at a provider goes there again, unless it was led here to be told something, or to
+    // log in as somebody else (D26).
+    let plain = pairs().all(|(name, _)| name == "return_to");
+    if plain
+        && let Some(slug) = cookies::tenant(headers)
+        && visit.ended.is_none()
+        && let Some(company) = portal.company(visit, slug).await?
+        && company.tenant.sso != SsoScope::Off
+    {
+        return Ok(portal.to_provider(&company, Errand::log_in(return_to), visit, headers).await);
+    }
+    let flow = here.new_flow(return_to, entry)?;
     if let Some(sealed) = query("handover")
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
         && portal.store.spend(handover.id, handover.expires_at).await?
@@ -150,7 +166,8 @@ async fn answer_form(
         Ok(flow) => flow,
         Err(FlowProblem::Expired) => {
             let notice = Some(here.text("notice.expired"));
-            return here.page(&here.new_flow(None)?, Above { notice, username: typed, ..Above::default() });
+            return here
+                .page(&here.new_flow(None, Entry::Usual)?, Above { notice, username: typed, ..Above::default() });
         }
         Err(problem @ (FlowProblem::Forged | FlowProblem::OtherHost | FlowProblem::OtherBrowser)) => {
             return Ok(portal.forged(visit, headers, problem.name()).await);
@@ -163,36 +180,57 @@ async fn answer_form(
         session: form.field("session"),
         keep: form.field("action") == Some("keep"),
     };
-    match portal.advance(flow, sent, &asking).await? {
-        Outcome::Due(flow, message) => {
-            let error = message.map(super::flow::Message::id);
-            here.page(&flow, Above { error, username: typed, ..Above::default() })
-        }
-        Outcome::Overloaded(flow) => {
-            let mut answer =
-                here.page(&flow, Above { error: Some("m25"), username: typed, ..Above::default() })?;
-            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            Ok(answer)
-        }
-        Outcome::Elsewhere(_, location) => Ok(answer::see_other(&location)),
-        Outcome::Begun(_, token, target) => {
-            let mut answer = answer::see_other(target.as_str());
-            answer.headers_mut().append(header::SET_COOKIE, cookies::set_session(&token));
-            Ok(answer)
-        }
-        Outcome::Over(target) => Ok(answer::see_other(target.as_str())),
-        Outcome::Restart(notice, return_to) => {
-            let notice = Some(here.text(notice.id()));
-            here.page(&here.new_flow(return_to)?, Above { notice, ..Above::default() })
-        }
-    }
+    let outcome = portal.advance(flow, sent, &asking).await?;
+    here.end(outcome, typed).await
+}
+
+/// What a browser is answered when its log-in has come to `outcome` elsewhere than in a form of ours.
+pub(super) async fn end(
+    portal: &Portal,
+    outcome: Outcome,
+    asking: Asking<'_>,
+    headers: &HeaderMap,
+    browser: &BrowserToken,
+) -> Result<Answer, Trouble> {
+    Here { portal, asking, headers, browser }.end(outcome, "").await
 }
 
 impl Here<'_> {
-    fn new_flow(&self, return_to: Option<LocalPath>) -> Result<Flow, Trouble> {
+    fn new_flow(&self, return_to: Option<LocalPath>, entry: Entry) -> Result<Flow, Trouble> {
         let binding = Binding::Browser(self.browser.digest());
-        self.portal.begin_flow(&self.asking, binding, device::class(self.headers), return_to)
+        self.portal.begin_flow(&self.asking, binding, device::class(self.headers), return_to, entry)
+    }
+
+    /// What the browser is answered. `typed`: as its username.
+    async fn end(&self, outcome: Outcome, typed: &str) -> Result<Answer, Trouble> {
+        match outcome {
+            Outcome::Due(flow, message) => {
+                let error = message.map(super::flow::Message::id);
+                self.page(&flow, Above { error, username: typed, ..Above::default() })
+            }
+            Outcome::Overloaded(flow) => {
+                let mut answer =
+                    self.page(&flow, Above { error: Some("m25"), username: typed, ..Above::default() })?;
+                *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+                Ok(answer)
+            }
+            Outcome::Elsewhere(_, location) => Ok(answer::see_other(&location)),
+            Outcome::ToProvider(flow, tenant, username) => {
+                let errand = Errand { username: Some(username), ..Errand::log_in(flow.return_to) };
+                self.portal.to_provider_of(*tenant, errand, self.asking.visit, self.headers).await
+            }
+            Outcome::Begun(_, token, target) => {
+                let mut answer = answer::see_other(target.as_str());
+                answer.headers_mut().append(header::SET_COOKIE, cookies::set_session(&token));
+                Ok(answer)
+            }
+            Outcome::Over(target) => Ok(answer::see_other(target.as_str())),
+            Outcome::Restart(notice, return_to) => {
+                let notice = Some(self.text(notice.id()));
+                self.page(&self.new_flow(return_to, Entry::Usual)?, Above { notice, ..Above::default() })
+            }
+        }
     }
 
     fn text(&self, id: &'static str) -> String {
@@ -237,7 +275,9 @@ impl Here<'_> {
                 SlotsPage { flow: sealed, sessions: sessions.iter().map(|s| row(s)).collect() }.html(chrome)
             }
         };
-        Ok(answer::html(StatusCode::OK, html))
+        let answer = answer::html(StatusCode::OK, html);
+        // A username may lead to its company's provider.
+        Ok(if matches!(flow.step, Step::Username) { answer::outward(answer) } else { answer })
     }
 }
 

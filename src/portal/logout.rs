@@ -11,14 +11,16 @@ use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
+use url::Url;
 
-use super::answer::{Answer, html, json, see_other, wants_html};
+use super::answer::{Answer, html, json, outward, see_other, wants_html};
 use super::form::Form;
 use super::person::Person;
 use super::{Portal, Realm, Visit, cookies, csrf};
 use crate::pages::{LogoutPage, Page};
 use crate::session::EndReason;
 use crate::telemetry::{EventKind, SecurityEvent};
+use crate::zone::Zone;
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
@@ -36,7 +38,7 @@ async fn ask(State(portal): State<Arc<Portal>>, Extension(visit): Extension<Visi
         Err(answer) => return answer,
     };
     let page = LogoutPage { username: &person.session.principal.username, csrf: &csrf };
-    let mut answer = html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers)));
+    let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers))));
     if let Some(browser) = fresh_browser {
         answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
     }
@@ -66,7 +68,7 @@ impl Portal {
         let person = match self.person(visit, headers) {
             Ok(person) => person,
             // Whose session has ended already is logged out: the same answer, or a second click shows an error.
-            Err(_) if from_here => return Ok(self.logged_out(zone, headers)),
+            Err(_) if from_here => return Ok(self.logged_out(zone, headers, None)),
             // A foreign page's form comes without the cookie, and an answer that clears it would log the person out.
             Err(_) => return Err(self.refusal(visit, headers, StatusCode::FORBIDDEN)),
         };
@@ -78,7 +80,9 @@ impl Portal {
         let event = SecurityEvent { reason: Some(reason.name()), ..person.event(visit, EventKind::SessionEnded) };
         let end = self.sessions.end(record.user, &[record.id], reason, &[event], visit.now).await;
         end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
-        Ok(self.logged_out(zone, headers))
+        let browser = cookies::browser(headers);
+        let at_provider = self.provider_log_out(visit, &person.session, browser.as_ref()).await;
+        Ok(self.logged_out(zone, headers, at_provider.as_ref()))
     }
 
     async fn is_own_form(&self, person: &Person, headers: &HeaderMap, body: Body) -> bool {
@@ -93,12 +97,17 @@ impl Portal {
             })
     }
 
-    fn logged_out(&self, zone: &crate::zone::Zone, headers: &HeaderMap) -> Answer {
+    /// `at_provider`: where the browser logs out at the session's provider as well.
+    fn logged_out(&self, zone: &Zone, headers: &HeaderMap, at_provider: Option<&Url>) -> Answer {
         let mut answer = if wants_html(headers) {
-            see_other("/.zonegate/login?reason=logged_out")
+            see_other(at_provider.map_or("/.zonegate/login?reason=logged_out", Url::as_str))
         } else {
             let login_url = format!("{}/.zonegate/login", zone.origin);
-            json(StatusCode::OK, &serde_json::json!({ "status": "logged_out", "login_url": login_url }))
+            let mut said = serde_json::json!({ "status": "logged_out", "login_url": login_url });
+            if let (Some(url), Some(said)) = (at_provider, said.as_object_mut()) {
+                said.insert("provider_logout_url".into(), url.as_str().into());
+            }
+            json(StatusCode::OK, &said)
         };
         let fields = answer.headers_mut();
         fields.append(SET_COOKIE, cookies::clear_session());

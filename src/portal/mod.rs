@@ -21,6 +21,7 @@ mod person;
 mod pool;
 mod public;
 mod session;
+mod sso;
 pub mod strangers;
 mod throttle;
 pub mod verifier;
@@ -30,12 +31,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap};
 use axum::http::{Request, StatusCode};
 use axum::middleware::Next;
+use tokio::runtime::Handle;
 
 use crate::base::{Hostname, RequestId, SealKey, UnixTime};
 use crate::config::Settings;
+use crate::idp::{OutboundProblem, Providers};
 use crate::machine::Clock;
 use crate::pages::{Assets, Chrome, choose_language};
 use crate::session::{Ended, Session};
@@ -46,7 +49,7 @@ use crate::zone::{Language, Zone};
 
 pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router};
 
-use answer::Answer;
+use answer::{Answer, Policies};
 use csrf::Csrf;
 use strangers::Strangers;
 use throttle::Throttle;
@@ -78,12 +81,29 @@ pub struct Portal {
     pub metrics: metrics::Metrics,
     /// Tokens of forms outside the log-in flow.
     pub csrf: Csrf,
+    /// The way to identity providers.
+    pub providers: Providers,
+    /// Their kind for the way to a provider's log-out and back.
+    logout_state: Csrf,
     flow_key: SealKey,
     handover_key: SealKey,
+    /// What is on its way to a provider and back.
+    transaction_key: SealKey,
+    sso_test_key: SealKey,
     /// Which zone an unknown domain is sent to: any, but always the same (E4).
     guess_key: aws_lc_rs::hmac::Key,
-    /// Our pages' content security policy.
-    policy: HeaderValue,
+    policies: Policies,
+}
+
+/// Why a portal could not be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum PortalProblem {
+    /// Nothing can be verified.
+    #[error(transparent)]
+    Verifier(#[from] VerifierProblem),
+    /// No provider can be reached.
+    #[error("the way to identity providers: {0}")]
+    Outbound(#[from] OutboundProblem),
 }
 
 /// What the edge knows of a request that is for us. Travels as a request extension.
@@ -133,30 +153,35 @@ pub enum Realm {
 }
 
 impl Portal {
-    /// Puts together what was opened and loaded before.
+    /// Puts together what was opened and loaded before, on the runtime that talks to identity providers.
     pub fn new(
         settings: Arc<Settings>,
         store: Store,
         sessions: Arc<Sessions>,
         keys: Arc<KeyRing>,
         clock: Arc<Clock>,
-    ) -> Result<Self, VerifierProblem> {
+    ) -> Result<Self, PortalProblem> {
         let master = &settings.master_key;
         let strangers = Arc::new(Strangers::new(store.clone()));
         let (hashing, security) = (settings.hashing, settings.security);
         let throttle = Throttle::new(settings.limits.logins_per_source);
+        let providers = Providers::new(&settings.sso, Arc::clone(&clock), Handle::current())?;
         let verifier = Verifier::new(store.clone(), Arc::clone(&strangers), throttle, master, hashing, security)?;
         Ok(Self {
             verifier,
             strangers,
             denials: Arc::new(Strangers::new(store.clone())),
             csrf: Csrf::new(master),
+            logout_state: Csrf::of_logouts(master),
+            providers,
             metrics: metrics::Metrics::new(&settings.zones, clock.now()),
             flow_key: master.derive("flow v1"),
             handover_key: master.derive("handover v1"),
+            transaction_key: master.derive("transaction v1"),
+            sso_test_key: master.derive("sso test v1"),
             guess_key: master.derive_mac("zone of unknown domain v1"),
             assets: Assets::of(&settings.brand),
-            policy: answer::policy(settings.zones.zones().iter().map(|zone| &*zone.origin)),
+            policies: Policies::new(settings.zones.zones().iter().map(|zone| &*zone.origin)),
             settings,
             store,
             sessions,
@@ -166,7 +191,12 @@ impl Portal {
     }
 
     /// The same under other settings. What counts, queues and remembers is shared with this one: nothing starts anew.
-    pub fn under(&self, settings: Arc<Settings>) -> Result<Self, VerifierProblem> {
+    pub fn under(&self, settings: Arc<Settings>) -> Result<Self, PortalProblem> {
+        let providers = if settings.sso == self.settings.sso {
+            self.providers.clone()
+        } else {
+            Providers::new(&settings.sso, Arc::clone(&self.clock), Handle::current())?
+        };
         Ok(Self {
             verifier: self.verifier.under(
                 settings.hashing,
@@ -176,12 +206,16 @@ impl Portal {
             strangers: Arc::clone(&self.strangers),
             denials: Arc::clone(&self.denials),
             csrf: self.csrf.clone(),
+            logout_state: self.logout_state.clone(),
+            providers,
             metrics: self.metrics.with(&settings.zones),
             flow_key: self.flow_key.clone(),
             handover_key: self.handover_key.clone(),
+            transaction_key: self.transaction_key.clone(),
+            sso_test_key: self.sso_test_key.clone(),
             guess_key: self.guess_key.clone(),
             assets: Assets::after(&self.assets, &settings.brand),
-            policy: answer::policy(settings.zones.zones().iter().map(|zone| &*zone.origin)),
+            policies: Policies::new(settings.zones.zones().iter().map(|zone| &*zone.origin)),
             settings,
             store: self.store.clone(),
             sessions: Arc::clone(&self.sessions),
@@ -238,6 +272,7 @@ pub fn router(portal: Arc<Portal>) -> Router {
         .merge(logout::routes())
         .merge(public::routes())
         .merge(login::routes())
+        .merge(sso::routes())
         .merge(native::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
@@ -247,7 +282,7 @@ pub fn router(portal: Arc<Portal>) -> Router {
 
 async fn secure(State(portal): State<Arc<Portal>>, request: Request<axum::body::Body>, next: Next) -> Answer {
     let mut answer = next.run(request).await;
-    answer::secure(answer.headers_mut(), &portal.policy);
+    answer::secure(&mut answer, &portal.policies);
     answer
 }
 

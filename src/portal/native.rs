@@ -19,7 +19,8 @@ use super::answer::{self, Answer};
 use super::flow::{Asking, Message, Outcome, Sent, Trouble};
 use super::{Portal, Visit, cookies, csrf};
 use crate::base::SessionToken;
-use crate::login::{Binding, Flow, FlowProblem, Holder, Sender, Step};
+use crate::directory::Tenant;
+use crate::login::{AwaitPassword, Binding, Entry, Flow, FlowProblem, Holder, Sender, Step};
 use crate::session::{Class, Session};
 
 /// The address native clients log in at.
@@ -135,7 +136,7 @@ impl Here<'_> {
                 };
                 let asking = Asking { visit, host: &host, label: &client.label };
                 let binding = Binding::Native(client.id.clone());
-                let flow = portal.begin_flow(&asking, binding, Class::Mobile, None)?;
+                let flow = portal.begin_flow(&asking, binding, Class::Mobile, None, Entry::Usual)?;
                 let username = Sent { username: Some(told.username.as_deref().unwrap_or("")), ..Sent::default() };
                 match portal.advance(flow, username, &asking).await? {
                     // The zone comes first: a password is looked at in its own zone only.
@@ -143,6 +144,12 @@ impl Here<'_> {
                         let password = Sent { password: told.password.as_deref(), ..Sent::default() };
                         let outcome = portal.advance(flow, password, &asking).await?;
                         self.say(outcome, &asking)
+                    }
+                    Outcome::ToProvider(flow, tenant, username) => {
+                        let sent = Sent { password: told.password.as_deref(), ..Sent::default() };
+                        let flow = flow.at(Step::Password(AwaitPassword::new(username)));
+                        let outcome = portal.advance(flow, sent, &asking).await?;
+                        self.beside_a_provider(&tenant, outcome, &asking)
                     }
                     settled @ (Outcome::Due(_, Some(_))
                     | Outcome::Overloaded(_)
@@ -169,6 +176,29 @@ impl Here<'_> {
                 self.say(outcome, &asking)
             }
         }
+    }
+
+    /// The tenant's people log in at its provider, but for a few, whose password decides (D25). Whose is wrong is told
+    /// where the provider is, like everybody else: the answer does not say who the few are (R105, trap 37).
+    fn beside_a_provider(
+        &self,
+        tenant: &Tenant,
+        outcome: Outcome,
+        asking: &Asking<'_>,
+    ) -> Result<Answer, Trouble> {
+        match outcome {
+            Outcome::Due(_, Some(_)) | Outcome::Due(Flow { step: Step::Password(_), .. }, None) => {
+                Ok(self.sso_required(tenant))
+            }
+            outcome => self.say(outcome, asking),
+        }
+    }
+
+    fn sso_required(&self, tenant: &Tenant) -> Answer {
+        let origin = self.portal.origin(&self.visit.realm);
+        let login_url = Some(format!("{origin}{}", super::sso::address(&tenant.slug)));
+        let said = Said { login_url, ..self.reason("sso_required", Some("m19.required")) };
+        self.coded(StatusCode::FORBIDDEN, &said)
     }
 
     /// What the client is called in lists. One that is no longer configured keeps its id.
@@ -202,6 +232,7 @@ impl Here<'_> {
                 let said = Said { host: Some(zone.host.as_str()), ..self.reason("wrong_zone", None) };
                 self.coded(StatusCode::MISDIRECTED_REQUEST, &said)
             }
+            Outcome::ToProvider(_, tenant, _) => self.sso_required(&tenant),
             Outcome::Begun(session, token, _) => authenticated(&session, Some(&token)),
             Outcome::Over(_) => match &self.visit.session {
                 Some(session) => authenticated(session, None),

@@ -11,7 +11,7 @@ pub use live::{AssertionCache, CachedAssertion, IdentityCache, IdentityHeaders, 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
-use crate::directory::{Lifetimes, Tenant, User, UserKind};
+use crate::directory::{Lifetimes, Methods, Tenant, User, UserKind};
 
 /// What the store keeps of a session.
 #[derive(Clone, Debug)]
@@ -131,6 +131,17 @@ impl Method {
     /// The method of that name.
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Local, Self::Suite, Self::Sso, Self::Api].into_iter().find(|method| method.name() == name)
+    }
+
+    /// Whether it is one of these ways in (R1).
+    pub const fn is_of(self, methods: Methods) -> bool {
+        match (self, methods) {
+            (Self::Local, Methods::Local | Methods::LocalAndSuite)
+            | (Self::Suite, Methods::LocalAndSuite)
+            | (Self::Sso, Methods::Sso)
+            | (Self::Api, Methods::Api) => true,
+            (Self::Local | Self::Suite | Self::Sso | Self::Api, _) => false,
+        }
     }
 
     /// The name in headers, the assertion and logs.

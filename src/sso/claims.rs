@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{IdToken, ProviderSettings, UserInfo};
 use crate::base::Username;
+use crate::directory::is_label;
 
 /// Why no username came of the claims.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -56,6 +57,16 @@ pub fn verified_email<'a>(token: &'a IdToken, info: Option<&'a UserInfo>) -> Opt
         Some(email) => verified(Some(email), token.claim("email_verified")),
         None => info.and_then(|info| verified(info.claim("email"), info.claim("email_verified"))),
     }
+}
+
+/// The longest name that is taken over, in characters.
+const NAME_CHARS_MAX: usize = 120;
+
+/// What people call the person (`name`), where it can stand on a page.
+pub fn display_name<'a>(token: &'a IdToken, info: Option<&'a UserInfo>) -> Option<&'a str> {
+    let claim = token.claim("name").or_else(|| info.and_then(|info| info.claim("name")));
+    let fits = |name: &&str| !name.is_empty() && name.chars().count() <= NAME_CHARS_MAX && is_label(name);
+    claim.and_then(Value::as_str).filter(fits)
 }
 
 /// `"true"` as well: some providers send all their claims as texts.

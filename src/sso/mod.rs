@@ -18,6 +18,7 @@ mod keys;
 mod logout;
 mod metadata;
 mod outbound;
+mod proof;
 mod settings;
 mod signed;
 mod ticket;
@@ -25,12 +26,13 @@ mod token;
 mod transaction;
 
 pub use callback::{Answer, AnswerError, Callback, CallbackProblem, authorization_url, check_issuer};
-pub use claims::{ClaimProblem, username, verified_email};
+pub use claims::{ClaimProblem, display_name, username, verified_email};
 pub use hint::IdTokenHint;
 pub use keys::{KeyProblem, KeySet};
 pub use logout::LogoutToken;
 pub use metadata::{Metadata, MetadataProblem};
 pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
+pub use proof::Proof;
 pub use settings::{
     Audience, CLIENT_ID_BYTES_MAX, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, LIST_MAX,
     MAX_AGE_SECONDS_MAX, ProviderSettings, SigningAlgorithm, Subject, USERNAME_CLAIM_DEFAULT, is_client_id,

@@ -90,6 +90,11 @@ impl Issuer {
         format!("{}{WELL_KNOWN}", self.0.trim_end_matches('/'))
     }
 
+    /// Its origin, as browsers write it.
+    pub fn origin(&self) -> String {
+        Url::parse(&self.0).map(|url| url.origin().ascii_serialization()).unwrap_or_default()
+    }
+
     /// The host that the issuer is at, as it is connected to.
     pub fn host(&self) -> String {
         let url = Url::parse(&self.0).ok();

@@ -7,7 +7,7 @@ use super::rows::{Columns, integer, seconds};
 use super::{Store, StoreFault, Tx};
 use crate::base::{SealKey, SessionId, TenantId, UnixTime, UserId};
 use crate::machine::random;
-use crate::sso::{Audience, IdTokenHint, Issuer, Subject};
+use crate::sso::{Audience, IdTokenHint, Issuer, Proof, Subject};
 
 /// How long a provider is told again that a session ended, and for as long its ID token is kept (D19).
 const RETRY_SECONDS: u64 = 24 * 3600;
@@ -25,6 +25,19 @@ pub struct ProviderSessionRow {
     pub sid: Option<String>,
     /// To be shown when the session there is to end.
     pub id_token: Option<IdTokenHint>,
+}
+
+impl ProviderSessionRow {
+    /// What is kept of what a provider proved.
+    pub fn of(proof: &Proof) -> Self {
+        Self {
+            audience: proof.audience(),
+            issuer: proof.issuer().clone(),
+            subject: proof.subject().clone(),
+            sid: proof.sid().map(str::to_owned),
+            id_token: proof.hint().map(|hint| IdTokenHint::new(hint.to_owned())),
+        }
+    }
 }
 
 /// Which of a provider's sessions ended there.

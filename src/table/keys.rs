@@ -105,7 +105,7 @@ struct Ring {
 
 #[derive(Debug)]
 struct Key {
-    signer: Signer,
+    signer: Arc<Signer>,
     life: Life,
 }
 
@@ -161,7 +161,7 @@ fn row_life(row: &SigningKeyRow) -> Life {
 fn parse(row: SigningKeyRow) -> Result<Arc<Key>, KeyFault> {
     let life = row_life(&row);
     let pkcs8 = Zeroizing::new(row.pkcs8);
-    let signer = Signer::from_pkcs8(row.algorithm, &pkcs8)?;
+    let signer = Arc::new(Signer::from_pkcs8(row.algorithm, &pkcs8)?);
     if signer.kid() != row.kid {
         return Err(KeyFault::Unreadable);
     }
@@ -251,6 +251,11 @@ impl KeyRing {
     /// The id of the key that signs at present.
     pub fn signing_kid(&self) -> String {
         self.ring.load().signing.signer.kid().to_owned()
+    }
+
+    /// The key that signs at present: also says to identity providers who we are (`private_key_jwt`).
+    pub fn signer(&self) -> Arc<Signer> {
+        Arc::clone(&self.ring.load().signing.signer)
     }
 
     /// What monitoring asks.

@@ -22,7 +22,7 @@ use crate::directory::{Lifetimes, Slots};
 use crate::gate::StoreHealth;
 use crate::login::Proven;
 use crate::machine::{Clock, EntropyFault, random};
-use crate::session::{Class, Device, EndReason, Method, Principal, Session, SessionRecord};
+use crate::session::{Class, Device, EndReason, Principal, Session, SessionRecord};
 use crate::store::{Account, Begin, LoadedSession, ProviderSessionRow, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Zone, ZoneTable};
@@ -141,16 +141,12 @@ pub struct NewSession<'a> {
     pub zone: &'a Zone,
     /// Which slots it takes.
     pub class: Class,
-    /// How it was proved.
-    pub method: Method,
     /// What lists show of it.
     pub device: Device,
     /// How many a user may hold.
     pub slots: Slots,
     /// How long it lives.
     pub lifetimes: Lifetimes,
-    /// What it keeps of the session at the provider that it came from.
-    pub provider: Option<ProviderSessionRow>,
     /// Sessions of the same person that end when it begins, and why (R83, R88).
     pub leaving: Vec<(SessionId, EndReason)>,
     /// What the security log says of it.
@@ -278,7 +274,7 @@ impl Sessions {
             (id, reason, SecurityEvent { kind, session, reason: name, ..event.clone() })
         });
         let leaving: Vec<_> = leaving.collect();
-        let provider = new.provider;
+        let provider = new.proven.provider().map(ProviderSessionRow::of);
         let (store, table, flow_epoch) =
             (self.store.clone(), Arc::clone(&self.table), new.proven.claimant().epoch);
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
@@ -530,7 +526,7 @@ fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime
         // That nothing changed since the proof, the store makes sure of by the flow's epoch.
         epoch: new.account.user.epoch,
         class: new.class,
-        method: new.method,
+        method: new.proven.method(),
         factors: new.proven.factors().to_vec(),
         authenticated_at: new.proven.authenticated_at(),
         started_at: now,

@@ -68,6 +68,10 @@ pub enum Actor {
     Stranger,
     /// The user whose account it is.
     User,
+    /// An administrator of the tenant.
+    Administrator,
+    /// The tenant's identity provider.
+    Provider,
     /// An operator at the command line.
     Operator,
     /// The gateway itself.
@@ -80,6 +84,8 @@ impl Actor {
         match self {
             Self::Stranger => "stranger",
             Self::User => "user",
+            Self::Administrator => "administrator",
+            Self::Provider => "provider",
             Self::Operator => "operator",
             Self::System => "system",
         }

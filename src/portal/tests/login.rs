@@ -9,7 +9,7 @@ use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded, name};
 use crate::base::{FlowId, SessionId};
 use crate::credential::{TotpSecret, current_code};
 use crate::directory::TotpPeriod;
-use crate::login::{Binding, Flow, Handover, Step};
+use crate::login::{Binding, Entry, Flow, Handover, Step};
 use crate::portal::cookies;
 use crate::portal::login::LOGIN;
 use crate::session::{Class, EndReason, Factor, Method};
@@ -671,7 +671,7 @@ async fn a_native_clients_flow_is_nothing_to_a_browser() {
     browser.open(LOGIN).await;
     let id = FlowId::from_bytes([6; 16]);
     let native = Binding::Native("livemobile".into());
-    let flow = Flow::begin(id, world.fixture.zone.clone(), native, Class::Mobile, None, at(0));
+    let flow = Flow::begin(id, world.fixture.zone.clone(), native, Class::Mobile, None, Entry::Usual, at(0));
     assert!(matches!(flow.step, Step::Username));
     let sealed = flow.seal(&world.portal.flow_key, [1; 12]).unwrap();
     let got = browser.post(&[("flow", &sealed), ("username", ALICE)]).await;

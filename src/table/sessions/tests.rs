@@ -91,11 +91,9 @@ impl World {
             account,
             zone: self.zones.zone(&"a.example".parse().unwrap()).unwrap(),
             class,
-            method: Method::Local,
             device: Device::default(),
             slots: Slots::default(),
             lifetimes: Lifetimes::default(),
-            provider: None,
             leaving,
             event: event(EventKind::LoginSucceeded),
         };

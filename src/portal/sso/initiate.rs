@@ -1,0 +1,108 @@
+//! Log-in that begins at the provider: its tile (R99). A link on anybody's page can lead here, so the person is asked
+//! first (SEC-R38); what follows is an ordinary code flow, and no answer that was not asked for is ever taken
+//! (OpenID Connect Core 1.0 section 4).
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+
+use super::super::answer::{Answer, html, outward};
+use super::super::form::Form;
+use super::super::{Portal, Visit, cookies, csrf};
+use super::{Company, Errand, Refused, address, query};
+use crate::base::{BrowserToken, LocalPath};
+use crate::directory::SsoScope;
+use crate::machine::random;
+use crate::pages::{InitiatePage, Page};
+
+/// The longest hint that is passed on, in bytes.
+const HINT_BYTES_MAX: usize = 254;
+
+/// `GET /.zonegate/sso/{tenant}/initiate?iss=…&target_link_uri=…&login_hint=…`
+pub(super) async fn ask(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    Path(slug): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
+    let company = match portal.enabled(&visit, &headers, &slug).await {
+        Ok(company) => company,
+        Err(answer) => return answer,
+    };
+    // The address says which tenant, so `iss` may be left out; one that is there must be the tenant's provider.
+    if query(&uri, "iss").is_some_and(|issuer| issuer != company.provider.settings.issuer.as_str()) {
+        let refused = Refused::because("initiate_issuer");
+        return portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), None).await;
+    }
+    let known = cookies::browser(&headers);
+    let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
+        Ok(browser) => browser,
+        Err(fault) => return portal.trouble(&visit, &headers, &fault.into()),
+    };
+    let target = query(&uri, "target_link_uri").and_then(|text| target(&company, &text));
+    let hint = query(&uri, "login_hint").filter(|hint| hint.len() <= HINT_BYTES_MAX);
+    let page = InitiatePage {
+        company: &company.tenant.name,
+        action: &format!("{}/initiate", address(&company.tenant.slug)),
+        csrf: &portal.csrf.token(&company.zone.host, &browser),
+        return_to: target.as_ref().map_or("", LocalPath::as_str),
+        login_hint: hint.as_deref().unwrap_or_default(),
+    };
+    let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers))));
+    if known.is_none() {
+        answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
+    }
+    answer
+}
+
+/// The person said yes.
+pub(super) async fn go(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    Path(slug): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    let company = match portal.enabled(&visit, &headers, &slug).await {
+        Ok(company) => company,
+        Err(answer) => return answer,
+    };
+    if !csrf::came_from(&headers, &company.zone.origin) {
+        return portal.forged(&visit, &headers, "foreign_origin").await;
+    }
+    let form = match Form::read(&headers, body, portal.settings.limits.form_bytes_max).await {
+        Ok(form) => form,
+        Err(status) => return portal.refusal(&visit, &headers, status),
+    };
+    let token = form.field("csrf").unwrap_or_default();
+    let ours =
+        cookies::browser(&headers).is_some_and(|browser| portal.csrf.holds(token, &company.zone.host, &browser));
+    if !ours {
+        return portal.forged(&visit, &headers, "foreign_form").await;
+    }
+    let hint = form.field("login_hint").filter(|hint| !hint.is_empty() && hint.len() <= HINT_BYTES_MAX);
+    let return_to = form.field("return_to").and_then(|text| text.parse().ok());
+    let errand = Errand { hint, ..Errand::log_in(return_to) };
+    portal.to_provider(&company, errand, &visit, &headers).await
+}
+
+impl Portal {
+    /// The tenant, where single sign-on is on; else what to answer.
+    async fn enabled(&self, visit: &Visit, headers: &HeaderMap, slug: &str) -> Result<Company, Answer> {
+        match self.company(visit, slug).await {
+            Ok(Some(company)) if company.tenant.sso != SsoScope::Off => Ok(company),
+            Ok(_) => Err(self.refusal(visit, headers, StatusCode::NOT_FOUND)),
+            Err(fault) => Err(self.store_fault(visit, headers, &fault)),
+        }
+    }
+}
+
+/// The path of a target on the tenant's own zone; any other is dropped, and home is where it leads (W1, U32).
+fn target(company: &Company, uri: &str) -> Option<LocalPath> {
+    let path = uri.strip_prefix(&*company.zone.origin).unwrap_or(uri);
+    path.parse().ok()
+}

@@ -1,0 +1,290 @@
+//! Single sign-on: the way to a tenant's own identity provider, and back with its word (R97–R102).
+//!
+//! Each tenant has addresses of its own, the one that providers answer to among them: so the answer of one provider
+//! cannot be taken for another's (RFC 9700 section 4.4). Nothing is remembered of those who are on their way: what must
+//! be known when they come back travels sealed in `state`, bound to their browser, and is spent once.
+
+mod callback;
+mod initiate;
+mod logout;
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+
+use super::answer::{Answer, html, see_other};
+use super::flow::Trouble;
+use super::{Portal, Realm, Visit, cookies, device};
+use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, Username};
+use crate::directory::{SsoScope, Tenant};
+use crate::idp::ProviderFault;
+use crate::machine::{EntropyFault, random};
+use crate::pages::{Page, ProviderErrorPage};
+use crate::sso::{Audience, Nonce, Purpose, TestTicket, Transaction, Verifier, authorization_url};
+use crate::store::{Provider, StoreFault};
+use crate::table::SessionFault;
+use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
+use crate::zone::Zone;
+
+pub(super) fn routes() -> Router<Arc<Portal>> {
+    Router::new()
+        .route("/.zonegate/sso/{tenant}", get(begin))
+        .route("/.zonegate/sso/{tenant}/callback", get(callback::take))
+        .route("/.zonegate/sso/{tenant}/initiate", get(initiate::ask).post(initiate::go))
+        .route("/.zonegate/sso/{tenant}/backchannel-logout", post(logout::back_channel))
+        .route("/.zonegate/sso/{tenant}/frontchannel-logout", get(logout::front_channel))
+        .route("/.zonegate/sso/{tenant}/logged-out", get(logout::back_again))
+}
+
+/// The address of a tenant's log-in, below its zone's origin (D26).
+pub(super) fn address(slug: &str) -> String {
+    format!("/.zonegate/sso/{slug}")
+}
+
+/// A tenant of the zone that was asked, with the provider it has.
+pub(super) struct Company {
+    pub(super) zone: Arc<Zone>,
+    pub(super) tenant: Tenant,
+    pub(super) provider: Provider,
+}
+
+impl Company {
+    /// Where the provider sends people back to. Made of the configuration, never of what was asked (V2).
+    pub(super) fn redirect_uri(&self) -> String {
+        format!("{}{}/callback", self.zone.origin, address(&self.tenant.slug))
+    }
+}
+
+/// What somebody sets out with.
+pub(super) struct Errand<'a> {
+    pub(super) return_to: Option<LocalPath>,
+    /// What they typed.
+    pub(super) username: Option<Username>,
+    /// Whom the provider may suggest.
+    pub(super) hint: Option<&'a str>,
+    pub(super) purpose: Purpose,
+}
+
+impl Errand<'_> {
+    /// To log in, and to go there afterwards.
+    pub(super) const fn log_in(return_to: Option<LocalPath>) -> Self {
+        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn }
+    }
+}
+
+/// Why somebody comes back from a provider, or does not get there, without a session. People are told one of a few
+/// neutral texts; the log is told which.
+#[derive(Debug)]
+pub(super) struct Refused {
+    /// Our own word for it.
+    pub(super) reason: &'static str,
+    /// The id of the text.
+    pub(super) text: &'static str,
+    /// A stranger's words, made harmless.
+    pub(super) detail: Option<Snippet>,
+}
+
+impl Refused {
+    /// The provider did not confirm it (M19).
+    pub(super) const fn because(reason: &'static str) -> Self {
+        Self { reason, text: "m19.refused", detail: None }
+    }
+}
+
+impl From<ProviderFault> for Refused {
+    fn from(fault: ProviderFault) -> Self {
+        let text = if fault.is_passing() { "m19.unreachable" } else { "m19.refused" };
+        Self { reason: fault.name(), text, detail: Some(Snippet::of(&fault.to_string())) }
+    }
+}
+
+/// Why a step towards a session was not made.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// What came, from the provider or the browser, is not accepted.
+    Refused(Refused),
+    /// Our side failed.
+    Trouble(Trouble),
+}
+
+impl From<Refused> for Failed {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<ProviderFault> for Failed {
+    fn from(fault: ProviderFault) -> Self {
+        Self::Refused(fault.into())
+    }
+}
+
+macro_rules! troubles {
+    ($($fault:ty),*) => {$(
+        impl From<$fault> for Failed {
+            fn from(fault: $fault) -> Self {
+                Self::Trouble(fault.into())
+            }
+        }
+    )*};
+}
+troubles!(Trouble, StoreFault, SessionFault, EntropyFault, SealProblem);
+
+/// `GET /.zonegate/sso/{tenant}`: to the provider without a word typed. With `test`, an administrator's trial of a
+/// provider that may not be enabled yet (D25).
+async fn begin(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    Path(slug): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
+    let company = match portal.company(&visit, &slug).await {
+        Ok(Some(company)) => company,
+        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
+        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
+    };
+    let ticket = query(&uri, "test");
+    let is_trial = ticket.is_some_and(|ticket| {
+        let (tenant, host) = (company.tenant.id, &company.zone.host);
+        TestTicket::open(&ticket, &portal.sso_test_key, tenant, host, visit.now).is_ok()
+    });
+    if company.tenant.sso == SsoScope::Off && !is_trial {
+        return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
+    }
+    let errand = Errand {
+        purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },
+        ..Errand::log_in(query(&uri, "return_to").and_then(|text| text.parse().ok()))
+    };
+    portal.to_provider(&company, errand, &visit, &headers).await
+}
+
+/// The first value of that name in the query.
+pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+}
+
+impl Portal {
+    /// The tenant of that short name, if it lives in the zone that was asked and has a provider.
+    pub(super) async fn company(&self, visit: &Visit, slug: &str) -> Result<Option<Company>, StoreFault> {
+        let Realm::Zone(zone) = &visit.realm else { return Ok(None) };
+        let tenant = self.store.tenant_by_slug(slug).await?;
+        match tenant.filter(|tenant| tenant.zone == zone.host) {
+            Some(tenant) => self.company_of(zone, tenant).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn company_of(&self, zone: &Arc<Zone>, tenant: Tenant) -> Result<Option<Company>, StoreFault> {
+        let provider = self.store.provider(tenant.id).await?;
+        Ok(provider.map(|provider| Company { zone: Arc::clone(zone), tenant, provider }))
+    }
+
+    /// To the provider of `tenant`, whose username somebody typed.
+    pub(super) async fn to_provider_of(
+        &self,
+        tenant: Tenant,
+        errand: Errand<'_>,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Trouble> {
+        let Realm::Zone(zone) = &visit.realm else {
+            return Ok(self.refusal(visit, headers, StatusCode::NOT_FOUND));
+        };
+        let (slug, id) = (tenant.slug.clone(), tenant.id);
+        match self.company_of(zone, tenant).await? {
+            Some(company) => Ok(self.to_provider(&company, errand, visit, headers).await),
+            None => {
+                tracing::error!(tenant = %slug, "single sign-on is on and no provider is set: `zonegate tenant sso`");
+                let refused = Refused::because("no_provider");
+                Ok(self.not_logged_in(visit, headers, refused, Some(id), None).await)
+            }
+        }
+    }
+
+    /// Sends a browser to the provider.
+    pub(super) async fn to_provider(
+        &self,
+        company: &Company,
+        errand: Errand<'_>,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Answer {
+        let again = Some(address(&company.tenant.slug));
+        match self.authorization(company, errand, visit, headers).await {
+            Ok(answer) => answer,
+            Err(Failed::Refused(refused)) => {
+                self.not_logged_in(visit, headers, refused, Some(company.tenant.id), again.as_deref()).await
+            }
+            Err(Failed::Trouble(trouble)) => self.trouble(visit, headers, &trouble),
+        }
+    }
+
+    async fn authorization(
+        &self,
+        company: &Company,
+        errand: Errand<'_>,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Result<Answer, Failed> {
+        let settings = &company.provider.settings;
+        let metadata = self.providers.metadata(settings).await?;
+        let known = cookies::browser(headers);
+        let browser = match known.clone() {
+            Some(browser) => browser,
+            None => BrowserToken::from_bytes(random()?),
+        };
+        let transaction = Transaction {
+            id: FlowId::from_bytes(random()?),
+            audience: Audience::Tenant,
+            tenant: Some(company.tenant.id),
+            host: company.zone.host.clone(),
+            issuer: settings.issuer.clone(),
+            browser: browser.digest(),
+            class: device::class(headers),
+            return_to: errand.return_to,
+            username: errand.username,
+            purpose: errand.purpose,
+            nonce: Nonce::from_bytes(random()?),
+            verifier: Verifier::from_bytes(random()?),
+            started_at: visit.now,
+        };
+        let state = transaction.seal(&self.transaction_key, random()?)?;
+        let hint = errand.hint.or(transaction.username.as_ref().map(Username::as_str));
+        let url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        let mut answer = see_other(url.as_str());
+        if known.is_none() {
+            answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
+        }
+        Ok(answer)
+    }
+
+    /// P14, and a line in the log.
+    pub(super) async fn not_logged_in(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        refused: Refused,
+        tenant: Option<TenantId>,
+        again: Option<&str>,
+    ) -> Answer {
+        let event = SecurityEvent {
+            request: Some(visit.request),
+            zone: Some(self.host(visit)),
+            tenant,
+            address: Some(visit.address),
+            reason: Some(refused.reason),
+            detail: refused.detail,
+            ..SecurityEvent::new(EventKind::LoginFailed, Actor::Stranger, visit.now)
+        };
+        if let Err(fault) = self.strangers.note(event).await {
+            return self.store_fault(visit, headers, &fault);
+        }
+        let page = ProviderErrorPage { text: refused.text, reference: &visit.request.to_string(), again };
+        html(StatusCode::FORBIDDEN, page.html(&self.chrome(visit, headers)))
+    }
+}

@@ -1,0 +1,65 @@
+//! What a provider has proved, as a log-in and then its session carry it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Audience, IdToken, Issuer, Subject};
+
+/// The longest ID token that is kept for the log-out, in bytes: it travels through a page when all slots are held.
+const HINT_BYTES_MAX: usize = 3072;
+
+/// Which person at which provider, and in which of its sessions. Comes out of an ID token that was verified; read back
+/// only from what we have sealed ourselves.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Proof {
+    audience: Audience,
+    issuer: Issuer,
+    subject: Subject,
+    sid: Option<String>,
+    hint: Option<String>,
+}
+
+impl Proof {
+    /// What `token`, whose text was `text`, proves.
+    pub fn of(token: &IdToken, text: &str, audience: Audience, issuer: Issuer) -> Self {
+        Self {
+            audience,
+            issuer,
+            subject: token.subject().clone(),
+            sid: token.sid().map(str::to_owned),
+            hint: (text.len() <= HINT_BYTES_MAX).then(|| text.to_owned()),
+        }
+    }
+
+    /// Whose provider.
+    pub const fn audience(&self) -> Audience {
+        self.audience
+    }
+
+    /// Which provider.
+    pub const fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Who there.
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// The provider's session (OpenID Connect Front-Channel Logout 1.0 section 3).
+    pub fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// The ID token, as `id_token_hint` when the person logs out there.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proof").field("audience", &self.audience).finish_non_exhaustive()
+    }
+}
