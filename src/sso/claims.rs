@@ -34,7 +34,8 @@ impl ClaimProblem {
     }
 }
 
-/// The username in the configured claim: of the ID token, else of the user info.
+/// The username in the configured claim: of the ID token, else of the user info. A provider may write any name there:
+/// whether it is one of its own tenant's, whoever looks the account up must see to (O11).
 pub fn username(
     settings: &ProviderSettings,
     token: &IdToken,
