@@ -284,12 +284,17 @@ impl Portal {
                 let location = format!("{}/.zonegate/login?handover={sealed}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))
             }
-            Some(_) => match self.provider_of(&flow, &username).await? {
-                Some(tenant) => Ok(Outcome::ToProvider(flow, Box::new(tenant), username)),
-                None => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
-            },
+            Some(_) => self.username_known(flow, username).await,
             // No zone is configured at all: there is nowhere to log in.
             None => Ok(Outcome::Due(flow, Some(Message::Username))),
+        }
+    }
+
+    /// Where a name leads that was typed here, or elsewhere and carried here: to its provider, or to the password.
+    pub(super) async fn username_known(&self, flow: Flow, username: Username) -> Result<Outcome, Trouble> {
+        match self.provider_of(&flow, &username).await? {
+            Some(tenant) => Ok(Outcome::ToProvider(flow, Box::new(tenant), username)),
+            None => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
         }
     }
 
