@@ -183,6 +183,13 @@ impl Fixture {
         let set = self.store.set_sso(acme, SsoScope::All, None, &event(EventKind::SsoChanged)).await.unwrap();
         assert_eq!(set, SsoSet::Yes);
     }
+
+    /// And out again.
+    pub(crate) async fn sso_for_nobody(&self) {
+        let acme = TenantId::from_bytes([1; 16]);
+        let set = self.store.set_sso(acme, SsoScope::Off, None, &event(EventKind::SsoChanged)).await.unwrap();
+        assert_eq!(set, SsoSet::Yes);
+    }
 }
 
 /// The whole portal in process, as one or more browsers see it.
