@@ -46,7 +46,7 @@ pub enum IssuerProblem {
     /// More than a scheme, a host and a path.
     #[error("must have a host and a path at most: no user, query or fragment")]
     TooMuch,
-    /// Longer than [`ISSUER_BYTES_MAX`].
+    /// Longer than 512 bytes.
     #[error("is longer than {ISSUER_BYTES_MAX} bytes")]
     TooLong,
 }
