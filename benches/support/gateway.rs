@@ -93,6 +93,7 @@ async fn begin_session(store: &Store, settings: &config::Settings) -> String {
         domains: vec!["bench.example".parse().expect("a domain")],
         suite: false,
         sso: SsoScope::Off,
+        sso_exempt: None,
         overrides: SecurityOverrides::default(),
     };
     store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.expect("a tenant");
@@ -123,6 +124,7 @@ async fn begin_session(store: &Store, settings: &config::Settings) -> String {
         device: Device::default(),
         slots: Slots::default(),
         lifetimes: Lifetimes::default(),
+        provider: None,
         leaving: Vec::new(),
         event: event(EventKind::LoginSucceeded),
     };

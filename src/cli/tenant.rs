@@ -1,7 +1,7 @@
 //! `zonegate tenant …`: the customer companies.
 
 use super::operator::{Configuration, Site, columns};
-use super::{CommandProblem, say};
+use super::{CommandProblem, say, sso};
 use crate::base::{Domain, Hostname, TenantId};
 use crate::directory::{SLUG_BYTES_MAX, SecurityOverrides, SsoScope, Tenant, is_slug};
 use crate::machine::random;
@@ -27,6 +27,9 @@ enum Action {
         /// The short name
         slug: String,
     },
+    /// Let a company log in at an identity provider of its own
+    #[command(subcommand)]
+    Sso(sso::Action),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
         Action::Add(new) => add(&site, new).await,
         Action::List => list(&site).await,
         Action::Show { slug } => show(&site, slug).await,
+        Action::Sso(action) => sso::run(&site, action).await,
     })
 }
 
@@ -85,6 +89,7 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
         domains: new.domains.clone(),
         suite: false,
         sso: SsoScope::Off,
+        sso_exempt: None,
         overrides: SecurityOverrides::default(),
     };
     let event = SecurityEvent { tenant: Some(tenant.id), ..site.event(EventKind::TenantChanged) };
@@ -114,12 +119,20 @@ fn domains(tenant: &Tenant) -> String {
     tenant.domains.iter().map(Domain::as_str).collect::<Vec<_>>().join(", ")
 }
 
+/// The tenant of that short name.
+pub(super) async fn find(site: &Site, slug: &str) -> Result<Tenant, CommandProblem> {
+    let found = site.store.tenant_by_slug(slug).await?;
+    found.ok_or_else(|| CommandProblem::Input(format!("there is no tenant {slug}: see `zonegate tenant list`")))
+}
+
 async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
-    let Some(tenant) = site.store.tenant_by_slug(slug).await? else {
-        return Err(CommandProblem::Input(format!("there is no tenant {slug}: see `zonegate tenant list`")));
-    };
+    let tenant = find(site, slug).await?;
     let security = site.settings.security.with(&tenant.overrides);
     let users = site.store.accounts(Some(tenant.id)).await?.len();
+    let provider = match site.store.provider(tenant.id).await? {
+        None => "-".into(),
+        Some(provider) => format!("{} (see `zonegate tenant sso show {slug}`)", provider.settings.issuer),
+    };
     let rows = [
         ("slug", tenant.slug.clone()),
         ("id", tenant.id.to_string()),
@@ -127,6 +140,8 @@ async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
         ("zone", tenant.zone.to_string()),
         ("domains", domains(&tenant)),
         ("users", users.to_string()),
+        ("single sign-on for", sso::users(tenant.sso).into()),
+        ("identity provider", provider),
         ("failures until locked", security.attempts_max.to_string()),
         ("strong passwords", if security.password.strong { "yes".into() } else { "no".into() }),
         ("new authenticators", format!("{} s", security.totp_period.seconds())),

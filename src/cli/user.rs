@@ -11,7 +11,7 @@ use crate::base::{LocalPath, Username};
 use crate::credential::{
     PASSWORD_BYTES_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise, verify_password,
 };
-use crate::directory::{SecurityLevel, UserKind, is_email, is_label, methods};
+use crate::directory::{Methods, SecurityLevel, UserKind, is_email, is_label, methods};
 use crate::machine::random;
 use crate::store::{Account, NewUser};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -200,7 +200,7 @@ async fn show(site: &Site, named: &Named) -> Result<(), CommandProblem> {
         ("level", user.level.name().into()),
         ("groups", set_or_not((!user.groups.is_empty()).then(|| user.groups.join(", ")))),
         ("state", state(&account).into()),
-        ("logs in with", format!("{:?}", methods(tenant, user)).to_lowercase()),
+        ("logs in with", ways(methods(tenant, user)).into()),
         (
             "password",
             password.as_ref().map_or_else(|| "none yet".into(), |kept| format!("set on {}", kept.set_at)),
@@ -216,7 +216,22 @@ async fn show(site: &Site, named: &Named) -> Result<(), CommandProblem> {
         ("locked", locked_at.map_or_else(|| "no".into(), |at| format!("since {at}"))),
         ("start page", set_or_not(user.start_page.as_ref().map(ToString::to_string))),
     ];
-    say(columns(rows.into_iter().map(|(name, value)| [name.to_owned(), value])))
+    let links = site.store.links_of(user.id).await?.into_iter();
+    let links = links.map(|link| {
+        let (issuer, subject) = (link.issuer, link.subject.as_str());
+        ("linked", format!("to {subject} at {issuer} ({}), since {}", link.audience.name(), link.linked_at))
+    });
+    say(columns(rows.into_iter().chain(links).map(|(name, value)| [name.to_owned(), value])))
+}
+
+/// The ways in that a user has, as an operator reads them.
+const fn ways(methods: Methods) -> &'static str {
+    match methods {
+        Methods::Local => "password and code",
+        Methods::LocalAndSuite => "password and code, or the suite",
+        Methods::Sso => "single sign-on",
+        Methods::Api => "API credentials",
+    }
 }
 
 async fn set_active(site: &Site, named: &Named, active: bool) -> Result<(), CommandProblem> {

@@ -44,6 +44,7 @@ impl Changes {
             native_clients,
             brand,
             log,
+            sso,
             traces,
             watch,
             threads,
@@ -69,6 +70,7 @@ impl Changes {
             ("listen.public_port", *public_port != old.public_port),
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
+            ("sso", *sso != old.sso),
             ("traces.otlp", traces.otlp != old.traces.otlp),
             ("threads", *threads != old.threads),
         ];

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU8;
+use std::path::Path;
 
+use super::Surroundings;
 use super::problems::Problems;
+use super::provider::{self, SsoEntry};
 use super::section::{Findings, Scalar, Section};
 use super::tree::{self, Node};
 use crate::assertion::{FIELD_BYTES_MAX, check_person};
@@ -11,10 +14,11 @@ use crate::base::{Domain, Hostname, LocalPath, Ttl, Username};
 use crate::directory::{
     SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, TotpPeriod, UserKind, is_email, is_label, is_slug,
 };
+use crate::sso::Subject;
 use crate::zone::{IdentityField, ZoneTable};
 
 /// A tenant as the file describes it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct TenantEntry {
     /// The short name: what the tenant is known by from one run to the next.
     pub slug: String,
@@ -26,6 +30,8 @@ pub struct TenantEntry {
     pub domains: Vec<Domain>,
     /// What it sets differently from the installation's defaults.
     pub overrides: SecurityOverrides,
+    /// Its provider and who must use it; `None` where the file says nothing of it, and what is there stays.
+    pub sso: Option<SsoEntry>,
     /// Its users, as far as the file names them. Users that it does not name are left alone.
     pub users: Vec<UserEntry>,
 }
@@ -49,14 +55,24 @@ pub struct UserEntry {
     pub active: bool,
     /// Where a complete log-in opens.
     pub start_page: Option<LocalPath>,
+    /// Who the user is at the tenant's provider; `None` where the file says nothing of it, and what is there stays.
+    pub sso_subject: Option<Subject>,
 }
 
-/// Reads a directory file, or everything that is wrong with it.
-pub fn load_directory(text: &str, file: &str, zones: &ZoneTable) -> Result<Vec<TenantEntry>, Problems> {
+/// Reads a directory file, or everything that is wrong with it. Secrets that it names come from `outside`.
+pub fn load_directory(
+    text: &str,
+    file: &str,
+    zones: &ZoneTable,
+    outside: &dyn Surroundings,
+) -> Result<Vec<TenantEntry>, Problems> {
     let findings = Findings::default();
     let mut tenants = Vec::new();
     match tree::parse(text) {
-        Ok(root) => tenants = read(&root, &findings, zones),
+        Ok(root) => {
+            let directory = Path::new(file).parent().unwrap_or(Path::new(""));
+            tenants = read(&root, &findings, zones, (directory, outside));
+        }
         Err((line, sentence)) => {
             findings.report(line, "", format!("is not YAML that can be read: {sentence}"));
         }
@@ -65,14 +81,17 @@ pub fn load_directory(text: &str, file: &str, zones: &ZoneTable) -> Result<Vec<T
     if list.is_empty() { Ok(tenants) } else { Err(Problems { file: file.to_owned(), list }) }
 }
 
-pub(super) fn read(root: &Node, findings: &Findings, zones: &ZoneTable) -> Vec<TenantEntry> {
+/// The folder that the file lies in, and what is asked of the outside.
+pub(super) type Place<'a> = (&'a Path, &'a dyn Surroundings);
+
+pub(super) fn read(root: &Node, findings: &Findings, zones: &ZoneTable, place: Place<'_>) -> Vec<TenantEntry> {
     let root = Section::of(findings, String::new(), Some(root));
     let mut names = Names::default();
     if !root.has("tenants") {
         root.report(0, "tenants", "is missing: the list of tenants, each with slug, zone and domains");
     }
     let sections = root.sections("tenants").into_iter();
-    let tenants = sections.filter_map(|section| tenant(section, zones, &mut names)).collect();
+    let tenants = sections.filter_map(|section| tenant(section, zones, place, &mut names)).collect();
     root.finish();
     tenants
 }
@@ -80,6 +99,8 @@ pub(super) fn read(root: &Node, findings: &Findings, zones: &ZoneTable) -> Vec<T
 /// The names that the file has used so far, with their lines: each tenant, domain and user is described once.
 #[derive(Default)]
 struct Names(HashMap<(&'static str, String), u64>);
+
+const SUBJECT: &str = "subject";
 
 impl Names {
     fn once(&mut self, section: &Section<'_>, scalar: &Scalar<'_>, sort: &'static str, name: &str) {
@@ -114,7 +135,7 @@ fn check_label(section: &Section<'_>, scalar: &Scalar<'_>) {
     }
 }
 
-fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<TenantEntry> {
+fn tenant(section: Section<'_>, zones: &ZoneTable, place: Place<'_>, names: &mut Names) -> Option<TenantEntry> {
     let slug = required(&section, "slug", "acme");
     if let Some(slug) = &slug {
         if is_slug(slug.text) {
@@ -151,19 +172,21 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, names: &mut Names) -> Option<
             "is missing: the domains that usernames end in, the primary one first",
         );
     }
-    for way in ["sso", "suite"] {
-        if let Some(scalar) = section.scalar(way)
-            && !matches!(scalar.text, "off" | "false")
-        {
-            section.report_at(&scalar, "is not in this version: only off");
-        }
+    if let Some(scalar) = section.scalar("suite")
+        && !matches!(scalar.text, "off" | "false")
+    {
+        section.report_at(&scalar, "is not in this version: only off");
     }
+    let sso = provider::read(&section, place);
     let overrides = overrides(section.section("security"));
+    // A subject is somebody's of this tenant; another tenant may know the same one.
+    names.0.retain(|(sort, _), _| *sort != SUBJECT);
     let users = section.sections("users").into_iter();
     let users = users.filter_map(|entry| user(entry, &domains, domains.len() == scalars.len(), names)).collect();
     section.finish();
     let slug = slug?.text.to_owned();
-    Some(TenantEntry { name: name.unwrap_or_else(|| slug.clone()), slug, zone: zone?, domains, overrides, users })
+    let name = name.unwrap_or_else(|| slug.clone());
+    Some(TenantEntry { name, slug, zone: zone?, domains, overrides, sso, users })
 }
 
 fn overrides(section: Section<'_>) -> SecurityOverrides {
@@ -247,6 +270,15 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
             format!("is longer than the {FIELD_BYTES_MAX} bytes that a header takes, once encoded: shorten it");
         section.report(section.line, name, text);
     }
+    let scalar = section.scalar("sso_subject");
+    let sso_subject = scalar.as_ref().and_then(|scalar| {
+        let subject = Subject::parse(scalar.text);
+        match &subject {
+            Some(subject) => names.once(&section, scalar, SUBJECT, subject.as_str()),
+            None => section.report_at(scalar, "is no subject: 1 to 255 printable ASCII characters"),
+        }
+        subject
+    });
     let entry = UserEntry {
         name: name.unwrap_or_default(),
         email: email.map(|email| email.text.to_owned()),
@@ -255,6 +287,7 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         groups,
         active: section.flag("active", true),
         start_page: section.optional("start_page"),
+        sso_subject,
         username: match username {
             Some(username) => username,
             None => {

@@ -160,7 +160,8 @@ fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) 
     }
 }
 
-fn networks(section: &Section<'_>, name: &str) -> Networks {
+/// A list of addresses and ranges.
+pub(super) fn networks(section: &Section<'_>, name: &str) -> Networks {
     let range = |scalar: &Scalar<'_>| match Networks::range(scalar.text) {
         Ok(range) => Some(range),
         Err(problem) => {

@@ -75,6 +75,12 @@ pub(super) struct Scalar<'a> {
     pub(super) key: String,
 }
 
+/// What stands at a key that may be either.
+pub(super) enum Either<'a> {
+    Word(Scalar<'a>),
+    Section(Section<'a>),
+}
+
 impl<'a> Section<'a> {
     pub(super) fn of(findings: &'a Findings, path: String, node: Option<&'a Node>) -> Self {
         let mut entries = Vec::new();
@@ -144,6 +150,20 @@ impl<'a> Section<'a> {
             known.push(general);
         }
         self.entries.iter().find(|(key, _, _)| *key == name).map(|(_, line, node)| (*line, *node))
+    }
+
+    /// A key at which a word may stand, or a section.
+    pub(super) fn word_or_section(&self, name: &str) -> Option<Either<'a>> {
+        let (line, node) = self.take(name)?;
+        match &node.value {
+            Value::Null => None,
+            Value::Scalar(text) => {
+                Some(Either::Word(Scalar { text, line: node.line.max(line), key: self.key(name) }))
+            }
+            Value::List(_) | Value::Map(_) => {
+                Some(Either::Section(Section::of(self.findings, self.key(name), Some(node))))
+            }
+        }
     }
 
     pub(super) fn section(&self, name: &str) -> Self {

@@ -10,7 +10,7 @@ use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
 use super::traces::{self, TraceSettings};
-use super::{upstream, zones};
+use super::{sso, upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
@@ -18,6 +18,7 @@ use crate::base::{Hostname, MasterKey, Ttl};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
 use crate::pages::{Brand, Links, Logo, text_ids};
+use crate::sso::OutboundSettings;
 use crate::zone::{Language, ZoneTable};
 
 /// The single values at the top of the file: what an environment variable without `__` may name.
@@ -56,6 +57,8 @@ pub struct Settings {
     pub brand: Brand,
     /// What is logged.
     pub log: LogSettings,
+    /// How providers of single sign-on are reached.
+    pub sso: OutboundSettings,
     /// What becomes of traces.
     pub traces: TraceSettings,
     /// Whether files that change are read anew without being told.
@@ -188,6 +191,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
     let log = log::read(root.section("log"), directory);
+    let sso = sso::read(root.section("sso"), directory, outside);
     let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
     let name_servers = upstream::name_servers(&root);
@@ -217,6 +221,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             native_clients,
             brand,
             log,
+            sso,
             traces,
             watch,
             threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
@@ -233,7 +238,7 @@ pub(super) fn path(directory: &Path, text: &str) -> PathBuf {
 }
 
 /// The text behind `file:PATH` or `env:NAME`.
-fn secret(
+pub(super) fn secret(
     section: &Section<'_>,
     scalar: &Scalar<'_>,
     directory: &Path,

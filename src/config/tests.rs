@@ -207,7 +207,7 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, traces, reload, name_servers, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, sso, traces, reload, name_servers, threads, universal_host, zones",
         ],
     );
 }
@@ -474,6 +474,20 @@ fn native_clients_have_names_of_their_own() {
         &[
             "4: native_clients[1].id is missing: the name the program gives when it logs in",
             "4: native_clients[2].id \"a\" is another client's already",
+        ],
+    );
+}
+
+#[test]
+fn o6_where_providers_may_be_is_read_whole_or_told_off() {
+    check_added("sso: { networks: [10.20.0.0/16], timeout: 5s }\n", &[]);
+    check_added(
+        "sso: { networks: [intranet, 10.0.0.0/8], ca_file: nothing.pem, timeout: 2m, proxy: x }\n",
+        &[
+            "4: sso.networks[0] \"intranet\" is neither an address like 10.0.0.7 nor a range like 10.0.0.0/8 or fd00::/8",
+            "4: sso.ca_file /etc/zg/nothing.pem cannot be read",
+            "4: sso.timeout \"2m\" is not a length of time from 1s to 1m, written like 90s, 15m or 8h",
+            "4: sso.proxy is not a key here; the keys are networks, ca_file, timeout",
         ],
     );
 }

@@ -253,10 +253,21 @@ fn certificates(
     directory: &Path,
     outside: &dyn Surroundings,
 ) -> Option<Vec<Vec<u8>>> {
+    let pem = pem(section, scalar, directory, outside)?;
+    Some(CertificateDer::pem_slice_iter(&pem).flatten().map(|der| der.to_vec()).collect())
+}
+
+/// A file that holds certificates and nothing that is none; `None` with a problem reported.
+pub(super) fn pem(
+    section: &Section<'_>,
+    scalar: &Scalar<'_>,
+    directory: &Path,
+    outside: &dyn Surroundings,
+) -> Option<Vec<u8>> {
     let pem = outside.read(&path(directory, scalar.text)).map_err(|text| section.report_at(scalar, text)).ok()?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
-        Ok(found) if !found.is_empty() => Some(found.iter().map(|der| der.to_vec()).collect()),
+        Ok(found) if !found.is_empty() => Some(pem),
         Ok(_) | Err(_) => {
             section.report_at(scalar, "holds no certificate in PEM form");
             None

@@ -27,10 +27,11 @@ impl Methods {
 
 /// The effective ways in of `user`, who belongs to `tenant`.
 pub fn methods(tenant: &Tenant, user: &User) -> Methods {
+    let exempt = tenant.sso_exempt == Some(user.id);
     let sso_wanted = match tenant.sso {
         SsoScope::Off => false,
-        SsoScope::Selected => user.sso_selected,
-        SsoScope::All => true,
+        SsoScope::Selected => user.sso_selected && !exempt,
+        SsoScope::All => !exempt,
     };
     match user.kind {
         UserKind::ApiOnly => Methods::Api,
@@ -48,7 +49,20 @@ mod tests {
     use crate::base::{TenantId, UserId};
     use crate::directory::{SecurityLevel, SecurityOverrides};
 
+    const ALICE: UserId = UserId::from_bytes([2; 16]);
+
     fn check(kind: UserKind, sso: SsoScope, selected: bool, suite: bool, want: Methods) {
+        check_exempt(None, kind, sso, selected, suite, want);
+    }
+
+    fn check_exempt(
+        sso_exempt: Option<UserId>,
+        kind: UserKind,
+        sso: SsoScope,
+        selected: bool,
+        suite: bool,
+        want: Methods,
+    ) {
         let tenant = Tenant {
             id: TenantId::from_bytes([1; 16]),
             slug: "acme".into(),
@@ -57,10 +71,11 @@ mod tests {
             domains: vec!["acme.example".parse().unwrap()],
             suite,
             sso,
+            sso_exempt,
             overrides: SecurityOverrides::default(),
         };
         let user = User {
-            id: UserId::from_bytes([2; 16]),
+            id: ALICE,
             tenant: tenant.id,
             username: "alice@acme.example".parse().unwrap(),
             email: None,
@@ -74,7 +89,7 @@ mod tests {
             epoch: 0,
             flow_epoch: 0,
         };
-        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite}");
+        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite} {sso_exempt:?}");
     }
 
     #[test]
@@ -93,6 +108,17 @@ mod tests {
         for sso in [SsoScope::Off, SsoScope::Selected, SsoScope::All] {
             check(UserKind::ApiOnly, sso, true, true, Methods::Api);
             check(UserKind::CoManaged, sso, true, true, Methods::Local);
+        }
+    }
+
+    #[test]
+    fn d25_the_one_emergency_administrator_is_a_local_user_and_nobody_else_is() {
+        for sso in [SsoScope::Selected, SsoScope::All] {
+            let check = |exempt, suite, want| check_exempt(exempt, UserKind::Regular, sso, true, suite, want);
+            check(Some(ALICE), false, Methods::Local);
+            check(Some(ALICE), true, Methods::LocalAndSuite);
+            check(Some(UserId::from_bytes([3; 16])), true, Methods::Sso);
+            check_exempt(Some(ALICE), UserKind::ApiOnly, sso, true, true, Methods::Api);
         }
     }
 }

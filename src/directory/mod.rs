@@ -29,6 +29,9 @@ pub struct Tenant {
     pub suite: bool,
     /// Who of its users must use the tenant's own identity provider.
     pub sso: SsoScope,
+    /// The one administrator who logs in locally although everybody else must not: somebody has to get in when the
+    /// provider is broken (D25).
+    pub sso_exempt: Option<UserId>,
     /// What it sets differently from the installation's defaults.
     pub overrides: SecurityOverrides,
 }
@@ -64,7 +67,9 @@ pub fn is_label(text: &str) -> bool {
 }
 
 /// Who of a tenant's users logs in at the tenant's own identity provider.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+///
+/// In the order in which they reach more people.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SsoScope {
     /// Nobody.
@@ -74,6 +79,22 @@ pub enum SsoScope {
     Selected,
     /// All users of the kinds that can (D24).
     All,
+}
+
+impl SsoScope {
+    /// The name in files and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Selected => "selected",
+            Self::All => "all",
+        }
+    }
+
+    /// The scope of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Off, Self::Selected, Self::All].into_iter().find(|scope| scope.name() == name)
+    }
 }
 
 /// An account of a tenant.
@@ -97,7 +118,7 @@ pub struct User {
     pub groups: Vec<String>,
     /// An inactive user cannot log in, and is not told why.
     pub active: bool,
-    /// Whether the user is one of [`SsoScope::Selected`].
+    /// Whether the user is one of [`SsoScope::Selected`]: who is linked to a subject at the tenant's provider.
     pub sso_selected: bool,
     /// Where a complete log-in opens when no deep link was asked for (R43).
     pub start_page: Option<LocalPath>,

@@ -435,6 +435,7 @@ impl Portal {
             device: Device { label: asking.label.to_owned(), address: asking.visit.address.to_string() },
             slots: security.slots,
             lifetimes: security.lifetimes,
+            provider: None,
             leaving,
             event: event(asking, flow.class, EventKind::LoginSucceeded, account),
         };

@@ -12,6 +12,7 @@
 
 mod callback;
 mod claims;
+mod hint;
 mod json;
 mod keys;
 mod logout;
@@ -19,19 +20,23 @@ mod metadata;
 mod outbound;
 mod settings;
 mod signed;
+mod ticket;
 mod token;
 mod transaction;
 
 pub use callback::{Answer, AnswerError, Callback, CallbackProblem, authorization_url, check_issuer};
 pub use claims::{ClaimProblem, username, verified_email};
+pub use hint::IdTokenHint;
 pub use keys::{KeyProblem, KeySet};
 pub use logout::LogoutToken;
 pub use metadata::{Metadata, MetadataProblem};
 pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
 pub use settings::{
-    Audience, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, ProviderSettings, SigningAlgorithm,
-    Subject,
+    Audience, CLIENT_ID_BYTES_MAX, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, LIST_MAX,
+    MAX_AGE_SECONDS_MAX, ProviderSettings, SigningAlgorithm, Subject, USERNAME_CLAIM_DEFAULT, is_client_id,
+    is_word,
 };
+pub use ticket::{TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
 pub use token::{Expected, IdToken, TokenProblem, UserInfo};
 pub use transaction::{
     Arrival, CallbackOf, Nonce, Purpose, TRANSACTION_MAX, Transaction, TransactionProblem, Verifier,
@@ -43,3 +48,6 @@ pub const PUBLISHED_BYTES_MAX: usize = 256 * 1024;
 pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// The longest log-out token, in bytes: anybody may post one.
 pub const LOGOUT_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

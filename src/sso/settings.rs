@@ -26,6 +26,11 @@ impl Audience {
             Self::Suite => "suite",
         }
     }
+
+    /// The audience of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Tenant, Self::Suite].into_iter().find(|audience| audience.name() == name)
+    }
 }
 
 /// An issuer identifier (OpenID Connect Discovery 1.0 section 3): an `https` URL without query or fragment, kept and
@@ -229,6 +234,11 @@ impl ClientSecret {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// Whether both are the same, without telling by the time where they differ.
+    pub fn is(&self, other: &Self) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_bytes(), other.0.as_bytes()).into()
+    }
 }
 
 impl fmt::Debug for ClientSecret {
@@ -278,12 +288,85 @@ pub struct ProviderSettings {
     pub logout: bool,
 }
 
+/// The claim that carries the username unless another one is named: what a provider's people know themselves by.
+pub const USERNAME_CLAIM_DEFAULT: &str = "preferred_username";
+
+/// The longest client identifier, in bytes.
+pub const CLIENT_ID_BYTES_MAX: usize = 512;
+
+/// The most entries of a list of a provider's settings.
+pub const LIST_MAX: usize = 16;
+
+/// The longest `max_age` that can be asked for, in seconds.
+pub const MAX_AGE_SECONDS_MAX: u32 = 30 * 86400;
+
+/// Whether a text can be a client identifier: printable ASCII (RFC 6749 appendix A.1).
+pub fn is_client_id(text: &str) -> bool {
+    (1..=CLIENT_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Whether a text can stand in a list whose entries a space divides (a scope, RFC 6749 section 3.3, a value of `acr` or
+/// `amr`), or name a claim.
+pub fn is_word(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+    (1..=255).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+impl ProviderSettings {
+    /// The settings of a client at an issuer, with everything else as it is by default.
+    pub fn new(issuer: Issuer, client_id: String) -> Self {
+        Self {
+            issuer,
+            client_id,
+            client_authentication: ClientAuthentication::default(),
+            signing_algorithm: SigningAlgorithm::default(),
+            scopes: Vec::new(),
+            username_claim: USERNAME_CLAIM_DEFAULT.into(),
+            hosts: Vec::new(),
+            acr: Vec::new(),
+            amr: Vec::new(),
+            max_age: None,
+            provisioning: false,
+            logout: false,
+        }
+    }
+
+    /// Whether a test of these settings says as much of the `others`. What happens after somebody is known is not what
+    /// a test is for.
+    pub fn are_tested_by(&self, others: &Self) -> bool {
+        let Self {
+            issuer,
+            client_id,
+            client_authentication,
+            signing_algorithm,
+            scopes,
+            username_claim,
+            hosts,
+            acr,
+            amr,
+            max_age,
+            provisioning: _,
+            logout: _,
+        } = self;
+        *issuer == others.issuer
+            && *client_id == others.client_id
+            && *client_authentication == others.client_authentication
+            && *signing_algorithm == others.signing_algorithm
+            && *scopes == others.scopes
+            && *username_claim == others.username_claim
+            && *hosts == others.hosts
+            && *acr == others.acr
+            && *amr == others.amr
+            && *max_age == others.max_age
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(text: &str, want: Result<&str, IssuerProblem>) {
-        assert_eq!(Issuer::parse(text).as_ref().map(Issuer::as_str), want.as_ref().map(|want| *want), "{text:?}");
+        assert_eq!(Issuer::parse(text).map(String::from), want.map(str::to_owned), "{text:?}");
     }
 
     #[test]
@@ -319,5 +402,39 @@ mod tests {
         for text in ["", "a\r\nb", "é", "a\0", &"a".repeat(256)] {
             assert_eq!(Subject::parse(text), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_word_is_one_to_a_provider_too() {
+        for text in ["email", "https://claims.example/name", "urn:mace:incommon:iap:silver", "a!b"] {
+            assert!(is_word(text), "{text:?}");
+        }
+        for text in ["", "a b", "a\"b", "a\\b", "é", "a\n", &"a".repeat(256)] {
+            assert!(!is_word(text), "{text:?}");
+        }
+        assert!(is_client_id("my client") && !is_client_id("") && !is_client_id("a\r\nb"));
+    }
+
+    #[test]
+    fn d25_a_test_holds_for_what_it_went_through_and_no_more() {
+        let tested = ProviderSettings::new(Issuer::parse("https://a.example").unwrap(), "zonegate".into());
+        let check = |change: fn(&mut ProviderSettings), want: bool| {
+            let mut changed = tested.clone();
+            change(&mut changed);
+            assert_eq!(changed.are_tested_by(&tested), want, "{changed:?}");
+        };
+        check(|_| {}, true);
+        check(|settings| settings.provisioning = true, true);
+        check(|settings| settings.logout = true, true);
+        check(|settings| settings.issuer = Issuer::parse("https://b.example").unwrap(), false);
+        check(|settings| settings.client_id.push('2'), false);
+        check(|settings| settings.client_authentication = ClientAuthentication::PrivateKeyJwt, false);
+        check(|settings| settings.signing_algorithm = SigningAlgorithm::ES256, false);
+        check(|settings| settings.scopes.push("email".into()), false);
+        check(|settings| settings.username_claim = "email".into(), false);
+        check(|settings| settings.hosts.push("b.example".parse().unwrap()), false);
+        check(|settings| settings.acr.push("1".into()), false);
+        check(|settings| settings.amr.push("mfa".into()), false);
+        check(|settings| settings.max_age = Some(Ttl::seconds_const(60)), false);
     }
 }

@@ -10,6 +10,7 @@ use crate::credential::{PasswordHash, TotpSecret};
 use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, User, UserKind};
 use crate::machine::random;
 use crate::session::EndReason;
+use crate::sso::{Issuer, Subject};
 use crate::telemetry::SecurityEvent;
 
 /// A user with everything that a log-in needs to know.
@@ -90,7 +91,8 @@ pub struct Owner {
 macro_rules! account_query {
     ($condition:literal) => {
         concat!(
-            "SELECT account.*, tenant.slug, tenant.name, tenant.zone, tenant.suite, tenant.sso, tenant.overrides, ",
+            "SELECT account.*, tenant.slug, tenant.name, tenant.zone, tenant.suite, tenant.sso, tenant.sso_exempt, ",
+            "tenant.overrides, ",
             "(SELECT json_group_array(domain) FROM (SELECT domain FROM tenant_domain ",
             "WHERE tenant_domain.tenant = tenant.id ORDER BY position)) AS domains, ",
             "password.hash AS password_hash, password.set_at AS password_set_at, ",
@@ -178,7 +180,25 @@ impl Store {
         self.reading(query.fetch_all(&self.read)).await?.iter().map(tenant).collect()
     }
 
-    /// Creates a tenant; its id is given by the caller's `tenant.id`.
+    /// The account that a subject of an issuer has in one tenant. What other tenants know of the same subject is not
+    /// looked at.
+    pub async fn linked(
+        &self,
+        tenant: TenantId,
+        issuer: &Issuer,
+        subject: &Subject,
+    ) -> Result<Option<Account>, StoreFault> {
+        let query = sqlx::query(account_query!(
+            "account.tenant = $1 AND account.id = (SELECT link.account FROM link \
+             WHERE link.tenant = $1 AND link.issuer = $2 AND link.subject = $3)"
+        ))
+        .bind(tenant.as_bytes().to_vec())
+        .bind(issuer.as_str())
+        .bind(subject.as_str());
+        self.reading(query.fetch_optional(&self.read)).await?.map(|row| self.account_of(&row)).transpose()
+    }
+
+    /// Creates a tenant; its id is given by the caller's `tenant.id`. Nobody of it uses a provider yet.
     pub async fn create_tenant(&self, tenant: &Tenant, event: &SecurityEvent) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
         sqlx::query(
@@ -189,7 +209,7 @@ impl Store {
         .bind(&tenant.name)
         .bind(tenant.zone.as_str())
         .bind(i64::from(tenant.suite))
-        .bind(to_json(&tenant.sso)?)
+        .bind(to_json(&SsoScope::Off)?)
         .bind(to_json(&tenant.overrides)?)
         .execute(&mut *tx)
         .await
@@ -199,7 +219,7 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Writes a tenant's changed record. A tenant that moves to another zone loses its sessions: a session is
+    /// Writes a tenant's changed record, but for who must use its provider: that is [`Store::set_sso`]'s. A tenant that moves to another zone loses its sessions: a session is
     /// valid in one zone (C3).
     pub async fn update_tenant(&self, tenant: &Tenant, event: &SecurityEvent) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
@@ -208,19 +228,16 @@ impl Store {
             .fetch_optional(&mut *tx)
             .await?;
         let before = before.ok_or_else(|| StoreFault::Missing(format!("tenant {}", tenant.slug)))?;
-        sqlx::query(
-            "UPDATE tenant SET slug = $2, name = $3, zone = $4, suite = $5, sso = $6, overrides = $7 WHERE id = $1",
-        )
-        .bind(tenant.id.as_bytes().to_vec())
-        .bind(&tenant.slug)
-        .bind(&tenant.name)
-        .bind(tenant.zone.as_str())
-        .bind(i64::from(tenant.suite))
-        .bind(to_json(&tenant.sso)?)
-        .bind(to_json(&tenant.overrides)?)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| taken(error, || format!("tenant {}", tenant.slug)))?;
+        sqlx::query("UPDATE tenant SET slug = $2, name = $3, zone = $4, suite = $5, overrides = $6 WHERE id = $1")
+            .bind(tenant.id.as_bytes().to_vec())
+            .bind(&tenant.slug)
+            .bind(&tenant.name)
+            .bind(tenant.zone.as_str())
+            .bind(i64::from(tenant.suite))
+            .bind(to_json(&tenant.overrides)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| taken(error, || format!("tenant {}", tenant.slug)))?;
         let domains: Vec<String> = sqlx::query_scalar("SELECT domain FROM tenant_domain WHERE tenant = $1")
             .bind(tenant.id.as_bytes().to_vec())
             .fetch_all(&mut *tx)
@@ -483,6 +500,7 @@ fn tenant(row: &SqliteRow) -> Result<Tenant, StoreFault> {
         domains,
         suite: columns.flag("suite")?,
         sso,
+        sso_exempt: columns.array_or_null("sso_exempt")?.map(UserId::from_bytes),
         overrides: columns.json("overrides")?,
     })
 }

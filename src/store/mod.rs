@@ -18,7 +18,10 @@ mod events;
 mod hold;
 mod keys;
 mod ledger;
+mod links;
 mod meter;
+mod provider_sessions;
+mod providers;
 mod rows;
 mod sessions;
 mod transaction;
@@ -29,7 +32,10 @@ pub use events::EventRow;
 pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
+pub use links::{LinkRow, Linked};
 pub use meter::Meter;
+pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout};
+pub use providers::{Provider, SsoSet};
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -117,6 +123,8 @@ pub struct Store {
     meter: Arc<Meter>,
     totp_key: SealKey,
     signing_key: SealKey,
+    provider_key: SealKey,
+    id_token_key: SealKey,
 }
 
 /// Which file was opened: an open one outlives its name, and would be written to where no command looks (F6).
@@ -191,6 +199,8 @@ impl Store {
             meter: Arc::new(Meter::new()),
             totp_key: master.derive("totp secret v1"),
             signing_key: master.derive("signing key v1"),
+            provider_key: master.derive("provider secret v1"),
+            id_token_key: master.derive("id token v1"),
         };
         store.check_master_key(&master.derive("store canary v1")).await?;
         Ok(store)
@@ -233,7 +243,7 @@ impl Store {
         Ok(())
     }
 
-    /// Raises every user's epochs, ends every session and forgets the signing keys: after a restore, what was ended or
+    /// Raises every user's epochs, ends every session, forgets the signing keys and what sessions kept of their providers: after a restore, what was ended or
     /// withdrawn since the backup must not live again (F13). The next start makes a new key.
     ///
     /// The epochs become the time, because one more than the backup's would be an epoch that was in force between
@@ -258,7 +268,11 @@ impl Store {
         .bind(rows::seconds(now))
         .execute(&mut *tx)
         .await?;
-        sqlx::query("DELETE FROM signing_key").execute(&mut *tx).await?;
+        // Providers are not told of sessions of an earlier time.
+        for statement in ["DELETE FROM signing_key", "DELETE FROM provider_logout", "DELETE FROM provider_session"]
+        {
+            sqlx::query(statement).execute(&mut *tx).await?;
+        }
         events::append(&mut tx, &SecurityEvent::new(EventKind::StoreRestored, Actor::Operator, now)).await?;
         Ok(tx.commit().await?)
     }
@@ -267,6 +281,7 @@ impl Store {
     /// expired, old revocations. The security log stays.
     pub async fn prune(&self, before: UnixTime, now: UnixTime) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
+        provider_sessions::prune(&mut tx, now).await?;
         for (statement, limit) in [
             ("DELETE FROM session WHERE ended_at < $1", before),
             ("DELETE FROM spent WHERE expires_at < $1", now),

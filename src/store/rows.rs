@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::StoreFault;
 use crate::base::{Ttl, UnixTime};
+use crate::sso::Issuer;
 
 /// A time as a column holds it.
 pub(super) fn seconds(time: UnixTime) -> i64 {
@@ -45,12 +46,16 @@ impl Columns<'_> {
         self.row.try_get(column).map_err(|_| self.corrupt())
     }
 
+    pub(super) fn bytes_or_null(&self, column: &str) -> Result<Option<Vec<u8>>, StoreFault> {
+        self.row.try_get(column).map_err(|_| self.corrupt())
+    }
+
     pub(super) fn array<const N: usize>(&self, column: &str) -> Result<[u8; N], StoreFault> {
         self.bytes(column)?.try_into().map_err(|_| self.corrupt())
     }
 
     pub(super) fn array_or_null<const N: usize>(&self, column: &str) -> Result<Option<[u8; N]>, StoreFault> {
-        let bytes: Option<Vec<u8>> = self.row.try_get(column).map_err(|_| self.corrupt())?;
+        let bytes = self.bytes_or_null(column)?;
         bytes.map(|bytes| bytes.try_into().map_err(|_| self.corrupt())).transpose()
     }
 
@@ -87,6 +92,11 @@ impl Columns<'_> {
 
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T, StoreFault> {
         serde_json::from_str(&self.text(column)?).map_err(|_| self.corrupt())
+    }
+
+    /// An issuer, letter by letter as it was given.
+    pub(super) fn issuer(&self, column: &str) -> Result<Issuer, StoreFault> {
+        Issuer::parse(&self.text(column)?).map_err(|_| self.corrupt())
     }
 
     /// A text that names one of our enums' variants.

@@ -2,8 +2,9 @@
 
 use sqlx::sqlite::SqliteRow;
 
+use super::provider_sessions::ProviderSessionRow;
 use super::rows::{Columns, integer, seconds, to_json};
-use super::{Store, StoreFault, Tx, events};
+use super::{Store, StoreFault, Tx, events, provider_sessions};
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, EndReason, Method, Principal, SessionRecord};
@@ -67,7 +68,8 @@ macro_rules! session_query {
 }
 
 impl Store {
-    /// Begins a session and ends the `leaving` ones of the same user, each with its own event, in one step.
+    /// Begins a session and ends the `leaving` ones of the same user, each with its own event, in one step. One that
+    /// came from a provider keeps what is known of the session there.
     ///
     /// The record's epoch and the flow's must still be the user's, and the user active; the flow must not have
     /// ended in a session before.
@@ -76,6 +78,7 @@ impl Store {
         record: &SessionRecord,
         flow_epoch: u64,
         leaving: &[(SessionId, EndReason, SecurityEvent)],
+        provider: Option<&ProviderSessionRow>,
         event: &SecurityEvent,
     ) -> Result<Begin, StoreFault> {
         let mut tx = self.begin().await?;
@@ -111,6 +114,9 @@ impl Store {
             // Ids and tokens are random: what is unique and was there before is the flow.
             Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
             Err(error) => return Err(error.into()),
+        }
+        if let Some(provider) = provider {
+            provider_sessions::begin(&mut tx, record.id, provider, &self.id_token_key).await?;
         }
         events::append(&mut tx, event).await?;
         for (session, reason, ended) in leaving {
@@ -306,7 +312,7 @@ pub(super) async fn end_others(
 }
 
 /// Ends one session if it is this user's and has not ended. Returns whether it did.
-async fn end_one(
+pub(super) async fn end_one(
     tx: &mut Tx,
     user: UserId,
     session: SessionId,

@@ -13,6 +13,7 @@ use crate::session::{EndReason, SessionRecord, samples};
 
 mod files;
 mod meter;
+mod providers;
 
 const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
 const ACME: TenantId = TenantId::from_bytes([4; 16]);
@@ -48,6 +49,7 @@ fn tenant(id: TenantId, slug: &str, domains: &[&str]) -> Tenant {
         domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
         suite: false,
         sso: SsoScope::Off,
+        sso_exempt: None,
         overrides: SecurityOverrides::default(),
     }
 }
@@ -105,7 +107,7 @@ impl World {
 
     async fn begin(&self, epoch: u64, number: u8) -> Begin {
         self.store
-            .begin_session(&self.record(epoch, number), epoch, &[], &event(EventKind::LoginSucceeded))
+            .begin_session(&self.record(epoch, number), epoch, &[], None, &event(EventKind::LoginSucceeded))
             .await
             .unwrap()
     }
@@ -188,7 +190,11 @@ async fn a_flow_ends_in_one_session_and_a_spent_thing_is_spent_for_all() {
         ..world.record(epoch, 1)
     };
     assert_eq!(
-        world.store.begin_session(&again, again.epoch, &[], &event(EventKind::LoginSucceeded)).await.unwrap(),
+        world
+            .store
+            .begin_session(&again, again.epoch, &[], None, &event(EventKind::LoginSucceeded))
+            .await
+            .unwrap(),
         Begin::FlowSpent
     );
     let flow = FlowId::from_bytes([5; 16]);

@@ -23,7 +23,7 @@ use crate::gate::StoreHealth;
 use crate::login::Proven;
 use crate::machine::{Clock, EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Method, Principal, Session, SessionRecord};
-use crate::store::{Account, Begin, LoadedSession, Store, StoreFault};
+use crate::store::{Account, Begin, LoadedSession, ProviderSessionRow, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Zone, ZoneTable};
 
@@ -149,6 +149,8 @@ pub struct NewSession<'a> {
     pub slots: Slots,
     /// How long it lives.
     pub lifetimes: Lifetimes,
+    /// What it keeps of the session at the provider that it came from.
+    pub provider: Option<ProviderSessionRow>,
     /// Sessions of the same person that end when it begins, and why (R83, R88).
     pub leaving: Vec<(SessionId, EndReason)>,
     /// What the security log says of it.
@@ -276,12 +278,13 @@ impl Sessions {
             (id, reason, SecurityEvent { kind, session, reason: name, ..event.clone() })
         });
         let leaving: Vec<_> = leaving.collect();
+        let provider = new.provider;
         let (store, table, flow_epoch) =
             (self.store.clone(), Arc::clone(&self.table), new.proven.claimant().epoch);
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has
         // must not be missing here.
         let committed = tokio::spawn(async move {
-            match store.begin_session(&record, flow_epoch, &leaving, &event).await? {
+            match store.begin_session(&record, flow_epoch, &leaving, provider.as_ref(), &event).await? {
                 Begin::FlowSpent => return Ok(Begun::FlowSpent),
                 Begin::EpochStale => return Ok(Begun::EpochStale),
                 Begin::Begun => {}

@@ -135,6 +135,16 @@ event_kinds! {
     LoginShed => "login_shed",
     /// A tenant was created or changed.
     TenantChanged => "tenant_changed",
+    /// Who must log in at their tenant's provider was changed.
+    SsoChanged => "sso_changed",
+    /// A provider's settings or its secret were changed, or it was removed.
+    ProviderChanged => "provider_changed",
+    /// A log-in at a provider was tried, and everything came back as it should.
+    ProviderTested => "provider_tested",
+    /// An account was linked to somebody at a provider.
+    AccountLinked => "account_linked",
+    /// Such a link was removed; the sessions that it began ended.
+    AccountUnlinked => "account_unlinked",
     /// A user was created.
     UserCreated => "user_created",
     /// A user was changed.

@@ -21,6 +21,9 @@ mod samples;
 #[cfg(feature = "edge")]
 #[cfg(test)]
 mod snippets;
+#[cfg(feature = "edge")]
+#[cfg(test)]
+mod sso_commands;
 #[cfg(test)]
 mod tidy;
 

@@ -62,6 +62,7 @@ fn tenant(company: &Company) -> Result<Tenant, SeedProblem> {
         domains: vec![domain],
         suite: false,
         sso: SsoScope::Off,
+        sso_exempt: None,
         overrides: company.overrides,
     })
 }

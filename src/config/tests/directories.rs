@@ -5,8 +5,8 @@ use crate::zone::ZoneTable;
 
 fn check_directory(text: &str, want: &[&str]) {
     let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
-    let told =
-        load_directory(text, "d.yaml", &zones).map_or_else(|problems| problems.to_string(), |_| String::new());
+    let told = load_directory(text, "d.yaml", &zones, &Outside::new())
+        .map_or_else(|problems| problems.to_string(), |_| String::new());
     assert_eq!(told.lines().collect::<Vec<_>>(), want, "\n{text}");
 }
 
@@ -15,9 +15,9 @@ fn names_that_yaml_would_change_stay_as_they_were_typed() {
     let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
     let text = "tenants: [{ slug: 007, zone: a.example, domains: [a.example], users: [{ username: a@a.example, \
                 groups: [yes, on, 1_000, 012, null] }] }]";
-    let told = load_directory(text, "d.yaml", &zones).unwrap_err().to_string();
+    let told = load_directory(text, "d.yaml", &zones, &Outside::new()).unwrap_err().to_string();
     assert_eq!(told, "d.yaml:1: tenants[0].users[0].groups[4] is nothing, and must be a single value");
-    let tenants = load_directory(&text.replace(", null", ""), "d.yaml", &zones).unwrap();
+    let tenants = load_directory(&text.replace(", null", ""), "d.yaml", &zones, &Outside::new()).unwrap();
     assert_eq!(tenants[0].slug, "007");
     assert_eq!(tenants[0].users[0].groups, ["yes", "on", "1_000", "012"]);
 }
@@ -65,7 +65,7 @@ tenants:
             "d.yaml:2: tenants[0].slug is no short name: use 1 to 40 lower-case letters, digits and -",
             "d.yaml:3: tenants[0].zone b.example is no zone of the configuration; the zones are a.example",
             "d.yaml:4: tenants[0].domains[1] \"10.0.0.1\" is an IP address; zones are found by name",
-            "d.yaml:5: tenants[0].sso is not in this version: only off",
+            "d.yaml:5: tenants[0].sso is neither off nor a section with issuer, client_id and for",
             "d.yaml:6: tenants[0].security.idle_max \"8\" is not a length of time from 1m to 720h, written like 90s, 15m or 8h",
             "d.yaml:6: tenants[0].security.attempts_max \"0\" is not a whole number from 1 to 100",
             "d.yaml:6: tenants[0].security.totp_period is neither 30s nor 60s",
@@ -117,4 +117,76 @@ fn h9_k1_what_no_header_takes_or_a_terminal_obeys_is_refused_where_it_is_set() {
             &format!(r#"d.yaml:2: tenants[0].users[0].groups[1] "a\nb" {text}"#),
         ],
     );
+}
+
+#[test]
+fn r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
+    let tenant = |sso: &str, users: &str| {
+        format!(
+            "tenants:\n  - {{ slug: a, zone: a.example, domains: [a.example], users: [{users}], sso: {sso} }}\n"
+        )
+    };
+    check_directory(&tenant("off", ""), &[]);
+    check_directory(&tenant("{ issuer: https://idp.example, client_id: x, for: all }", ""), &[]);
+    check_directory(
+        &tenant("{}", ""),
+        &[
+            "d.yaml:2: tenants[0].sso.issuer is missing, for example issuer: https://login.acme.example",
+            "d.yaml:2: tenants[0].sso.client_id is missing, for example client_id: zonegate",
+            "d.yaml:2: tenants[0].sso.for is missing, for example for: all",
+        ],
+    );
+    check_directory(
+        &tenant("[]", ""),
+        &["d.yaml:2: tenants[0].sso is a list, and must be a section with keys below it"],
+    );
+    let wrong = "{ issuer: 'http://idp.example', client_id: é, client_secret: hunter2, for: some, \
+                 client_authentication: none, signing_algorithm: HS256, scopes: ['a b'], username_claim: '', \
+                 hosts: ['https://x.example'], amr: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q], max_age: 1s, \
+                 provision: maybe, emergency_admin: root, secret: x }";
+    check_directory(
+        &tenant(wrong, ""),
+        &[
+            "d.yaml:2: tenants[0].sso.issuer \"http://idp.example\" must begin with https://",
+            "d.yaml:2: tenants[0].sso.client_id \"é\" is no client identifier: printable ASCII",
+            "d.yaml:2: tenants[0].sso.client_secret must be a reference, file:PATH or env:NAME: secrets never stand in this file",
+            "d.yaml:2: tenants[0].sso.for \"some\" is none of off, selected, all",
+            "d.yaml:2: tenants[0].sso.max_age \"1s\" is not a length of time from 2s to 720h, written like 90s, 15m or 8h",
+            "d.yaml:2: tenants[0].sso.username_claim \"\" is no word of printable ASCII",
+            "d.yaml:2: tenants[0].sso.client_authentication \"none\" is none of client_secret_basic, client_secret_post, private_key_jwt",
+            "d.yaml:2: tenants[0].sso.signing_algorithm \"HS256\" is none of RS256, PS256, ES256, ES384, EdDSA",
+            "d.yaml:2: tenants[0].sso.scopes[0] \"a b\" is no word of printable ASCII",
+            "d.yaml:2: tenants[0].sso.hosts[0] \"https://x.example\" must be a bare name, without scheme, port or path",
+            "d.yaml:2: tenants[0].sso.amr has more than 16 entries",
+            "d.yaml:2: tenants[0].sso.provision \"maybe\" is neither true nor false",
+            "d.yaml:2: tenants[0].sso.emergency_admin \"root\" is not of the form username@domain.com",
+            "d.yaml:2: tenants[0].sso.secret is not a key here; did you mean \"acr\"?",
+        ],
+    );
+    let users = "{ username: u@a.example, sso_subject: s }, { username: v@a.example, sso_subject: s }, \
+                 { username: w@a.example, sso_subject: \"\u{e9}\" }";
+    check_directory(
+        &tenant("off", users),
+        &[
+            "d.yaml:2: tenants[0].users[1].sso_subject s is described on line 2 already: say it once",
+            "d.yaml:2: tenants[0].users[2].sso_subject is no subject: 1 to 255 printable ASCII characters",
+        ],
+    );
+}
+
+#[test]
+fn k1_a_providers_secret_comes_from_where_the_file_says_and_is_not_shown() {
+    let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
+    let text = "tenants: [{ slug: a, zone: a.example, domains: [a.example], sso: { issuer: https://idp.example, \
+                client_id: x, client_secret: file:idp.secret, for: selected } }]";
+    let outside = Outside::new().file("/etc/zg/idp.secret", "canary\n");
+    let tenants = load_directory(text, "/etc/zg/d.yaml", &zones, &outside).unwrap();
+    let provider = tenants[0].sso.as_ref().unwrap().provider.as_ref().unwrap();
+    assert_eq!(provider.secret.as_ref().unwrap().reveal(), "canary");
+    assert!(!format!("{tenants:?}").contains("canary"));
+    let empty = Outside::new().file("/etc/zg/idp.secret", "\n");
+    let told = load_directory(text, "/etc/zg/d.yaml", &zones, &empty).unwrap_err().to_string();
+    let want =
+        "/etc/zg/d.yaml:1: tenants[0].sso.client_secret holds no client secret: one line of at most 2048 bytes";
+    assert_eq!(told, want);
 }

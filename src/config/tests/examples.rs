@@ -139,10 +139,15 @@ fn the_smallest_configuration_and_the_demos_are_whole() {
     whole(FORWARD_AUTH, &Outside::new());
 }
 
+/// The secret that the directory example names.
+fn idp_secret() -> Outside {
+    Outside::new().file("acme-idp.secret", "hunter2\n")
+}
+
 #[test]
 fn the_directory_example_fits_the_reference() {
     let settings = whole(REFERENCE, &Outside::new());
-    let tenants = load_directory(DIRECTORY, "directory.yaml", &settings.zones);
+    let tenants = load_directory(DIRECTORY, "directory.yaml", &settings.zones, &idp_secret());
     let tenants = tenants.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(tenants.iter().map(|tenant| tenant.users.len()).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(tenants[1].name, "bolt", "the name is the slug unless it is given");
@@ -155,7 +160,7 @@ fn the_directory_example_fits_the_reference() {
 fn the_directory_example_shows_every_key() {
     let settings = whole(REFERENCE, &Outside::new());
     let (root, findings) = (tree::parse(DIRECTORY).unwrap(), Findings::default());
-    directory::read(&root, &findings, &settings.zones);
+    directory::read(&root, &findings, &settings.zones, (Path::new(""), &idp_secret()));
     let mut shown = BTreeSet::new();
     keys(&root, "", &mut shown);
     // Known only to be refused with a better reason than "unknown".

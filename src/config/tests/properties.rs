@@ -29,7 +29,7 @@ proptest! {
             Err(problems) => prop_assert!(!problems.list.is_empty(), "refused without a reason:\n{text}"),
         }
         let zones = ZoneTable::default();
-        if let Err(problems) = load_directory(&text, "d.yaml", &zones) {
+        if let Err(problems) = load_directory(&text, "d.yaml", &zones, &Outside::new()) {
             prop_assert!(!problems.list.is_empty(), "refused without a reason:\n{text}");
         }
     }

@@ -32,7 +32,8 @@ use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
 use crate::session::{Class, Ended, Liveness, Session};
-use crate::store::{NewUser, Store};
+use crate::sso::{Issuer, OutboundSettings, ProviderSettings};
+use crate::store::{NewUser, SsoSet, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{HeaderPreset, HostMatch, Language, Upstream, Zone, ZoneTable};
@@ -104,6 +105,7 @@ impl Fixture {
             domains: vec![format!("{slug}.example").parse().unwrap()],
             suite: false,
             sso: SsoScope::Off,
+            sso_exempt: None,
             overrides: SecurityOverrides::default(),
         };
         self.store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.unwrap();
@@ -171,9 +173,15 @@ impl Fixture {
 
     /// Puts the whole tenant of alice under single sign-on.
     pub(crate) async fn sso_for_all(&self) {
-        let mut tenant = self.store.tenant_by_slug("acme").await.unwrap().unwrap();
-        tenant.sso = SsoScope::All;
-        self.store.update_tenant(&tenant, &event(EventKind::TenantChanged)).await.unwrap();
+        let acme = TenantId::from_bytes([1; 16]);
+        let settings =
+            ProviderSettings::new(Issuer::parse("https://login.acme.example").unwrap(), "zonegate".into());
+        let changed = event(EventKind::ProviderChanged);
+        self.store.set_provider(acme, &settings, None, &changed).await.unwrap();
+        let tested = event(EventKind::ProviderTested);
+        assert!(self.store.provider_was_tested(acme, &settings, at(0), &tested).await.unwrap());
+        let set = self.store.set_sso(acme, SsoScope::All, None, &event(EventKind::SsoChanged)).await.unwrap();
+        assert_eq!(set, SsoSet::Yes);
     }
 }
 
@@ -226,6 +234,7 @@ fn settings(directory: &Path) -> Settings {
         assertion: AssertionSettings::default(),
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
+        sso: OutboundSettings::default(),
         log: LogSettings { level: LogLevel::Info, access: AccessLines::Off, access_file: None },
         traces: TraceSettings { context: TraceContext::Pass, otlp: None, sampled: Share(0) },
         watch: false,

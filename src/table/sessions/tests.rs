@@ -41,6 +41,7 @@ impl World {
             domains: vec!["acme.example".parse().unwrap()],
             suite: false,
             sso: SsoScope::Off,
+            sso_exempt: None,
             overrides: SecurityOverrides::default(),
         };
         store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.unwrap();
@@ -94,6 +95,7 @@ impl World {
             device: Device::default(),
             slots: Slots::default(),
             lifetimes: Lifetimes::default(),
+            provider: None,
             leaving,
             event: event(EventKind::LoginSucceeded),
         };

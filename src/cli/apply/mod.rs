@@ -1,7 +1,10 @@
 //! `zonegate apply`: makes the directory what a file says. Running it twice changes nothing the second time.
 
+mod sso;
+
 use std::path::PathBuf;
 
+use super::files::Disk;
 use super::operator::{Configuration, Site};
 use super::{CommandProblem, say};
 use crate::base::TenantId;
@@ -10,6 +13,7 @@ use crate::directory::{SsoScope, Tenant};
 use crate::machine::random;
 use crate::store::{Account, NewUser, StoreFault};
 use crate::telemetry::{EventKind, Snippet};
+use sso::Applied;
 
 /// Create and change tenants and users until they are what a file says
 #[derive(Debug, clap::Args)]
@@ -26,10 +30,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
     let name = arguments.file.to_string_lossy();
-    let bytes = super::files::Disk.read(&arguments.file).map_err(CommandProblem::Input)?;
+    let bytes = Disk.read(&arguments.file).map_err(CommandProblem::Input)?;
     let text = String::from_utf8(bytes).map_err(|_| CommandProblem::Input(format!("{name} is not text")))?;
     arguments.configuration.with_store(async |site| {
-        let wanted = load_directory(&text, &name, &site.settings.zones)?;
+        let wanted = load_directory(&text, &name, &site.settings.zones, &Disk)?;
         let conflicts = conflicts(&site, &wanted).await?;
         if !conflicts.is_empty() {
             let lines = conflicts.join("\n");
@@ -37,15 +41,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
                 "{name} cannot be applied, and nothing was changed:\n{lines}"
             )));
         }
-        let mut changes = 0;
+        let (mut changes, mut left) = (0, false);
         for tenant in &wanted {
-            changes += apply_tenant(&site, tenant, arguments.dry_run).await?;
+            let applied = apply_tenant(&site, tenant, arguments.dry_run).await?;
+            changes += applied.changes;
+            left |= applied.left;
         }
         say(match (changes, arguments.dry_run) {
             (0, _) => "nothing to change".to_owned(),
             (count, true) => format!("{count} changes; nothing was written (--dry-run)"),
             (count, false) => format!("{count} changes made"),
-        })
+        })?;
+        // Not all that was asked was done, and a script must not take it for done.
+        if left && !arguments.dry_run { Err(CommandProblem::No) } else { Ok(()) }
     })
 }
 
@@ -72,6 +80,7 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
                 ));
             }
         }
+        found.extend(sso::conflicts(site, tenant).await?);
         let Some(old) = site.store.tenant_by_slug(&tenant.slug).await? else { continue };
         if old.domains.iter().all(|domain| tenant.domains.contains(domain)) {
             continue;
@@ -90,7 +99,7 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
     Ok(found)
 }
 
-async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<usize, CommandProblem> {
+async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<Applied, CommandProblem> {
     let found = site.store.tenant_by_slug(&wanted.slug).await?;
     let tenant = Tenant {
         id: match &found {
@@ -102,7 +111,8 @@ async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<us
         zone: wanted.zone.clone(),
         domains: wanted.domains.clone(),
         suite: false,
-        sso: SsoScope::Off,
+        sso: found.as_ref().map_or(SsoScope::Off, |found| found.sso),
+        sso_exempt: found.as_ref().and_then(|found| found.sso_exempt),
         overrides: wanted.overrides,
     };
     let mut event = site.event(EventKind::TenantChanged);
@@ -129,11 +139,12 @@ async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<us
     for user in &wanted.users {
         changes += apply_user(site, &tenant, user, dry).await?;
     }
-    Ok(changes)
+    let Applied { changes: of_sso, left } = sso::apply(site, &tenant, wanted, dry).await?;
+    Ok(Applied { changes: changes + of_sso, left })
 }
 
 fn tenant_difference(old: &Tenant, new: &Tenant) -> String {
-    let domains = |tenant: &Tenant| tenant.domains.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let domains = |tenant: &Tenant| listed(&tenant.domains);
     let fields = [
         ("name", old.name.clone(), new.name.clone()),
         ("zone", old.zone.to_string(), new.zone.to_string()),
@@ -141,6 +152,10 @@ fn tenant_difference(old: &Tenant, new: &Tenant) -> String {
         ("security", format!("{:?}", old.overrides), format!("{:?}", new.overrides)),
     ];
     differing(&fields)
+}
+
+fn listed(items: &[impl ToString]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn differing(fields: &[(&str, String, String)]) -> String {

@@ -1,0 +1,216 @@
+//! Who of an issuer's people has which account: issuer and subject, within one tenant, and nothing else (SEC-R44).
+
+use super::rows::{Columns, seconds};
+use super::sessions::end_one;
+use super::{Store, StoreFault, Tx, events};
+use crate::base::{SessionId, TenantId, UnixTime, UserId, Username};
+use crate::session::EndReason;
+use crate::sso::{Audience, Issuer, Subject};
+use crate::telemetry::{EventKind, SecurityEvent};
+
+/// Whether an account and a subject belong together now.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Linked {
+    /// They do, or did already.
+    Yes,
+    /// The subject is another account's of the tenant.
+    SubjectTaken,
+    /// The account is linked to somebody else at this issuer.
+    UserHasAnother,
+}
+
+/// An account and who it is at an issuer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkRow {
+    /// The account.
+    pub user: UserId,
+    /// Its name.
+    pub username: Username,
+    /// By whose log-in.
+    pub audience: Audience,
+    /// Who says so.
+    pub issuer: Issuer,
+    /// Who that is there.
+    pub subject: Subject,
+    /// Since when.
+    pub linked_at: UnixTime,
+}
+
+impl Store {
+    /// Links an account of the tenant to a subject. One that is linked to it already stays so, without another event.
+    ///
+    /// Who is linked to somebody at the tenant's own provider is one of those whom single sign-on for selected users
+    /// is for (R9).
+    ///
+    /// Errors: [`StoreFault::Missing`] when the tenant has no such account.
+    pub async fn link(
+        &self,
+        tenant: TenantId,
+        issuer: &Issuer,
+        subject: &Subject,
+        user: UserId,
+        audience: Audience,
+        event: &SecurityEvent,
+    ) -> Result<Linked, StoreFault> {
+        let mut tx = self.begin().await?;
+        let linked = link(&mut tx, tenant, issuer, (user, subject), audience, event).await?;
+        if linked == Linked::Yes {
+            tx.commit().await?;
+        }
+        Ok(linked)
+    }
+
+    /// The same for several accounts, all or none: unless every answer is [`Linked::Yes`], nothing was changed.
+    pub async fn link_all(
+        &self,
+        tenant: TenantId,
+        issuer: &Issuer,
+        pairs: &[(UserId, Subject)],
+        audience: Audience,
+        event: &SecurityEvent,
+    ) -> Result<Vec<Linked>, StoreFault> {
+        let mut tx = self.begin().await?;
+        let mut answers = Vec::with_capacity(pairs.len());
+        for (user, subject) in pairs {
+            answers.push(link(&mut tx, tenant, issuer, (*user, subject), audience, event).await?);
+        }
+        if answers.iter().all(|answer| *answer == Linked::Yes) {
+            tx.commit().await?;
+        }
+        Ok(answers)
+    }
+
+    /// Removes an account's link at an issuer. The sessions that it began end, and log-ins under way start again: what
+    /// was linked by mistake is somebody else. `false`: there was none.
+    pub async fn unlink(&self, user: UserId, issuer: &Issuer, event: &SecurityEvent) -> Result<bool, StoreFault> {
+        let mut tx = self.begin().await?;
+        let removed = sqlx::query("DELETE FROM link WHERE account = $1 AND issuer = $2")
+            .bind(user.as_bytes().to_vec())
+            .bind(issuer.as_str())
+            .execute(&mut *tx)
+            .await?;
+        if removed.rows_affected() == 0 {
+            return Ok(false);
+        }
+        sqlx::query(
+            "UPDATE account SET flow_epoch = flow_epoch + 1, sso_selected = \
+             EXISTS (SELECT 1 FROM link WHERE link.account = account.id AND link.audience = $2) WHERE id = $1",
+        )
+        .bind(user.as_bytes().to_vec())
+        .bind(Audience::Tenant.name())
+        .execute(&mut *tx)
+        .await?;
+        let sessions: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT session.id FROM session JOIN provider_session ON provider_session.session = session.id \
+             WHERE session.account = $1 AND provider_session.issuer = $2 AND session.ended_at IS NULL",
+        )
+        .bind(user.as_bytes().to_vec())
+        .bind(issuer.as_str())
+        .fetch_all(&mut *tx)
+        .await?;
+        let event = SecurityEvent { user: Some(user), ..event.clone() };
+        events::append(&mut tx, &event).await?;
+        for session in sessions {
+            let session = SessionId::from_bytes(session.try_into().map_err(|_| StoreFault::Corrupt("session"))?);
+            end_one(&mut tx, user, session, EndReason::Revoked, event.at).await?;
+            let ended = SecurityEvent {
+                kind: EventKind::SessionEnded,
+                session: Some(session),
+                reason: Some(EndReason::Revoked.name()),
+                ..event.clone()
+            };
+            events::append(&mut tx, &ended).await?;
+        }
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Every link of a tenant, by username.
+    pub async fn links(&self, tenant: TenantId) -> Result<Vec<LinkRow>, StoreFault> {
+        let query = sqlx::query(
+            "SELECT link.*, account.username FROM link JOIN account ON account.id = link.account \
+             WHERE link.tenant = $1 ORDER BY account.username, link.issuer",
+        );
+        let query = query.bind(tenant.as_bytes().to_vec());
+        let rows = self.reading(query.fetch_all(&self.read)).await?;
+        rows.iter().map(|row| link_row(Columns { row, what: "link" })).collect()
+    }
+
+    /// Every link of an account.
+    pub async fn links_of(&self, user: UserId) -> Result<Vec<LinkRow>, StoreFault> {
+        let query = sqlx::query(
+            "SELECT link.*, account.username FROM link JOIN account ON account.id = link.account \
+             WHERE link.account = $1 ORDER BY link.issuer",
+        );
+        let rows = self.reading(query.bind(user.as_bytes().to_vec()).fetch_all(&self.read)).await?;
+        rows.iter().map(|row| link_row(Columns { row, what: "link" })).collect()
+    }
+}
+
+async fn link(
+    tx: &mut Tx,
+    tenant: TenantId,
+    issuer: &Issuer,
+    (user, subject): (UserId, &Subject),
+    audience: Audience,
+    event: &SecurityEvent,
+) -> Result<Linked, StoreFault> {
+    let holder: Option<Vec<u8>> =
+        sqlx::query_scalar("SELECT account FROM link WHERE tenant = $1 AND issuer = $2 AND subject = $3")
+            .bind(tenant.as_bytes().to_vec())
+            .bind(issuer.as_str())
+            .bind(subject.as_str())
+            .fetch_optional(&mut **tx)
+            .await?;
+    if let Some(holder) = holder {
+        return Ok(if holder == user.as_bytes() { Linked::Yes } else { Linked::SubjectTaken });
+    }
+    let linked = sqlx::query(
+        "INSERT INTO link (tenant, issuer, subject, account, audience, linked_at) \
+         SELECT tenant, $3, $4, id, $5, $6 FROM account WHERE id = $1 AND tenant = $2 \
+         ON CONFLICT (account, issuer) DO NOTHING",
+    )
+    .bind(user.as_bytes().to_vec())
+    .bind(tenant.as_bytes().to_vec())
+    .bind(issuer.as_str())
+    .bind(subject.as_str())
+    .bind(audience.name())
+    .bind(seconds(event.at))
+    .execute(&mut **tx)
+    .await?;
+    if linked.rows_affected() == 0 {
+        let known: Option<i64> = sqlx::query_scalar("SELECT 1 FROM account WHERE id = $1 AND tenant = $2")
+            .bind(user.as_bytes().to_vec())
+            .bind(tenant.as_bytes().to_vec())
+            .fetch_optional(&mut **tx)
+            .await?;
+        return match known {
+            Some(_) => Ok(Linked::UserHasAnother),
+            None => Err(StoreFault::Missing(format!("user {user}"))),
+        };
+    }
+    if audience == Audience::Tenant {
+        // Where it is for selected users, this one's password counts no more, nor does one that was proved just now.
+        sqlx::query(
+            "UPDATE account SET sso_selected = 1, flow_epoch = flow_epoch + \
+             (SELECT CASE WHEN tenant.sso = '\"selected\"' THEN 1 ELSE 0 END FROM tenant WHERE tenant.id = account.tenant) \
+             WHERE id = $1 AND sso_selected = 0",
+        )
+        .bind(user.as_bytes().to_vec())
+        .execute(&mut **tx)
+        .await?;
+    }
+    events::append(tx, &SecurityEvent { user: Some(user), tenant: Some(tenant), ..event.clone() }).await?;
+    Ok(Linked::Yes)
+}
+
+fn link_row(columns: Columns<'_>) -> Result<LinkRow, StoreFault> {
+    Ok(LinkRow {
+        user: UserId::from_bytes(columns.array("account")?),
+        username: columns.parsed("username")?,
+        audience: columns.named("audience", Audience::from_name)?,
+        issuer: columns.issuer("issuer")?,
+        subject: columns.named("subject", Subject::parse)?,
+        linked_at: columns.time("linked_at")?,
+    })
+}
