@@ -30,6 +30,8 @@ pub mod store;
 #[cfg(feature = "edge")]
 pub mod table;
 #[cfg(feature = "edge")]
+pub mod idp;
+#[cfg(feature = "edge")]
 pub mod portal;
 #[cfg(feature = "edge")]
 pub mod edge;

@@ -48,3 +48,6 @@ pub const PUBLISHED_BYTES_MAX: usize = 256 * 1024;
 pub const TOKEN_BYTES_MAX: usize = 64 * 1024;
 /// The longest log-out token, in bytes: anybody may post one.
 pub const LOGOUT_TOKEN_BYTES_MAX: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ impl Audience {
 pub struct Issuer(String);
 
 /// Why a text is no issuer.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum IssuerProblem {
     /// Not a URL.
     #[error("is no URL, like https://login.example.com")]
@@ -51,7 +51,7 @@ pub enum IssuerProblem {
     /// More than a scheme, a host and a path.
     #[error("must have a host and a path at most: no user, query or fragment")]
     TooMuch,
-    /// Longer than [`ISSUER_BYTES_MAX`].
+    /// Longer than 512 bytes.
     #[error("is longer than {ISSUER_BYTES_MAX} bytes")]
     TooLong,
 }
@@ -151,7 +151,7 @@ impl From<Subject> for String {
 }
 
 /// How we prove to the provider's token endpoint who we are (OpenID Connect Core 1.0 section 9).
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientAuthentication {
     /// The secret in the `Authorization` field.

@@ -8,3 +8,4 @@ mod signer;
 pub use keys::{JWKS_CACHE_CONTROL, KeyFacts, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
 pub use live::LiveTable;
 pub use sessions::{Begun, Census, NewSession, SessionFault, Sessions};
+pub use signer::Signer;

@@ -15,8 +15,8 @@ use super::keys::KeyFault;
 use crate::assertion::{KeyAlgorithm, jose_header};
 use crate::machine::EntropyFault;
 
-/// A key pair that signs assertions.
-pub(super) struct Signer {
+/// A key pair that signs: assertions for applications, and what proves to an identity provider who we are.
+pub struct Signer {
     pair: Pair,
     kid: String,
     /// The protected header in base64url, with the dot behind it: the same for every assertion.
@@ -48,7 +48,7 @@ pub(super) fn generate(algorithm: KeyAlgorithm) -> Result<Zeroizing<Vec<u8>>, Ke
 
 impl Signer {
     /// Reads a private key, PKCS #8 in DER.
-    pub(super) fn from_pkcs8(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
+    pub fn from_pkcs8(algorithm: KeyAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyFault> {
         let pair = match algorithm {
             KeyAlgorithm::Es256 => {
                 EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map(Pair::Es256)
@@ -63,12 +63,12 @@ impl Signer {
     }
 
     /// The key id: the JWK's SHA-256 thumbprint (RFC 7638).
-    pub(super) fn kid(&self) -> &str {
+    pub fn kid(&self) -> &str {
         &self.kid
     }
 
     /// The public key as a JWK (RFC 7517 section 4, RFC 8037 section 2).
-    pub(super) fn jwk(&self) -> Result<Value, KeyFault> {
+    pub fn jwk(&self) -> Result<Value, KeyFault> {
         let mut jwk = required_members(&self.pair)?;
         let algorithm = match self.pair {
             Pair::Es256(_) => KeyAlgorithm::Es256,
@@ -83,7 +83,7 @@ impl Signer {
     }
 
     /// Signs a payload: a JWS in compact form (RFC 7515 section 7.1).
-    pub(super) fn sign(&self, payload: &[u8]) -> Result<String, KeyFault> {
+    pub fn sign(&self, payload: &[u8]) -> Result<String, KeyFault> {
         let signature_chars = 87; // 64 bytes, and the dot before them
         let mut text = String::with_capacity(self.head.len() + payload.len().div_ceil(3) * 4 + signature_chars);
         text.push_str(&self.head);

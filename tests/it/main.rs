@@ -65,6 +65,9 @@ mod hosts;
 mod hygiene;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod idp;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod limits;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -75,6 +78,9 @@ mod metrics;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod parsing;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod provider;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod reload;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules in dependency order: each imports only those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     // Pure: no clock, socket, file, randomness or lock; built alone with `--no-default-features`.
     "base",
     "zone",
@@ -25,6 +25,7 @@ const ORDER: [&str; 18] = [
     "machine",
     "store",
     "table",
+    "idp",
     "portal",
     "edge",
     "cli",
