@@ -408,6 +408,29 @@ async fn x_a_client_that_comes_back_resumes() {
     }
 }
 
+/// With its head and its body in a record each, it would be encrypted and opened twice.
+#[tokio::test]
+async fn a_small_answer_is_one_record_of_tls() {
+    let (upstream, mut gateway) = start("", "").await;
+    let token = gateway.log_in(A, WALL).await;
+    let body = "y".repeat(1000);
+    upstream.say("/small", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let mut stream = tls_on(&gateway, gateway.connect_socket().await).await.unwrap();
+    let request = format!("GET /small HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    // Tickets come before the first.
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(body.as_bytes()) {
+        assert_ne!(within(stream.read_buf(&mut answer)).await.unwrap(), 0, "{}", answer.escape_ascii());
+    }
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut record = [0; 5];
+    within(async { while stream.get_ref().0.peek(&mut record).await.unwrap() < record.len() {} }).await;
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    assert!(length > body.len(), "the first record has {length} bytes");
+    gateway.assert_well();
+}
+
 /// An authority and somebody it vouches for.
 fn clients() -> (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let mut params = CertificateParams::new(vec![]).unwrap();

@@ -29,7 +29,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, BufStream};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 
@@ -277,7 +277,7 @@ impl Doors {
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
-            let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
+            let stream = BufReader::with_capacity(READ_BYTES, socket);
             doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
             drop((share, opened));
         });
@@ -305,7 +305,7 @@ impl Doors {
     /// From a socket to requests: PROXY header, TLS, HTTP.
     async fn welcome(
         self: &Arc<Self>,
-        mut stream: BufStream<TcpStream>,
+        mut stream: BufReader<TcpStream>,
         lane: &Arc<Lane>,
         settings: &Settings,
         mut peer: IpAddr,
@@ -365,6 +365,8 @@ impl Doors {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let several = tls.as_ref().is_some_and(|tls| tls.http2);
         let alpn = if several { ALPN::H2 } else { ALPN::H1 };
+        // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
+        let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
         let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number };
         let arrival = Arc::new(Arrival { peer, tls, watch });
         if several {
