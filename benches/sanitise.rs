@@ -7,8 +7,6 @@ mod samples;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method, Version};
@@ -16,7 +14,6 @@ use pingora::http::RequestHeader;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
 use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, Way, decide};
-use zonegate::session::Session;
 
 const HOST: &str = "ww7.desk.example";
 
@@ -45,8 +42,7 @@ fn browser() -> RequestHeader {
 
 fn grant() -> Grant {
     let zones = samples::zones(17);
-    let (record, principal) = (samples::record(HOST, 1), samples::principal());
-    let session = Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(0))));
+    let session = samples::session(HOST, 1);
     let facts = Facts {
         asked: Asked::new(zones.find(HOST), Place::Application, &Method::GET, b"/tickets/42?view=full"),
         way: Way::Through,

@@ -62,7 +62,7 @@ async fn run(turns: u64, length: Duration, rate: u64) {
     let directory = tempfile::tempdir().expect("a directory");
     let upstream = upstream::start().await;
     let certificate = support::certificate(directory.path());
-    let set_up = gateway::prepare(directory.path(), upstream, &certificate, true).await;
+    let set_up = gateway::prepare(&directory.path().join("gateway"), upstream, &certificate, true, None).await;
     let log = std::fs::File::create(directory.path().join("log")).expect("a file");
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_zonegate"))
         .args(["serve", "--config"])
@@ -72,7 +72,7 @@ async fn run(turns: u64, length: Duration, rate: u64) {
         .stderr(log)
         .spawn()
         .expect("the gateway");
-    let target = Target::new(set_up.address, support::HOST, &certificate, Some(set_up.cookie));
+    let target = Target::new(set_up.address, support::HOST, &certificate, &set_up.cookies);
     load::wait_until_it_answers(&target).await;
 
     println!("{rate} signed-in requests a second over {KEPT} connections, turns of {} s", length.as_secs());

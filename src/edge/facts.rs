@@ -108,8 +108,8 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Why the session that was presented for this zone has ended.
 pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
     match facts.presented {
-        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
+        Presented::Session(session) if session.terms.zone == zone.host => match session.liveness(now) {
+            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }),
             Liveness::Live => None,
         },
         Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
