@@ -274,6 +274,7 @@ async fn d7_beyond_all_connections_new_ones_are_closed_and_the_gateway_goes_on()
 async fn l3_a_source_that_tries_too_many_log_ins_is_told_to_wait_and_loses_no_attempt() {
     let (_upstream, gateway) = start("logins_per_source: 20", "").await;
     let mut statuses = Vec::new();
+    let began = Instant::now();
     for number in 0..40 {
         let mut wire = gateway.connect(A).await;
         let body = format!(r#"{{"client":"mobile","username":"nobody{number}@acme.example","password":"x"}}"#);
@@ -284,7 +285,9 @@ async fn l3_a_source_that_tries_too_many_log_ins_is_told_to_wait_and_loses_no_at
         statuses.push(wire.ask(head + &body).await.status);
     }
     let shed = statuses.iter().filter(|status| **status == 503).count();
-    assert!((17..=20).contains(&shed), "{statuses:?}");
+    // Twenty a minute come back meanwhile, and on a busy machine log-ins take their time.
+    let back = usize::try_from(began.elapsed().as_secs() / 3 + 1).unwrap();
+    assert!((20_usize.saturating_sub(back)..=20).contains(&shed), "{statuses:?} in {:?}", began.elapsed());
     assert!(statuses[..20].iter().all(|status| *status == 401), "{statuses:?}");
 }
 

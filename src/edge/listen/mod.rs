@@ -332,7 +332,8 @@ impl Doors {
             }
         }
         if secure {
-            match tokio::time::timeout(handshake_max, self.certificates.shake_hands(stream)).await {
+            let handshake = self.certificates.shake_hands(stream, &lane.handshakes);
+            match tokio::time::timeout(handshake_max, handshake).await {
                 Err(_) => self.counts.closed("handshake_timeout"),
                 Ok(Err(fault)) => {
                     tracing::debug!(%peer, %fault, "no TLS");
