@@ -22,6 +22,7 @@ use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
 use super::listen::{Bound, Doors, Lane, Threads};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
+use super::seldom::Seldom;
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::traces::Spans;
@@ -233,7 +234,7 @@ impl Gateway {
             for runtime in threads.runtimes() {
                 let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
                 let (in_use, log, turn) = (Arc::clone(&in_use), log.clone(), handover.turn.clone());
-                let desk = forward_auth::Desk { in_use, log, turn, ids };
+                let desk = forward_auth::Desk { in_use, log, turn, ids, unread: Seldom::default() };
                 runtime.spawn(forward_auth::serve(listener.try_clone()?, desk, handed_over.clone()));
             }
         }
