@@ -513,3 +513,35 @@ async fn rfc_9440_the_application_gets_the_certificate_that_was_shown_and_none_t
         }
     }
 }
+
+/// When the system has no file descriptor left, the loop waits, and takes connections again once there are some.
+#[tokio::test]
+async fn d7_a_process_without_file_descriptors_recovers_by_itself() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), Wishes::default()).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    let process = gateway.number().to_string();
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    let limit = |files: usize| {
+        let mut command = std::process::Command::new("prlimit");
+        let set = command.args(["--pid", &process, &format!("--nofile={files}:{files}")]).status().unwrap();
+        assert!(set.success());
+    };
+    limit(open + 8);
+    let mut crowd = Vec::new();
+    for _ in 0..32 {
+        crowd.push(gateway.connect_socket().await);
+    }
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while !gateway.log().contains("no connection can be accepted for the moment") {
+            interval.tick().await;
+        }
+    })
+    .await;
+    drop(crowd);
+    let reply = within(async {
+        gateway.connect(A).await.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await
+    });
+    assert_eq!(reply.await.status, 200);
+}
