@@ -68,6 +68,7 @@ fn sanitise(c: &mut Criterion) {
     let grant = grant();
     // As long as a signed one.
     let assertion = HeaderValue::from_maybe_shared(bytes::Bytes::from("a".repeat(900))).unwrap();
+    let mark = upstream::Mark::new([7; 8]);
     c.bench_function("sanitise/upstream_head", |b| {
         b.iter_batched(
             || head.clone(),
@@ -77,6 +78,7 @@ fn sanitise(c: &mut Criterion) {
                     request: RequestId::from_bytes([7; 16]),
                     assertion: Some(assertion.clone()),
                     client_certificate: None,
+                    mark: &mark,
                 };
                 upstream::head(copy, &grant, provenance).unwrap()
             },

@@ -54,6 +54,11 @@ impl Target {
         }
     }
 
+    /// The same of another server, which shows the same certificate.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        Self { address, ..self.clone() }
+    }
+
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }

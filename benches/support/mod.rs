@@ -2,6 +2,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod crowd;
+pub(crate) mod elsewhere;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod others;

@@ -99,7 +99,9 @@ impl<'a> Fields<'a> {
 pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
     // In any case: to HTTP `trace` is another method, and to some applications it is not.
     if INTERMEDIARY_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method"));
+        // Behind CONNECT there is no length and no request, but whatever the client had for the tunnel.
+        let close = method == Method::CONNECT;
+        return Err(Refused { close, ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method") });
     }
     if !is_plain_method(method) {
         return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "method"));
