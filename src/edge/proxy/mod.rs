@@ -61,11 +61,12 @@ pub(super) struct Edge {
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = Passage;
+    /// Boxed: pingora moves it, and its own futures with room for it, several times a request.
+    type CTX = Box<Passage>;
 
-    fn new_ctx(&self) -> Passage {
+    fn new_ctx(&self) -> Self::CTX {
         let (generation, began) = (self.in_use.load_full(), Instant::now());
-        Passage {
+        Box::new(Passage {
             _under_way: generation.portal.metrics.connections().request(),
             generation,
             now: self.clock.now(),
@@ -89,13 +90,13 @@ impl ProxyHttp for Edge {
             body_began: began,
             answer_heads: 0,
             has_answered: false,
-        }
+        })
     }
 
     /// Empty: the default puts a compression module on every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
+    async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<bool> {
         let Some(arrival) = passage.arrival.clone() else { return Err(no_grant()) };
         arrival.busy();
         let listeners = &passage.generation.settings.listeners;
@@ -205,7 +206,7 @@ impl ProxyHttp for Edge {
         }
     }
 
-    async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         // Between two tries lie seconds, and a log-out may lie between them.
         self.still_lives(passage)
             .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
@@ -222,7 +223,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         _: &HttpPeer,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(grant) = &passage.grant {
@@ -236,7 +237,7 @@ impl ProxyHttp for Edge {
         _: &HttpPeer,
         exchange: &mut Exchange,
         mut error: Box<Error>,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         let downstream = exchange.as_downstream_mut();
@@ -254,7 +255,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         copy: &mut RequestHeader,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
         if grant.zone().speaks_http2() && copy.version != Version::HTTP_2 {
@@ -297,7 +298,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         body: &mut Option<Bytes>,
         end: bool,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         // An empty last piece, as HTTP/2 has them, is written by pingora 0.9.1 as a last chunk, and then the end as
         // another: five bytes that the application takes for the next request on a shared connection.
@@ -325,7 +326,7 @@ impl ProxyHttp for Edge {
         &self,
         exchange: &mut Exchange,
         answer: &mut ResponseHeader,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
         let switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -384,7 +385,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         trailers: &mut HeaderMap,
-        _: &mut Passage,
+        _: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         // What an application may not say in its head, it may not say behind its answer.
         let ours: Vec<_> = trailers.keys().filter(|name| is_ours(name) || **name == SET_COOKIE).cloned().collect();
@@ -399,7 +400,7 @@ impl ProxyHttp for Edge {
         _: &mut Exchange,
         _: &mut Option<Bytes>,
         _end: bool,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         passage.in_time()?;
         if let Some(stream) = &passage.stream {
@@ -409,7 +410,7 @@ impl ProxyHttp for Edge {
         self.still_lives(passage).map(|()| None)
     }
 
-    async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
+    async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Self::CTX) -> FailToProxy {
         let outcome = rescue::outcome(error, passage.answer_heads == 0);
         if let Some((status, reason)) = outcome {
             passage.reason = Some(reason);
@@ -431,13 +432,13 @@ impl ProxyHttp for Edge {
         FailToProxy { error_code: outcome.map_or(0, |(status, _)| status.as_u16()), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
+    async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Self::CTX) {
         // From here on nothing is awaited, so that it is logged once.
         passage.held = None;
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
         let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
-        let Passage { decision, reason, .. } = *passage;
+        let Passage { decision, reason, .. } = **passage;
         let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
         passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
@@ -483,7 +484,7 @@ impl ProxyHttp for Edge {
     }
 
     /// What pingora writes into its own log when something fails: never the query.
-    fn request_summary(&self, exchange: &Exchange, passage: &Passage) -> String {
+    fn request_summary(&self, exchange: &Exchange, passage: &Self::CTX) -> String {
         format!("{} request {}", exchange.req_header().method, passage.request)
     }
 }
