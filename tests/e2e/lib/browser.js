@@ -34,7 +34,8 @@ export function launch() {
 /** A person at a browser of their own: no cookie is shared with another. */
 export async function person(browser, options = {}) {
   const context = await browser.newContext({ ignoreHTTPSErrors: true, locale: "en-GB", ...options });
-  context.setDefaultTimeout(10_000);
+  // Long, for a machine that does other things as well: only a test that fails waits for it.
+  context.setDefaultTimeout(30_000);
   const page = await context.newPage();
   // A page that asks for something it may not have, or whose script fails, fails the test.
   page.troubles = [];
