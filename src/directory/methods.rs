@@ -28,18 +28,26 @@ impl Methods {
 /// The effective ways in of `user`, who belongs to `tenant`.
 pub fn methods(tenant: &Tenant, user: &User) -> Methods {
     let exempt = tenant.sso_exempt == Some(user.id);
-    let sso_wanted = match tenant.sso {
-        SsoScope::Off => false,
-        SsoScope::Selected => user.sso_selected && !exempt,
-        SsoScope::All => !exempt,
-    };
     match user.kind {
         UserKind::ApiOnly => Methods::Api,
-        // Co-managed users are people of other companies: the tenant's provider does not know them (D24).
-        UserKind::CoManaged => Methods::Local,
-        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard if sso_wanted => Methods::Sso,
+        kind if is_at_provider(kind, tenant.sso, user.sso_selected, exempt) => Methods::Sso,
         UserKind::Regular if tenant.suite => Methods::LocalAndSuite,
-        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard => Methods::Local,
+        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard | UserKind::CoManaged => Methods::Local,
+    }
+}
+
+/// Whether the tenant's own provider says who somebody is, and nothing else does: a user of that kind, `selected` for
+/// it or not, or the one who is `exempt` from it.
+pub const fn is_at_provider(kind: UserKind, sso: SsoScope, selected: bool, exempt: bool) -> bool {
+    let wanted = match sso {
+        SsoScope::Off => false,
+        SsoScope::Selected => selected,
+        SsoScope::All => true,
+    };
+    match kind {
+        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard => wanted && !exempt,
+        // Co-managed users are people of other companies: the tenant's provider does not know them (D24).
+        UserKind::ApiOnly | UserKind::CoManaged => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! [`crate::sso`] says what makes an answer acceptable; here is where answers come from. A provider belongs to a tenant and
 //! may be slow, broken or hostile. So whatever it does costs its own tenant's log-ins and nobody else's: it is reached only
-//! where it may be ([`guard`](self)), for a bounded time and a bounded answer, by a bounded number of exchanges at once, and
+//! where it may be (`guard`), for a bounded time and a bounded answer, by a bounded number of exchanges at once, and
 //! what of it is kept is kept for it alone. All of it runs on the background's threads. A request that goes away leaves its
 //! exchange to end by itself: a code that was sent is spent, whether or not somebody waits for the answer.
 //!
@@ -23,10 +23,12 @@ pub use redeem::{AccessToken, Client, Tokens};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ::http::HeaderMap;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 
 use self::http::{Answer, Ask, Http, unacceptable};
@@ -41,8 +43,8 @@ use crate::sso::{
 
 /// Of how many providers something is kept. Beyond that, the one that was not asked for the longest time is forgotten.
 const PROVIDERS_MAX: usize = 1024;
-/// How many exchanges with one provider may be under way. One that hangs holds up so many connections of ours, for the time
-/// of one exchange.
+/// How many exchanges with one provider may be under way; others wait for their turn. One that hangs holds up so many
+/// connections of ours, for the time of one exchange.
 const EXCHANGES_MAX: usize = 64;
 
 /// The way to all providers. Cheap to clone: all clones are the same.
@@ -51,6 +53,8 @@ pub struct Providers(Arc<Inner>);
 
 struct Inner {
     http: Http,
+    /// How long one exchange may take, and how long it may wait for its turn.
+    patience: Duration,
     clock: Arc<Clock>,
     runtime: Handle,
     /// With when it was last asked for.
@@ -83,7 +87,7 @@ impl Providers {
     /// Opens the way. Nothing is sent yet. `runtime`: where exchanges run, for as long as there are any.
     pub fn new(outbound: &OutboundSettings, clock: Arc<Clock>, runtime: Handle) -> Result<Self, OutboundProblem> {
         let http = Http::new(outbound)?;
-        Ok(Self(Arc::new(Inner { http, clock, runtime, known: Mutex::default() })))
+        Ok(Self(Arc::new(Inner { http, patience: outbound.timeout, clock, runtime, known: Mutex::default() })))
     }
 
     /// What the provider says of itself, at most an hour old; a day, while it says nothing.
@@ -181,11 +185,12 @@ impl Providers {
         url: &Url,
         ask: Ask,
     ) -> Result<Answer, ProviderFault> {
-        let turn = Arc::clone(&self.known(settings).exchanges).try_acquire_owned();
-        let turn = turn.map_err(|_| ProviderFault::Busy(step))?;
+        let turns = Arc::clone(&self.known(settings).exchanges);
         let (providers, settings, url) = (self.clone(), settings.clone(), url.clone());
         let task = self.0.runtime.spawn(async move {
-            let _held_until_the_end = turn;
+            // A whole company may come at the same minute. One whose provider hangs waits no longer than for an answer.
+            let turn = timeout(providers.0.patience, turns.acquire_owned()).await;
+            let Ok(Ok(_held_until_the_end)) = turn else { return Err(ProviderFault::Busy(step)) };
             providers.0.http.exchange(step, &settings, &url, ask).await
         });
         task.await.unwrap_or(Err(ProviderFault::Stopped))

@@ -21,7 +21,7 @@ use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Ttl};
 use crate::credential::otpauth_uri;
 use crate::directory::SsoScope;
-use crate::login::{AwaitPassword, Binding, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
+use crate::login::{Binding, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
 use crate::machine::random;
 use crate::pages::{CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage};
 use crate::session::{EndReason, Ended, Session};
@@ -110,14 +110,16 @@ async fn first_page(
         && let Some(company) = portal.company(visit, slug).await?
         && company.tenant.sso != SsoScope::Off
     {
-        return Ok(portal.to_provider(&company, Errand::log_in(return_to), visit, headers).await);
+        let errand = Errand { browser: Some(browser), ..Errand::log_in(return_to) };
+        return Ok(portal.to_provider(&company, errand, visit, headers).await);
     }
     let flow = here.new_flow(return_to, entry)?;
     if let Some(sealed) = query("handover")
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
         && portal.store.spend(handover.id, handover.expires_at).await?
     {
-        return here.page(&flow.at(Step::Password(AwaitPassword::new(handover.username))), Above::default());
+        let outcome = portal.username_known(flow, handover.username).await?;
+        return here.end(outcome, "").await;
     }
     // What stands in the address was put there by the answer that led here, or by anybody: it chooses among texts.
     let told = || {
@@ -217,7 +219,8 @@ impl Here<'_> {
             }
             Outcome::Elsewhere(_, location) => Ok(answer::see_other(&location)),
             Outcome::ToProvider(flow, tenant, username) => {
-                let errand = Errand { username: Some(username), ..Errand::log_in(flow.return_to) };
+                let (username, browser) = (Some(username), Some(self.browser));
+                let errand = Errand { username, browser, ..Errand::log_in(flow.return_to) };
                 self.portal.to_provider_of(*tenant, errand, self.asking.visit, self.headers).await
             }
             Outcome::Begun(_, token, target) => {
@@ -283,11 +286,11 @@ impl Here<'_> {
 
 fn row(session: &Session) -> SessionRow {
     SessionRow {
-        id: session.record.id.to_string(),
-        device: session.record.device.label.clone(),
-        address: session.record.device.address.clone(),
-        class: session.record.class,
-        started_at: session.record.started_at,
+        id: session.id.to_string(),
+        device: session.device_label().to_owned(),
+        address: session.device_address().to_owned(),
+        class: session.class,
+        started_at: session.started_at,
         last_seen: session.last_seen(),
         current: false,
     }

@@ -7,7 +7,9 @@ use super::rows::{Columns, integer, seconds, to_json};
 use super::{Store, StoreFault, Tx, events, sessions};
 use crate::base::{Domain, LocalPath, TenantId, UnixTime, UserId, Username};
 use crate::credential::{PasswordHash, TotpSecret};
-use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, User, UserKind};
+use crate::directory::{
+    SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, User, UserKind, is_at_provider,
+};
 use crate::machine::random;
 use crate::session::EndReason;
 use crate::sso::{Issuer, Subject};
@@ -85,6 +87,8 @@ pub struct Owner {
     pub tenant: TenantId,
     /// What the tenant sets differently.
     pub overrides: SecurityOverrides,
+    /// Whether the tenant's provider says who they are, and no password does.
+    pub at_provider: bool,
 }
 
 /// One row a user, with all that belongs to it.
@@ -130,18 +134,22 @@ impl Store {
     /// Who has that name; nothing secret is opened.
     pub async fn owner(&self, username: &Username) -> Result<Option<Owner>, StoreFault> {
         let row = sqlx::query(
-            "SELECT account.id, account.tenant, tenant.overrides FROM account \
-             JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
+            "SELECT account.id, account.tenant, account.kind, account.sso_selected, tenant.overrides, tenant.sso, \
+             CASE WHEN tenant.sso_exempt = account.id THEN 1 ELSE 0 END AS exempt \
+             FROM account JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
         )
         .bind(username.as_str())
         .fetch_optional(&self.read)
         .await?;
         row.map(|row| {
             let columns = Columns { row: &row, what: "account" };
+            let (kind, sso) = (columns.named("kind", UserKind::from_name)?, columns.json("sso")?);
+            let (selected, exempt) = (columns.flag("sso_selected")?, columns.flag("exempt")?);
             Ok(Owner {
                 user: UserId::from_bytes(columns.array("id")?),
                 tenant: TenantId::from_bytes(columns.array("tenant")?),
                 overrides: columns.json("overrides")?,
+                at_provider: is_at_provider(kind, sso, selected, exempt),
             })
         })
         .transpose()

@@ -92,6 +92,9 @@ mod rules;
 mod secrets;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod sso;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod store_lost;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

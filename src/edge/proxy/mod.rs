@@ -18,6 +18,7 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
+use self::passage::Cut;
 pub(super) use self::passage::{Passage, RequestIds};
 use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
@@ -28,7 +29,7 @@ use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::Streams;
 use super::traces::{self, About, Recorded, Spans};
-use super::upstream::{self, Attempts, Broken, Provenance};
+use super::upstream::{self, Attempts, Broken, Mark, Provenance};
 use super::{client, compress, rescue};
 use crate::assertion::is_ours;
 use crate::config::AccessLines;
@@ -54,15 +55,18 @@ pub(super) struct Edge {
     pub(super) turn: Turn,
     pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
+    /// The same on every lane.
+    pub(super) mark: Mark,
 }
 
 #[async_trait]
 impl ProxyHttp for Edge {
-    type CTX = Passage;
+    /// Boxed: pingora moves it, and its own futures with room for it, several times a request.
+    type CTX = Box<Passage>;
 
-    fn new_ctx(&self) -> Passage {
+    fn new_ctx(&self) -> Self::CTX {
         let (generation, began) = (self.in_use.load_full(), Instant::now());
-        Passage {
+        Box::new(Passage {
             _under_way: generation.portal.metrics.connections().request(),
             generation,
             now: self.clock.now(),
@@ -75,6 +79,7 @@ impl ProxyHttp for Edge {
             session: None,
             grant: None,
             stream: None,
+            held: None,
             trace: None,
             attempts: Attempts::default(),
             deadline: None,
@@ -85,13 +90,13 @@ impl ProxyHttp for Edge {
             body_began: began,
             answer_heads: 0,
             has_answered: false,
-        }
+        })
     }
 
     /// Empty: the default puts a compression module on every request.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<bool> {
+    async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<bool> {
         let Some(arrival) = passage.arrival.clone() else { return Err(no_grant()) };
         arrival.busy();
         let listeners = &passage.generation.settings.listeners;
@@ -201,7 +206,7 @@ impl ProxyHttp for Edge {
         }
     }
 
-    async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Passage) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         // Between two tries lie seconds, and a log-out may lie between them.
         self.still_lives(passage)
             .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
@@ -218,7 +223,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         _: &HttpPeer,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
         mut error: Box<Error>,
     ) -> Box<Error> {
         if let Some(grant) = &passage.grant {
@@ -232,7 +237,7 @@ impl ProxyHttp for Edge {
         _: &HttpPeer,
         exchange: &mut Exchange,
         mut error: Box<Error>,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
         let downstream = exchange.as_downstream_mut();
@@ -250,7 +255,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         copy: &mut RequestHeader,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         let grant = passage.grant.as_ref().ok_or_else(no_grant)?;
         if grant.zone().speaks_http2() && copy.version != Version::HTTP_2 {
@@ -272,7 +277,8 @@ impl ProxyHttp for Edge {
         let taken = std::mem::replace(copy, upstream::nothing());
         let client_certificate =
             passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
-        let provenance = Provenance { address, request: passage.request, assertion, client_certificate };
+        let (request, mark) = (passage.request, &self.mark);
+        let provenance = Provenance { address, request, assertion, client_certificate, mark };
         *copy = upstream::head(taken, grant, provenance)?;
         let settings = &passage.generation.settings;
         let trusted = passage
@@ -292,7 +298,7 @@ impl ProxyHttp for Edge {
         exchange: &mut Exchange,
         body: &mut Option<Bytes>,
         end: bool,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         // An empty last piece, as HTTP/2 has them, is written by pingora 0.9.1 as a last chunk, and then the end as
         // another: five bytes that the application takes for the next request on a shared connection.
@@ -320,11 +326,14 @@ impl ProxyHttp for Edge {
         &self,
         exchange: &mut Exchange,
         answer: &mut ResponseHeader,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<()> {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
         let switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         passage.has_answered |= switched || !answer.status.is_informational();
+        if let Some((_, cut)) = &mut passage.held {
+            cut.status = answer.status.as_u16();
+        }
         if let Some(stream) = &passage.stream {
             stream.heard();
             if switched || facts::is_event_stream(&answer.headers) {
@@ -376,7 +385,7 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         trailers: &mut HeaderMap,
-        _: &mut Passage,
+        _: &mut Self::CTX,
     ) -> Result<Option<Bytes>> {
         // What an application may not say in its head, it may not say behind its answer.
         let ours: Vec<_> = trailers.keys().filter(|name| is_ours(name) || **name == SET_COOKIE).cloned().collect();
@@ -391,7 +400,7 @@ impl ProxyHttp for Edge {
         _: &mut Exchange,
         _: &mut Option<Bytes>,
         _end: bool,
-        passage: &mut Passage,
+        passage: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         passage.in_time()?;
         if let Some(stream) = &passage.stream {
@@ -401,7 +410,7 @@ impl ProxyHttp for Edge {
         self.still_lives(passage).map(|()| None)
     }
 
-    async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Passage) -> FailToProxy {
+    async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Self::CTX) -> FailToProxy {
         let outcome = rescue::outcome(error, passage.answer_heads == 0);
         if let Some((status, reason)) = outcome {
             passage.reason = Some(reason);
@@ -416,20 +425,24 @@ impl ProxyHttp for Edge {
                 if let Err(fault) = write(exchange, answer).await {
                     tracing::debug!(%fault, "the client left before it was told");
                 }
+            } else {
+                answers::break_off(exchange, error).await;
             }
         }
         FailToProxy { error_code: outcome.map_or(0, |(status, _)| status.as_u16()), can_reuse_downstream: false }
     }
 
-    async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
+    async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Self::CTX) {
+        // From here on nothing is awaited, so that it is logged once.
+        passage.held = None;
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
         let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
-        let Passage { decision, reason, .. } = *passage;
+        let Passage { decision, reason, .. } = **passage;
         let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
         passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
-        let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = without_query(head);
         if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
             spans.tell(
                 trace,
@@ -449,8 +462,7 @@ impl ProxyHttp for Edge {
         }
         let combined = match passage.generation.settings.log.access {
             AccessLines::Off => return,
-            AccessLines::Json => None,
-            AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
+            AccessLines::Json | AccessLines::Combined => combined(passage, head),
         };
         self.log.write(Record {
             at: passage.now,
@@ -472,7 +484,7 @@ impl ProxyHttp for Edge {
     }
 
     /// What pingora writes into its own log when something fails: never the query.
-    fn request_summary(&self, exchange: &Exchange, passage: &Passage) -> String {
+    fn request_summary(&self, exchange: &Exchange, passage: &Self::CTX) -> String {
         format!("{} request {}", exchange.req_header().method, passage.request)
     }
 }
@@ -483,6 +495,19 @@ fn realm(host: HostMatch<'_>) -> Option<Realm> {
         HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
         HostMatch::Universal => Some(Realm::Universal),
         HostMatch::Unknown => None,
+    }
+}
+
+/// The path for the log, which no query belongs into.
+fn without_query(head: &RequestHeader) -> &[u8] {
+    head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+/// What a line in this form has beside the others'.
+fn combined(passage: &Passage, head: &RequestHeader) -> Option<Box<Combined>> {
+    match passage.generation.settings.log.access {
+        AccessLines::Off | AccessLines::Json => None,
+        AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
     }
 }
 
@@ -521,6 +546,10 @@ impl Edge {
         passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
+        if grant.session().is_none() && self.mark.is_on(&head.headers) {
+            let refused = Refused { status: StatusCode::LOOP_DETECTED, reason: "loop", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         if !grant.zone().passes(&head.method) {
             let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
@@ -544,6 +573,20 @@ impl Edge {
             && !grant.zone().is_background(exchange.req_header().raw_path())
         {
             self.sessions.touch(session, passage.now);
+        }
+        if grant.zone().speaks_http2()
+            && passage.stream.is_none()
+            && let (Some(session), Some(arrival)) = (grant.session(), &passage.arrival)
+        {
+            let head = exchange.req_header();
+            let cut = Cut {
+                log: self.log.clone(),
+                method: head.method.clone(),
+                path: without_query(head).into(),
+                combined: combined(passage, head),
+                status: 0,
+            };
+            passage.held = Some((self.streams.hold(session, arrival), Box::new(cut)));
         }
         upstream::forget_case(exchange.req_header_mut());
         passage.grant = Some(grant);

@@ -72,12 +72,14 @@ pub(super) struct Errand<'a> {
     /// Whom the provider may suggest.
     pub(super) hint: Option<&'a str>,
     pub(super) purpose: Purpose,
+    /// What this very answer names the browser, where it had no name.
+    pub(super) browser: Option<&'a BrowserToken>,
 }
 
 impl Errand<'_> {
     /// To log in, and to go there afterwards.
     pub(super) const fn log_in(return_to: Option<LocalPath>) -> Self {
-        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn }
+        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn, browser: None }
     }
 }
 
@@ -239,7 +241,7 @@ impl Portal {
     ) -> Result<Answer, Failed> {
         let settings = &company.provider.settings;
         let metadata = self.providers.metadata(settings).await?;
-        let known = cookies::browser(headers);
+        let known = cookies::browser(headers).or(errand.browser.cloned());
         let browser = match known.clone() {
             Some(browser) => browser,
             None => BrowserToken::from_bytes(random()?),

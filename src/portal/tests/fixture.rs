@@ -183,6 +183,13 @@ impl Fixture {
         let set = self.store.set_sso(acme, SsoScope::All, None, &event(EventKind::SsoChanged)).await.unwrap();
         assert_eq!(set, SsoSet::Yes);
     }
+
+    /// And out again.
+    pub(crate) async fn sso_for_nobody(&self) {
+        let acme = TenantId::from_bytes([1; 16]);
+        let set = self.store.set_sso(acme, SsoScope::Off, None, &event(EventKind::SsoChanged)).await.unwrap();
+        assert_eq!(set, SsoSet::Yes);
+    }
 }
 
 /// The whole portal in process, as one or more browsers see it.
@@ -358,7 +365,7 @@ impl Browser<'_> {
         let zones = &self.world.portal.settings.zones;
         let (realm, found) = match zones.find(self.host) {
             HostMatch::Zone(zone) => {
-                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.record.zone == zone.host))
+                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.terms.zone == zone.host))
             }
             HostMatch::Universal => (Realm::Universal, None),
             HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
@@ -367,7 +374,7 @@ impl Browser<'_> {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
             Some((Liveness::Ended(reason), session)) => {
-                (None, Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }))
+                (None, Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }))
             }
             None => (None, None),
         };

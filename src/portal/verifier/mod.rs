@@ -218,8 +218,10 @@ impl Verifier {
         let overrides = owner.map(|owner| owner.overrides).or(tenant.map(|tenant| tenant.overrides));
         let limit = self.security.with(&overrides.unwrap_or_default()).attempts_max;
         let key = match owner {
-            Some(owner) => BudgetKey::User(owner.user),
-            None => self.shadow(username),
+            Some(owner) if !owner.at_provider => BudgetKey::User(owner.user),
+            // Whose password is not evaluated has no attempts to lose (R8), and is answered, try by try, like a name
+            // that nobody has (E5).
+            Some(_) | None => self.shadow(username),
         };
         if self.store.is_locked(key, limit).await? {
             return self.locked(attempt, owner).await;
@@ -264,9 +266,16 @@ impl Verifier {
                 Ok(Verdict::Right(Box::new(account)))
             }
             (account, Some(SSO_ONLY)) => {
-                self.give_back(key).await;
                 self.log(attempt, EventKind::LoginFailed, account.as_ref(), SSO_ONLY).await?;
-                Ok(Verdict::Wrong)
+                match key {
+                    BudgetKey::Shadow(_) if used >= limit.get() => Ok(Verdict::Locked),
+                    BudgetKey::Shadow(_) => Ok(Verdict::Wrong),
+                    // Single sign-on was switched on a moment ago.
+                    BudgetKey::User(_) => {
+                        self.give_back(key).await;
+                        Ok(Verdict::Wrong)
+                    }
+                }
             }
             (account, reason) => {
                 let reason = reason.unwrap_or("wrong_password");
@@ -418,7 +427,12 @@ impl Verifier {
 }
 
 fn owner_of(account: &Account) -> Owner {
-    Owner { user: account.user.id, tenant: account.tenant.id, overrides: account.tenant.overrides }
+    Owner {
+        user: account.user.id,
+        tenant: account.tenant.id,
+        overrides: account.tenant.overrides,
+        at_provider: methods(&account.tenant, &account.user) == Methods::Sso,
+    }
 }
 
 /// What passwords are held against when there is nothing to hold them against. Nobody knows its password, and being

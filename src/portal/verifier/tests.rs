@@ -202,11 +202,30 @@ async fn r8_under_single_sign_on_a_password_is_neither_evaluated_nor_counted() {
     world.sso_for_all().await;
     let verifier = world.verifier();
     for _ in 0..9 {
-        assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Wrong);
+        password(&verifier, &world, "alice", PASSWORD).await;
     }
     assert_eq!(used(&world, "alice").await, 0);
-    let events = world.store.events(None, 1).await.unwrap();
-    assert_eq!(events[0].reason.as_deref(), Some("sso_only"));
+    let events = world.store.events(None, 3).await.unwrap();
+    let reasons: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.reason.as_deref())).collect();
+    let refused = ("login_failed", Some("locked"));
+    assert_eq!(reasons, [refused, refused, ("login_failed", Some("sso_only"))], "no account was locked");
+}
+
+#[tokio::test]
+async fn e5_whoever_logs_in_at_a_provider_is_answered_like_a_name_nobody_has() {
+    let world = Fixture::new().await;
+    world.sso_for_all().await;
+    let verifier = world.verifier();
+    for turn in 1..=9 {
+        let want = if turn < 7 { Verdict::Wrong } else { Verdict::Locked };
+        for who in ["alice", "nobody"] {
+            assert_eq!(password(&verifier, &world, who, PASSWORD).await, want, "{who}, {turn}");
+        }
+    }
+    assert_eq!(verifier.computed(), 14, "and in the same time");
+    // What was tried in the meantime is nothing that alice has to answer for when passwords count again.
+    world.sso_for_nobody().await;
+    assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
 }
 
 #[tokio::test]

@@ -231,6 +231,15 @@ fn free_ports() -> [u16; 3] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
+/// `zonegate serve` in that folder, which says what it says in the file `log`.
+fn spawn(folder: &Path) -> Child {
+    let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+    command.arg("serve").arg("--config").arg(folder.join("zonegate.yaml"));
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
+    command.spawn().unwrap()
+}
+
 async fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::new(address.parse().unwrap(), 0)).unwrap();
@@ -279,11 +288,7 @@ impl Gateway {
     }
 
     async fn try_start(folder: tempfile::TempDir, ports: [u16; 3]) -> Option<Self> {
-        let log = File::create(folder.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
-        command.arg("serve").arg("--config").arg(folder.path().join("zonegate.yaml"));
-        command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
-        let child = command.spawn().unwrap();
+        let child = spawn(folder.path());
         let [https, http, admin] = ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let mut roots = RootCertStore::empty();
         for (name, _) in CERTIFICATES {
@@ -291,22 +296,34 @@ impl Gateway {
             roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
         }
         let mut gateway = Self { child, folder, https, http, admin, roots: Arc::new(roots) };
+        let ready = gateway.listens().await;
+        let log = gateway.log();
+        assert!(ready || log.contains("cannot be listened on"), "{log}");
+        ready.then_some(gateway)
+    }
+
+    /// Waits until it listens; `false` when it has ended instead.
+    async fn listens(&mut self) -> bool {
         let ready = async {
             let mut interval = tokio::time::interval(Duration::from_millis(20));
             loop {
                 interval.tick().await;
-                if gateway.child.try_wait().unwrap().is_some() {
+                if self.child.try_wait().unwrap().is_some() {
                     return false;
                 }
-                if gateway.try_tls(Some(LOGIN), &[]).await.is_ok() && TcpStream::connect(http).await.is_ok() {
+                if self.try_tls(Some(LOGIN), &[]).await.is_ok() && TcpStream::connect(self.http).await.is_ok() {
                     return true;
                 }
             }
         };
-        let ready = tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the gateway listens");
-        let log = gateway.log();
-        assert!(ready || log.contains("cannot be listened on"), "{log}");
-        ready.then_some(gateway)
+        tokio::time::timeout(Duration::from_secs(60), ready).await.expect("the gateway listens")
+    }
+
+    /// Ends it as a power cut would, and starts it on what it left.
+    pub(crate) async fn restart(&mut self) {
+        self.kill().await;
+        self.child = spawn(self.folder.path());
+        assert!(self.listens().await, "{}", self.log());
     }
 
     /// What it has logged.
@@ -366,6 +383,16 @@ impl Gateway {
     /// The same from another address of this machine.
     pub(crate) async fn connect_plain_socket_from(&self, address: &str) -> TcpStream {
         connect_from(address, self.http).await
+    }
+
+    /// Its certificates, in PEM.
+    pub(crate) fn certificates(&self) -> Vec<Vec<u8>> {
+        CERTIFICATES.iter().map(|(name, _)| fs::read(self.file(&format!("certs/{name}.pem"))).unwrap()).collect()
+    }
+
+    /// The hosts that its certificates name.
+    pub(crate) fn hosts() -> Vec<String> {
+        CERTIFICATES.iter().flat_map(|(_, hosts)| *hosts).map(|host| (*host).to_owned()).collect()
     }
 
     /// The authorities of the gateway's certificates.

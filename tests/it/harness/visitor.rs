@@ -8,7 +8,7 @@ use reqwest::header::{ACCEPT, COOKIE, HeaderMap, LOCATION, ORIGIN, SET_COOKIE};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value;
 
-use super::{Demo, SampleUser};
+use super::{Demo, Gateway, SampleUser};
 
 /// A browser of its own.
 pub(crate) struct Visitor {
@@ -64,13 +64,22 @@ impl Answer {
 impl Visitor {
     /// A browser that trusts the demo's authority and nobody else.
     pub(crate) fn new(demo: &Demo) -> Self {
+        Self::trusting(&[demo.ca()], demo.hosts())
+    }
+
+    /// A browser that trusts the certificates of a gateway of the tests' own.
+    pub(crate) fn before(gateway: &Gateway) -> Self {
+        Self::trusting(&gateway.certificates(), Gateway::hosts())
+    }
+
+    fn trusting(certificates: &[Vec<u8>], hosts: Vec<String>) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let ca = reqwest::Certificate::from_pem(&demo.ca()).unwrap();
+        let roots = certificates.iter().map(|pem| reqwest::Certificate::from_pem(pem).unwrap());
         let mut builder = reqwest::Client::builder()
-            .tls_certs_only([ca])
+            .tls_certs_only(roots)
             .redirect(reqwest::redirect::Policy::none())
             .timeout(std::time::Duration::from_secs(30));
-        for host in demo.hosts() {
+        for host in hosts {
             // Port 0: the port of the address is used.
             builder = builder.resolve(&host, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }

@@ -67,6 +67,8 @@ pub(crate) struct Script {
     /// Who is logged in at the provider.
     pub(crate) subject: String,
     pub(crate) sid: String,
+    /// Whether it takes each person for whom `login_hint` suggests, by subject and address, in place of the above.
+    pub(crate) by_hint: bool,
     /// What the ID token says beside the protocol's claims, and the user info beside `sub`.
     pub(crate) claims: Value,
     pub(crate) info: Value,
@@ -97,6 +99,7 @@ impl Default for Script {
             algorithm: "RS256",
             subject: "248289761001".into(),
             sid: "08a5019c-17e1-4977-8f42-65a12843ea02".into(),
+            by_hint: false,
             claims: json!({ "email": "alice@acme.example", "email_verified": true }),
             info: json!({ "email": "alice@acme.example", "email_verified": true, "name": "Alice Ash" }),
             logged_in_ago: 5,
@@ -119,6 +122,8 @@ struct Issued {
     nonce: String,
     challenge: String,
     redirect_uri: String,
+    /// Who logged in, where everybody is believed.
+    hint: Option<String>,
 }
 
 #[derive(Default)]
@@ -130,6 +135,8 @@ struct State {
     /// How many keys there have been.
     keys: usize,
     codes: HashMap<String, Issued>,
+    /// Whose access tokens those are that were given to somebody who was believed.
+    believed: HashMap<String, String>,
     /// Names of things that must differ.
     next: usize,
     assertions: HashSet<String>,
@@ -387,8 +394,9 @@ impl State {
         let nonce = value("nonce").ok_or("a nonce")?;
         let state = value("state").ok_or("a state")?;
         let redirect_uri = value("redirect_uri").ok_or("a redirect URI")?;
+        let hint = value("login_hint").filter(|_| self.script.by_hint).map(str::to_owned);
         let issued =
-            Issued { nonce: nonce.into(), challenge: challenge.into(), redirect_uri: redirect_uri.into() };
+            Issued { nonce: nonce.into(), challenge: challenge.into(), redirect_uri: redirect_uri.into(), hint };
         let code = self.name("code");
         self.codes.insert(code.clone(), issued);
         let mut callback = json!({ "code": code, "state": state, "iss": issuer });
@@ -423,8 +431,11 @@ impl State {
             "access_token": access_token,
             "token_type": "Bearer",
             "expires_in": 300,
-            "id_token": self.id_token(issuer, &issued.nonce, &access_token),
+            "id_token": self.id_token(issuer, &issued, &access_token),
         });
+        if let Some(person) = issued.hint {
+            self.believed.insert(access_token, person);
+        }
         (self.script.token_answer)(&mut answer);
         Ok(answer)
     }
@@ -468,7 +479,7 @@ impl State {
         json!({ "alg": self.script.algorithm, "kid": self.signing.as_ref().unwrap().kid, "typ": kind })
     }
 
-    fn id_token(&self, issuer: &str, nonce: &str, access_token: &str) -> String {
+    fn id_token(&self, issuer: &str, issued: &Issued, access_token: &str) -> String {
         let now = self.now();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, access_token.as_bytes());
         let mut header = self.header("JWT");
@@ -478,12 +489,15 @@ impl State {
             "aud": CLIENT_ID,
             "iat": now,
             "exp": now + 300,
-            "nonce": nonce,
+            "nonce": issued.nonce,
             "auth_time": now.saturating_sub(self.script.logged_in_ago),
             "sid": self.script.sid,
             "at_hash": base64url(&digest.as_ref()[..16]),
         });
-        merge(&mut claims, &self.script.claims);
+        match &issued.hint {
+            Some(person) => merge(&mut claims, &believed(person)),
+            None => merge(&mut claims, &self.script.claims),
+        }
         (self.script.token_header)(&mut header);
         (self.script.token_claims)(&mut claims);
         self.sign(&header, &claims)
@@ -512,11 +526,22 @@ impl State {
     fn person(&self, asked: &Asked) -> Option<Value> {
         let field = asked.fields.get(header::AUTHORIZATION)?.to_str().ok()?;
         (field.starts_with("Bearer access-") && asked.query.is_empty()).then_some(())?;
-        let mut info = json!({ "sub": self.script.subject });
-        merge(&mut info, &self.script.info);
+        let mut info = match self.believed.get(field.trim_start_matches("Bearer ")) {
+            Some(person) => believed(person),
+            None => {
+                let mut info = json!({ "sub": self.script.subject });
+                merge(&mut info, &self.script.info);
+                info
+            }
+        };
         (self.script.user_info)(&mut info);
         Some(info)
     }
+}
+
+/// What is said of somebody who was believed.
+fn believed(person: &str) -> Value {
+    json!({ "sub": person, "sid": format!("session-of-{person}"), "email": person, "email_verified": true })
 }
 
 fn merge(into: &mut Value, from: &Value) {
