@@ -13,10 +13,11 @@ const SECRET = "granite-window-granite-window-granite";
 const alice = "alice@acme.example";
 const bob = "bob@acme.example";
 const carol = "carol@acme.example";
+const nina = "nina@acme.example";
 const ada = "ada@acme.example";
 const wall = "wall@bolt.example";
 /** Who they are at the provider. */
-const subject = { [alice]: "1001", [bob]: "1002", [carol]: "1003", newcomer: "2001", foreigner: "3001", stranger: "9999" };
+const subject = { [alice]: "1001", [bob]: "1002", [carol]: "1003", [nina]: "2001", foreigner: "3001", stranger: "9999" };
 
 let site, provider, browser;
 before(async () => {
@@ -37,7 +38,7 @@ before(async () => {
       // What a claim says of somebody who is linked is of no weight.
       [subject[bob]]: { preferred_username: alice, name: "Bob Baker" },
       [subject[carol]]: { preferred_username: carol, name: "Carol Clay" },
-      [subject.newcomer]: { preferred_username: "nina@acme.example", name: "Nina New", email: "nina@acme.example", email_verified: true },
+      [subject[nina]]: { preferred_username: nina, name: "Nina New", email: nina, email_verified: true },
       [subject.foreigner]: { preferred_username: wall },
       [subject.stranger]: { preferred_username: "nobody at all" },
     },
@@ -243,10 +244,9 @@ test("with all users, a claim makes the first link and moves nothing afterwards 
 });
 
 test("people whom only the provider knows are entered when that is wanted, and not before (R102, D23)", async () => {
-  const nina = "nina@acme.example";
   const page = await person(browser);
   await asks(page, nina);
-  await logInAt(page, subject.newcomer);
+  await logInAt(page, subject[nina]);
   await refusal(page, /No account/, "unknown_user", "no-account");
 
   await sso("set", "acme", "--provision");
@@ -261,6 +261,18 @@ test("the emergency administrator has a way in of their own (D25)", async () => 
   await enterUsername(page, ada);
   await enterPassword(page, passwordOf(ada));
   assert.ok(await readQr(page), "a second factor is asked for as ever");
+});
+
+test("three sessions are the limit for the provider's people as well (R81, R101)", async () => {
+  await logsIn(nina);
+  await logsIn(nina);
+  const page = await person(browser);
+  await asks(page, nina);
+  await logInAt(page, subject[nina]);
+  assert.equal(await page.locator(".session").count(), 3, "which one is to end?");
+  await look(page, "slots");
+  await go(page, ".session button >> nth=0");
+  assert.equal(await who(page), nina);
 });
 
 test("logging out here logs out there when that is wanted, and leads back (R118)", async () => {

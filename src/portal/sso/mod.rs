@@ -56,6 +56,12 @@ impl Company {
     pub(super) fn redirect_uri(&self) -> String {
         format!("{}{}/callback", self.zone.origin, address(&self.tenant.slug))
     }
+
+    /// Where to begin anew after an error. Nowhere while single sign-on is off: whoever tries the provider then begins at
+    /// the address that the command printed.
+    fn again(&self) -> Option<String> {
+        (self.tenant.sso != SsoScope::Off).then(|| address(&self.tenant.slug))
+    }
 }
 
 /// What somebody sets out with.
@@ -216,7 +222,7 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let again = Some(address(&company.tenant.slug));
+        let again = company.again();
         match self.authorization(company, errand, visit, headers).await {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
