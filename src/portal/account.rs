@@ -74,8 +74,8 @@ impl Portal {
         notice: Option<&'static str>,
         error: Option<&'static str>,
     ) -> Answer {
-        let record = &person.session.record;
-        let account = match self.store.account_by_id(record.user).await {
+        let session = &person.session;
+        let account = match self.store.account_by_id(session.user).await {
             Ok(Some(account)) => account,
             Ok(None) => return self.refusal(visit, headers, StatusCode::NOT_FOUND),
             Err(fault) => return self.store_fault(visit, headers, &fault),
@@ -90,7 +90,7 @@ impl Portal {
             display_name: &account.user.display_name,
             email: account.user.email.as_deref(),
             company: &account.tenant.name,
-            sessions: self.sessions.of_user(record.user, visit.now).iter().map(|s| row(s, record.id)).collect(),
+            sessions: self.sessions.of_user(session.user, visit.now).iter().map(|s| row(s, session.id)).collect(),
             slots: (slots.web.get(), slots.mobile.get()),
             enrolled: account.totp.is_some(),
             reauthenticate: !is_fresh(&person.session, visit),
@@ -109,11 +109,11 @@ impl Portal {
     async fn end_sessions(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let person = self.person(visit, headers)?;
         let form = self.form(visit, &person, headers, body).await?;
-        let record = &person.session.record;
+        let (user, own) = (person.session.user, person.session.id);
         let others = form.field("action") == Some("others");
-        let live = self.sessions.of_user(record.user, visit.now);
+        let live = self.sessions.of_user(user, visit.now);
         let named = form.field("session").unwrap_or_default();
-        let chosen = live.iter().map(|session| session.record.id).find(|id| id.to_string() == named);
+        let chosen = live.iter().map(|session| session.id).find(|id| id.to_string() == named);
         // The password is asked whatever was chosen: the answer must not tell which ids exist.
         if !is_fresh(&person.session, visit)
             && let Some(error) = self.password_problem(visit, &person, headers, &form).await?
@@ -122,10 +122,10 @@ impl Portal {
         }
         let (reason, event) = (EndReason::Revoked, ended(&person, visit));
         let end = match (others, chosen) {
-            (true, _) => self.sessions.end_others(record.user, record.id, reason, &event).await,
+            (true, _) => self.sessions.end_others(user, own, reason, &event).await,
             (false, Some(id)) => {
                 let event = SecurityEvent { session: Some(id), ..event };
-                self.sessions.end(record.user, &[id], reason, &[event], visit.now).await
+                self.sessions.end(user, &[id], reason, &[event], visit.now).await
             }
             (false, None) => Ok(()),
         };
@@ -141,7 +141,7 @@ impl Portal {
         headers: &HeaderMap,
         form: &Form,
     ) -> Result<Option<&'static str>, Answer> {
-        let user = person.session.record.user;
+        let user = person.session.user;
         let account =
             self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let Some(account) = account else { return Ok(Some("m2")) };
@@ -159,7 +159,7 @@ impl Portal {
 }
 
 fn is_fresh(session: &Session, visit: &Visit) -> bool {
-    visit.now < session.record.authenticated_at.plus(FRESH)
+    visit.now < session.authenticated_at.plus(FRESH)
 }
 
 /// What the log says of a session that the person ended, whichever it was.
@@ -169,14 +169,13 @@ fn ended(person: &Person, visit: &Visit) -> SecurityEvent {
 
 /// One line of a list of sessions.
 pub(super) fn row(session: &Session, current: SessionId) -> SessionRow {
-    let record = &session.record;
     SessionRow {
-        id: record.id.to_string(),
-        device: record.device.label.clone(),
-        address: record.device.address.clone(),
-        class: record.class,
-        started_at: record.started_at,
+        id: session.id.to_string(),
+        device: session.device_label().to_owned(),
+        address: session.device_address().to_owned(),
+        class: session.class,
+        started_at: session.started_at,
         last_seen: session.last_seen(),
-        current: record.id == current,
+        current: session.id == current,
     }
 }

@@ -97,7 +97,7 @@ async fn sec_r36_ending_a_session_needs_the_password_unless_it_was_just_given() 
     let world = World::new().await;
     let there = alice(&world, 0).await;
     let here = alice(&world, 30).await;
-    let id = world.session(&there).unwrap().record.id.to_string();
+    let id = world.session(&there).unwrap().id.to_string();
     here.at(30 + 600);
     let page = here.open(ACCOUNT).await;
     assert!(page.body.contains("id=\"password\""), "{}", page.body);
@@ -124,7 +124,7 @@ async fn nobody_ends_the_session_of_another_person() {
     let bob = world.browser();
     bob.log_in("bob@acme.example").await.expect_in("/");
     let here = alice(&world, 0).await;
-    let id = world.session(&bob).unwrap().record.id.to_string();
+    let id = world.session(&bob).unwrap().id.to_string();
     let csrf = token(&here.open(ACCOUNT).await);
     let known = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &id)]).await;
     let invented = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &"0".repeat(32))]).await;

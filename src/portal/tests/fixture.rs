@@ -365,7 +365,7 @@ impl Browser<'_> {
         let zones = &self.world.portal.settings.zones;
         let (realm, found) = match zones.find(self.host) {
             HostMatch::Zone(zone) => {
-                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.record.zone == zone.host))
+                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.terms.zone == zone.host))
             }
             HostMatch::Universal => (Realm::Universal, None),
             HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
@@ -374,7 +374,7 @@ impl Browser<'_> {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
             Some((Liveness::Ended(reason), session)) => {
-                (None, Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }))
+                (None, Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }))
             }
             None => (None, None),
         };
