@@ -378,7 +378,7 @@ async fn a_provider_that_hangs_holds_up_so_many_exchanges_and_no_other_provider(
     assert!(all.iter().all(Result::is_ok), "each has its turn");
     visit.provider.behave();
     visit.provider.play(TOKENS, Play::Hang);
-    visit.impatient();
+    visit.forget(Duration::from_secs(1));
     visit.providers.metadata(&visit.settings).await.unwrap();
     let all = futures_util::future::join_all((0..80).map(|_| visit.redeem("granite"))).await;
     let given_up = |outcome: &Result<_, ProviderFault>| outcome.as_ref().is_err_and(ProviderFault::is_passing);
