@@ -233,10 +233,10 @@ impl Provider {
         match asked.map(|answer| answer.status()) {
             Ok(status) if status.is_success() => {}
             Ok(status) => {
-                tracing::warn!(%status, client = client.sso.client_id, "sample provider: log-out refused")
+                tracing::warn!(%status, client = client.sso.client_id, "sample provider: log-out refused");
             }
             Err(fault) => {
-                tracing::warn!(%fault, client = client.sso.client_id, "sample provider: log-out not told")
+                tracing::warn!(%fault, client = client.sso.client_id, "sample provider: log-out not told");
             }
         }
     }
