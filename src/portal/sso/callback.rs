@@ -29,7 +29,7 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 /// What came of it.
 enum Come {
     /// The person is known: this is what the log-in's end has to say.
-    Known(Outcome, BrowserToken),
+    Known(Box<Outcome>, BrowserToken),
     /// This answer has begun the session that the visitor holds: Back, or a second click.
     Over(LocalPath),
     /// A trial, and what it showed.
@@ -58,7 +58,7 @@ pub(super) async fn take(
     let label = device::label(&headers);
     let asking = Asking { visit: &visit, host: &company.zone.host, label: &label };
     match portal.come_back(&company, uri.query().unwrap_or_default(), &asking, &headers).await {
-        Ok(Come::Known(outcome, browser)) => portal.known(&company, outcome, asking, &headers, &browser).await,
+        Ok(Come::Known(outcome, browser)) => portal.known(&company, *outcome, asking, &headers, &browser).await,
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&company, &tried, &visit, &headers),
         Err(Failed::Refused(refused)) => {
@@ -121,7 +121,8 @@ impl Portal {
                 };
                 let flow = flow_of(transaction, visit.now);
                 let proven = Proven::by_provider(claimant, proof, visit.now);
-                Ok(Come::Known(self.finish(flow, proven, &account, None, asking).await?, browser))
+                let outcome = self.finish(flow, proven, &account, None, asking).await?;
+                Ok(Come::Known(Box::new(outcome), browser))
             }
         }
     }
