@@ -190,13 +190,13 @@ impl Here<'_> {
             Outcome::Due(_, Some(_)) | Outcome::Due(Flow { step: Step::Password(_), .. }, None) => {
                 Ok(self.sso_required(tenant))
             }
-            settled @ (Outcome::Due(..)
+            evaluated @ (Outcome::Due(_, None)
             | Outcome::Overloaded(_)
             | Outcome::Elsewhere(..)
             | Outcome::ToProvider(..)
             | Outcome::Begun(..)
             | Outcome::Over(_)
-            | Outcome::Restart(..)) => self.say(settled, asking),
+            | Outcome::Restart(..)) => self.say(evaluated, asking),
         }
     }
 

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use super::super::answer::{Answer, html, see_other};
 use super::super::flow::{Asking, Outcome};
 use super::super::{Portal, Visit, cookies, device, login};
-use super::{Company, Failed, Refused};
+use super::{Company, Failed, Refused, address};
 use crate::base::{BrowserToken, LocalPath, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, UserKind, methods};
 use crate::idp::Client;
@@ -62,8 +62,8 @@ pub(super) async fn take(
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&company, &tried, &visit, &headers),
         Err(Failed::Refused(refused)) => {
-            let again = company.again();
-            portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), again.as_deref()).await
+            let again = address(&company.tenant.slug);
+            portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), Some(&again)).await
         }
         Err(Failed::Trouble(trouble)) => portal.trouble(&visit, &headers, &trouble),
     }
@@ -121,7 +121,8 @@ impl Portal {
                 };
                 let flow = flow_of(transaction, visit.now);
                 let proven = Proven::by_provider(claimant, proof, visit.now);
-                Ok(Come::Known(Box::new(self.finish(flow, proven, &account, None, asking).await?), browser))
+                let outcome = self.finish(flow, proven, &account, None, asking).await?;
+                Ok(Come::Known(Box::new(outcome), browser))
             }
         }
     }

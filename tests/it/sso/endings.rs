@@ -12,6 +12,9 @@ use crate::provider::{CLIENT_SECRET, END_SESSION, KEYS, Play, Signature, Signing
 const KIND: &str = "application/x-www-form-urlencoded";
 const PASSWORD: &str = "Granite-Window-74";
 
+/// A change of a log-out token's header and claims.
+type Defect = fn(&mut Value, &mut Value);
+
 impl World {
     /// Tells the gateway at `url` that somebody has logged out.
     async fn told_at(&self, url: &str, token: &str) -> Answer {
@@ -90,7 +93,7 @@ async fn o14_a_log_out_token_with_one_thing_wrong_ends_nothing() {
     let visitor = world.browser();
     world.log_in(&visitor).await;
     const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
-    let defects: [(&str, fn(&mut Value, &mut Value), &str); 19] = [
+    let defects: [(&str, Defect, &str); 19] = [
         ("wrong-iss", |_, c| c["iss"] = json!("https://evil.example"), "token_wrong_issuer"),
         ("wrong-aud", |_, c| c["aud"] = json!("another"), "token_wrong_audience"),
         ("us and another", |_, c| c["aud"] = json!([c["aud"], "another"]), "token_wrong_audience"),

@@ -101,7 +101,8 @@ impl World {
             (Upstream::start().await, Provider::start().await, tempfile::tempdir().unwrap());
         let ca = folder.path().join("providers.pem");
         std::fs::write(&ca, provider.ca()).unwrap();
-        let section = format!("sso: {{ networks: [127.0.0.0/8, '::1'], ca_file: '{}' }}\n", ca.display());
+        let section =
+            format!("sso: {{ networks: [127.0.0.0/8, '::1'], ca_file: '{}', timeout: 20s }}\n", ca.display());
         let with_section = |text: &str| format!("{section}{text}");
         let gateway = Gateway::start_edited(upstream.address(), Wishes::default(), with_section).await;
         let master = MasterKey::parse(MASTER).unwrap();

@@ -21,6 +21,8 @@ const NO_INFO: &[&str] = &[METADATA, TOKENS, KEYS];
 const LOOKED_AGAIN: &[&str] = &[METADATA, TOKENS, KEYS, KEYS];
 const NO_KEYS: &[&str] = &[METADATA, TOKENS];
 
+type KeyChange = fn(&mut Value);
+
 fn shifted(name: &'static str, seconds: i64) -> Edit {
     Box::new(move |claims| claims[name] = json!(claims[name].as_i64().unwrap() + seconds))
 }
@@ -244,7 +246,7 @@ async fn keys_that_are_several_weak_or_for_something_else_verify_nothing() {
         });
     };
     refused(&world, "two keys of one name", twice, "token_ambiguous_key", NO_INFO).await;
-    let unusable: [(&str, fn(&mut Value)); 5] = [
+    let unusable: [(&str, KeyChange); 5] = [
         ("a key for encryption", |key| key["use"] = json!("enc")),
         ("a key of another algorithm", |key| key["alg"] = json!("PS256")),
         ("1024 bits", |key| key["n"] = json!(base64url([0xC5; 128]))),
