@@ -19,6 +19,9 @@ pub(crate) struct Announcement {
     pub admin: String,
     /// The sample users.
     pub users: Vec<SampleUser>,
+    /// The sample identity provider; for the text only.
+    #[serde(skip)]
+    pub provider: String,
     /// Where the data is kept; for the text only.
     #[serde(skip)]
     pub data: String,
@@ -47,7 +50,7 @@ pub(crate) struct ZoneAddress {
 pub(crate) struct SampleUser {
     /// `username@domain`.
     pub username: String,
-    /// `null` for a program.
+    /// `null` for a program, and for whoever logs in at the identity provider.
     pub password: Option<String>,
     /// The address of the user's zone.
     pub zone: String,
@@ -55,6 +58,9 @@ pub(crate) struct SampleUser {
     pub totp_secret: Option<String>,
     /// The tenant's short name.
     pub tenant: String,
+    /// Where single sign-on begins, for those who log in so: what an intranet's tile would lead to. Absent for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sso: Option<String>,
     /// The name people say; for the text only.
     #[serde(skip)]
     pub story: &'static str,
@@ -90,6 +96,7 @@ impl Announcement {
         let age = if self.fresh { "made just now" } else { "as it was left" };
         let rows = [
             ("sample application, not guarded", self.upstream.clone()),
+            ("sample identity provider", format!("{} (believes anybody)", self.provider)),
             ("metrics; health: livez, readyz", format!("{}metrics", self.admin)),
             ("certificate authority", self.ca_file.clone()),
             ("data", format!("{} ({age})", self.data)),
@@ -122,8 +129,10 @@ mod tests {
                 zone: "https://desk.acme.localhost:8443/".into(),
                 totp_secret: None,
                 tenant: "acme".into(),
+                sso: None,
                 story: "logs in",
             }],
+            provider: "https://id.localhost:8444/".into(),
             data: "/d".into(),
             example: "zonegate demo code".into(),
             fresh: true,
@@ -142,6 +151,12 @@ mod tests {
         assert_eq!(keys(&value["zones"][0]), ["host", "url"]);
         assert_eq!(keys(&value["users"][0]), ["password", "tenant", "totp_secret", "username", "zone"]);
         assert!(value["users"][0]["totp_secret"].is_null());
+        let mut with_provider = announcement();
+        for user in &mut with_provider.users {
+            user.sso = Some("https://desk.acme.localhost:8443/.zonegate/sso/acme".into());
+        }
+        let value = serde_json::to_value(with_provider).unwrap();
+        assert_eq!(keys(&value["users"][0]), ["password", "sso", "tenant", "totp_secret", "username", "zone"]);
     }
 
     #[test]

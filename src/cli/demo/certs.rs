@@ -40,9 +40,36 @@ pub(crate) enum CertificateProblem {
     },
 }
 
+/// The demo's authority.
+pub(crate) struct Authority {
+    /// Its certificate's file, for those who want to trust it.
+    pub file: PathBuf,
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with the authority's behind it, and its private key; both in PEM.
+pub(crate) struct Leaf {
+    /// The certificates.
+    pub chain: String,
+    /// The key.
+    pub key: String,
+}
+
+impl Authority {
+    /// A new certificate for `host`.
+    pub(crate) fn leaf(&self, host: &Hostname, now: UnixTime) -> Result<Leaf, CertificateProblem> {
+        let making = |fault| CertificateProblem::Making { what: host.to_string(), fault };
+        let pair = KeyPair::generate().map_err(making)?;
+        let certificate =
+            leaf(host, now).and_then(|params| params.signed_by(&pair, &self.issuer)).map_err(making)?;
+        Ok(Leaf { chain: format!("{}{}", certificate.pem(), self.pem), key: pair.serialize_pem() })
+    }
+}
+
 /// Makes leaves for `hosts` in `folder/certs`, where the gateway looks for certificates, under the authority that is
-/// kept in `folder`; makes that too at the first start. Gives the authority's file, for those who want to trust it.
-pub(crate) fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<PathBuf, CertificateProblem> {
+/// kept in `folder`; makes that too at the first start.
+pub(crate) fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Result<Authority, CertificateProblem> {
     let making = |what: &str| {
         let what = what.to_owned();
         move |fault| CertificateProblem::Making { what, fault }
@@ -59,20 +86,18 @@ pub(crate) fn prepare(folder: &Path, hosts: &[Hostname], now: UnixTime) -> Resul
         }
         Err(fault) => return Err(CertificateProblem::File { path: ca_key, fault }),
     };
-    let ca_pem =
+    let pem =
         fs::read_to_string(&ca_file).map_err(|fault| CertificateProblem::File { path: ca_file.clone(), fault })?;
     let issuer = Issuer::new(authority(now).map_err(making("the authority"))?, key);
+    let authority = Authority { file: ca_file, pem, issuer };
     let served = folder.join("certs");
     fs::create_dir_all(&served).map_err(|fault| CertificateProblem::File { path: served.clone(), fault })?;
     for host in hosts {
-        let (chain, key) = (served.join(format!("{host}.pem")), served.join(format!("{host}.key")));
-        let pair = KeyPair::generate().map_err(making(host.as_str()))?;
-        let certificate = leaf(host, now).and_then(|params| params.signed_by(&pair, &issuer));
-        let certificate = certificate.map_err(making(host.as_str()))?;
-        write(&chain, &format!("{}{ca_pem}", certificate.pem()), 0o644)?;
-        write(&key, &pair.serialize_pem(), 0o600)?;
+        let leaf = authority.leaf(host, now)?;
+        write(&served.join(format!("{host}.pem")), &leaf.chain, 0o644)?;
+        write(&served.join(format!("{host}.key")), &leaf.key, 0o600)?;
     }
-    Ok(ca_file)
+    Ok(authority)
 }
 
 fn authority(now: UnixTime) -> Result<CertificateParams, rcgen::Error> {
@@ -140,9 +165,9 @@ mod tests {
     fn a_second_start_keeps_the_authority_and_its_leaves_verify() {
         let folder = tempfile::tempdir().unwrap();
         let now = UnixTime::from_seconds(1_790_000_000);
-        let first = prepare(folder.path(), &hosts(), now).unwrap();
+        let first = prepare(folder.path(), &hosts(), now).unwrap().file;
         let ca = fs::read_to_string(&first).unwrap();
-        let second = prepare(folder.path(), &hosts(), now).unwrap();
+        let second = prepare(folder.path(), &hosts(), now).unwrap().file;
         assert_eq!(ca, fs::read_to_string(&second).unwrap());
         for host in hosts() {
             let chain = fs::read(folder.path().join(format!("certs/{host}.pem"))).unwrap();

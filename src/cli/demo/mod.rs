@@ -1,7 +1,7 @@
 //! `zonegate demo`: everything on loopback, in one command.
 //!
 //! It is the gateway that operators run, on a configuration file that it writes into its data folder, with a sample
-//! application beside it in the same process. So every other command works on it too, and what a newcomer sees is
+//! application and a sample identity provider beside it in the same process. So every other command works on it too, and what a newcomer sees is
 //! what they get.
 
 mod announce;
@@ -10,8 +10,10 @@ mod code;
 mod desk;
 mod people;
 mod place;
+mod provider;
 mod seed;
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,14 +22,16 @@ use crate::base::{Hostname, MasterKey, UnixTime, Username};
 use crate::config::{self, AccessLines, AdminListener, LogLevel, Problems, Settings};
 use crate::edge::{Gateway, Inherited, ServeFault};
 use crate::machine::Clock;
+use crate::sso::Issuer;
 use crate::store::{Account, Store, StoreFault};
 
 use super::files::Disk;
 use super::logging::{self, Security};
 use announce::{Announcement, SampleUser, ZoneAddress};
-use certs::CertificateProblem;
+use certs::{CertificateProblem, Leaf};
 use desk::{Desk, Verifier, ZoneKeys};
 use place::{Place, PlaceProblem, Wish};
+use provider::Provider;
 use seed::SeedProblem;
 
 /// The configuration, with the default ports.
@@ -50,6 +54,9 @@ pub(crate) struct Arguments {
     /// The port of metrics and health
     #[arg(long, value_name = "PORT")]
     admin_port: Option<u16>,
+    /// The port of the sample identity provider
+    #[arg(long, value_name = "PORT")]
+    provider_port: Option<u16>,
     /// Print addresses, users and secrets as one JSON object
     #[arg(long)]
     json: bool,
@@ -101,6 +108,9 @@ pub(crate) enum DemoProblem {
     /// The sample application.
     #[error("the sample application: {0}")]
     Application(String),
+    /// The sample identity provider.
+    #[error("the sample identity provider: {0}")]
+    Provider(String),
     /// Standard output was closed.
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
@@ -119,8 +129,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let accounts = runtime.block_on(sample_data(&prepared, now))?;
     let address = prepared.upstream.local_addr()?;
     let announcement = announcement(&prepared, address, &accounts, arguments.data.as_deref());
-    let desk = desk::router(desk(&prepared)?);
-    let Prepared { place, mut settings, upstream, .. } = prepared;
+    let http = client(&prepared)?;
+    let desk = desk::router(desk(&prepared, http.clone()));
+    let sample = sample_provider(&prepared, http)?;
+    let Prepared { place, mut settings, upstream, provider, provider_leaf, .. } = prepared;
     if !arguments.json {
         // The page of text is for a person; a line for every request would push it off the screen.
         settings.log.access = AccessLines::Off;
@@ -138,8 +150,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
         let _on_runtime = runtime.enter();
         tokio::net::TcpListener::from_std(upstream)?
     };
-    // Ends with the process: nothing of it is worth waiting for.
+    // Both end with the process: nothing of them is worth waiting for.
     runtime.spawn(async move { axum::serve(upstream, desk).await });
+    runtime.spawn(async move {
+        if let Err(fault) = sample.serve(provider, &provider_leaf).await {
+            tracing::error!(%fault, "the sample identity provider does not answer");
+        }
+    });
     gateway.run(announce, std::future::pending(), None)?;
     runtime.shutdown_background();
     drop(place);
@@ -165,7 +182,7 @@ async fn show_code(folder: &Path, username: &Username, now: UnixTime) -> Result<
 async fn sample_data(prepared: &Prepared, now: UnixTime) -> Result<Vec<Account>, DemoProblem> {
     let settings = &prepared.settings;
     let store = open(&prepared.place.folder, &settings.master_key).await?;
-    seed::seed(&store, &settings.master_key, settings.hashing.cost, now).await?;
+    seed::seed(&store, &settings.master_key, settings.hashing.cost, &prepared.issuer, now).await?;
     let accounts = store.accounts(None).await.map_err(SeedProblem::from)?;
     store.close().await;
     Ok(accounts)
@@ -182,25 +199,34 @@ struct Prepared {
     ca_file: PathBuf,
     settings: Settings,
     upstream: std::net::TcpListener,
+    provider: std::net::TcpListener,
+    provider_leaf: Leaf,
+    issuer: Issuer,
 }
 
 /// Folder, ports, key, certificates, configuration.
 fn prepare(arguments: &Arguments, now: UnixTime) -> Result<Prepared, DemoProblem> {
     let place = Place::hold(&folder(arguments)?)?;
     let admin = arguments.admin_port.unwrap_or(if arguments.port == 0 { 0 } else { 9443 });
-    let [https, admin] = place::ports([
+    let provider = arguments.provider_port.unwrap_or(if arguments.port == 0 { 0 } else { 8444 });
+    let [https, admin, provider] = place::ports([
         Wish { port: arguments.port, option: "--port" },
         Wish { port: admin, option: "--admin-port" },
+        Wish { port: provider, option: "--provider-port" },
     ])?;
     let upstream = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let issuer = format!("https://{}:{provider}", provider::HOST);
+    let issuer = Issuer::parse(&issuer).map_err(|problem| DemoProblem::Provider(problem.to_string()))?;
+    let provider = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, provider))?;
     place.master_key()?;
     let file = place.folder.join("zonegate.yaml");
     let text = configuration(https, admin, upstream.local_addr()?.port());
     let in_folder = |problem| DemoProblem::Certificates { problem, folder: place.folder.clone() };
     certs::write(&file, &text, 0o600).map_err(in_folder)?;
-    let ca_file = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
+    let authority = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
+    let provider_leaf = authority.leaf(&host(provider::HOST)?, now).map_err(in_folder)?;
     let settings = config::load(&text, &file.to_string_lossy(), &Disk)?;
-    Ok(Prepared { place, ca_file, settings, upstream })
+    Ok(Prepared { place, ca_file: authority.file, settings, upstream, provider, provider_leaf, issuer })
 }
 
 fn folder(arguments: &Arguments) -> Result<PathBuf, PlaceProblem> {
@@ -212,9 +238,13 @@ fn folder(arguments: &Arguments) -> Result<PathBuf, PlaceProblem> {
 
 /// The hosts that need a certificate: known before the configuration can be read, which wants the certificates.
 fn hosts() -> Result<Vec<Hostname>, DemoProblem> {
-    let names = people::COMPANIES.iter().map(|company| company.zone).chain([UNIVERSAL]);
-    let parsed = names.map(|name| name.parse().map_err(|_| DemoProblem::Seed(SeedProblem::Sample(name))));
-    parsed.collect()
+    // Companies may share a zone.
+    let names: BTreeSet<_> = people::COMPANIES.iter().map(|company| company.zone).chain([UNIVERSAL]).collect();
+    names.into_iter().map(host).collect()
+}
+
+fn host(name: &'static str) -> Result<Hostname, DemoProblem> {
+    name.parse().map_err(|_| DemoProblem::Seed(SeedProblem::Sample(name)))
 }
 
 /// The configuration with the ports of this start in the place of the default ones.
@@ -238,10 +268,12 @@ fn announcement(
         let company = person.company()?;
         let account = accounts.iter().find(|account| account.user.username.as_str() == person.username);
         let totp = account.and_then(|account| account.totp.as_ref());
+        let zone = address(&company.zone.parse().ok()?);
         Some(SampleUser {
             username: person.username.into(),
             password: person.password.map(Into::into),
-            zone: address(&company.zone.parse().ok()?),
+            sso: person.subject.map(|_| format!("{zone}.zonegate/sso/{}", company.slug)),
+            zone,
             totp_secret: totp.map(|totp| totp.secret.to_base32()),
             tenant: company.slug.into(),
             story: person.story,
@@ -266,6 +298,7 @@ fn announcement(
         upstream: format!("http://{upstream}/"),
         admin,
         users: users.collect(),
+        provider: format!("{}/", prepared.issuer),
         data: prepared.place.folder.display().to_string(),
         example: example(data),
         fresh: prepared.place.fresh,
@@ -287,8 +320,8 @@ fn example(data: Option<&Path>) -> String {
     }
 }
 
-/// The sample application, whose keys come from the gateway's own addresses on loopback.
-fn desk(prepared: &Prepared) -> Result<Desk, DemoProblem> {
+/// What the sample application and the sample provider reach the gateway by: its own addresses, on loopback.
+fn client(prepared: &Prepared) -> Result<reqwest::Client, DemoProblem> {
     let wrong = |what: &dyn std::fmt::Display| DemoProblem::Application(what.to_string());
     // The process has one provider, whoever comes first; the gateway says the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -300,14 +333,28 @@ fn desk(prepared: &Prepared) -> Result<Desk, DemoProblem> {
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .https_only(true);
-    let zones = prepared.settings.zones.zones();
-    for zone in zones {
+    for zone in prepared.settings.zones.zones() {
         // The system may not know the names below localhost (RFC 6761 only asks it to); port 0: the address's own.
         client = client.resolve(zone.host.as_str(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     }
-    let keys =
-        zones.iter().map(|zone| ZoneKeys { origin: zone.origin.to_string(), audience: zone.audience.to_string() });
-    Ok(Desk::new(Verifier::new(client.build().map_err(|fault| wrong(&fault))?, keys.collect())))
+    client.build().map_err(|fault| wrong(&fault))
+}
+
+/// The sample application, whose keys are the zones'.
+fn desk(prepared: &Prepared, http: reqwest::Client) -> Desk {
+    let zones = prepared.settings.zones.zones().iter();
+    let keys = zones.map(|zone| ZoneKeys { origin: zone.origin.to_string(), audience: zone.audience.to_string() });
+    Desk::new(Verifier::new(http, keys.collect()))
+}
+
+/// The sample identity provider, which knows the companies that log in there.
+fn sample_provider(prepared: &Prepared, http: reqwest::Client) -> Result<Provider, DemoProblem> {
+    let clients = people::COMPANIES.iter().filter_map(|company| {
+        let zone = prepared.settings.zones.zones().iter().find(|zone| zone.host.as_str() == company.zone)?;
+        provider::Client::of(company, &zone.origin)
+    });
+    let made = Provider::new(prepared.issuer.clone(), clients.collect(), http);
+    made.map_err(|fault| DemoProblem::Provider(fault.to_string()))
 }
 
 #[cfg(test)]
@@ -315,7 +362,14 @@ mod tests {
     use super::*;
 
     fn arguments(folder: &Path) -> Arguments {
-        Arguments { action: None, data: Some(folder.into()), port: 0, admin_port: None, json: false }
+        Arguments {
+            action: None,
+            data: Some(folder.into()),
+            port: 0,
+            admin_port: None,
+            provider_port: None,
+            json: false,
+        }
     }
 
     #[test]

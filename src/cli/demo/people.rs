@@ -2,9 +2,10 @@
 //!
 //! Their passwords and authenticator secrets are fixed and stand here for all to read: they guard nothing but a
 //! sample application on loopback, and a script can rely on them. Everybody shows one thing: Alice logs in as most
-//! people do, Bob sets up his second factor first, Carol's codes change every 60 seconds, and so on.
+//! people do, Bob sets up his second factor first, Carol's codes change every 60 seconds, Nora has no password here and
+//! logs in at her company's identity provider, and so on.
 
-use crate::directory::{SecurityLevel, SecurityOverrides, TotpPeriod, UserKind};
+use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, TotpPeriod, UserKind};
 
 /// A sample customer company.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,21 @@ pub(crate) struct Company {
     pub domain: &'static str,
     /// What it sets differently.
     pub overrides: SecurityOverrides,
+    /// Its log-in at the sample identity provider.
+    pub sso: Option<SingleSignOn>,
+}
+
+/// How a sample company logs in at the sample identity provider.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SingleSignOn {
+    /// Who must.
+    pub scope: SsoScope,
+    /// The administrator who need not (D25).
+    pub emergency: Option<&'static str>,
+    /// What the provider calls the company's log-in.
+    pub client_id: &'static str,
+    /// What both share.
+    pub client_secret: &'static str,
 }
 
 /// A sample user.
@@ -28,8 +44,10 @@ pub(crate) struct Person {
     pub username: &'static str,
     /// The name people say.
     pub name: &'static str,
-    /// `None` for a program.
+    /// `None` for a program, and for whoever logs in at the identity provider.
     pub password: Option<&'static str>,
+    /// Who the person is at the sample identity provider, for those who log in there.
+    pub subject: Option<&'static str>,
     /// The authenticator's secret, for those who have set one up.
     pub totp_secret: Option<[u8; 20]>,
     /// What sort of account it is.
@@ -44,8 +62,8 @@ pub(crate) struct Person {
     pub story: &'static str,
 }
 
-/// The sample companies: one a zone, and the zones are of two domains.
-pub(crate) const COMPANIES: [Company; 2] = [
+/// The sample companies. Two have a zone each, on two domains; the third shares the first one's.
+pub(crate) const COMPANIES: [Company; 3] = [
     Company {
         slug: "acme",
         name: "Acme Services",
@@ -57,6 +75,7 @@ pub(crate) const COMPANIES: [Company; 2] = [
             totp_period_seconds: None,
             idle_max_seconds: None,
         },
+        sso: None,
     },
     Company {
         slug: "bolt",
@@ -69,6 +88,30 @@ pub(crate) const COMPANIES: [Company; 2] = [
             totp_period_seconds: Some(TotpPeriod::Sixty),
             idle_max_seconds: None,
         },
+        sso: Some(SingleSignOn {
+            scope: SsoScope::Selected,
+            emergency: None,
+            client_id: "zonegate-bolt",
+            client_secret: "Sample-Secret-of-Bolt-28",
+        }),
+    },
+    Company {
+        slug: "cedar",
+        name: "Cedar Clinic",
+        zone: "desk.acme.localhost",
+        domain: "cedar.example",
+        overrides: SecurityOverrides {
+            attempts_max: None,
+            password_strong: None,
+            totp_period_seconds: None,
+            idle_max_seconds: None,
+        },
+        sso: Some(SingleSignOn {
+            scope: SsoScope::All,
+            emergency: Some("rita@cedar.example"),
+            client_id: "zonegate-cedar",
+            client_secret: "Sample-Secret-of-Cedar-39",
+        }),
     },
 ];
 
@@ -76,6 +119,7 @@ const SOMEBODY: Person = Person {
     username: "",
     name: "",
     password: None,
+    subject: None,
     totp_secret: None,
     kind: UserKind::Regular,
     level: SecurityLevel::User,
@@ -85,7 +129,7 @@ const SOMEBODY: Person = Person {
 };
 
 /// The sample users.
-pub(crate) const PEOPLE: [Person; 8] = [
+pub(crate) const PEOPLE: [Person; 13] = [
     Person {
         username: "alice@acme.example",
         name: "Alice Archer",
@@ -152,7 +196,51 @@ pub(crate) const PEOPLE: [Person; 8] = [
         story: "sets up an authenticator with codes of 60 seconds",
         ..SOMEBODY
     },
+    Person {
+        username: "frank@bolt.example",
+        name: "Frank Ferris",
+        subject: Some("bolt-2001"),
+        story: "single sign-on, alone at Bolt: type the username only",
+        ..SOMEBODY
+    },
+    Person {
+        username: "nora@cedar.example",
+        name: "Nora Nash",
+        subject: Some("cedar-3001"),
+        groups: &["staff", "dispatch"],
+        story: "single sign-on, like everybody at Cedar: type the username only",
+        ..SOMEBODY
+    },
+    Person {
+        username: "omar@cedar.example",
+        name: "Omar Okoye",
+        subject: Some("cedar-3002"),
+        story: "single sign-on as well",
+        ..SOMEBODY
+    },
+    Person {
+        username: "rita@cedar.example",
+        name: "Rita Rowe",
+        password: Some("Walnut-Beacon-28"),
+        totp_secret: Some(*b"zonegate demo:  rita"),
+        level: SecurityLevel::Admin,
+        groups: &["staff", "admins"],
+        story: "Cedar's emergency administrator: at /.zonegate/login?with=password",
+        ..SOMEBODY
+    },
+    Person {
+        username: "kim@cedar.example",
+        name: "Kim Keller",
+        password: Some("Pewter-Orchard-39"),
+        kind: UserKind::CoManaged,
+        story: "works for Cedar from outside: keeps a password, at the same address",
+        ..SOMEBODY
+    },
 ];
+
+/// Somebody whom Cedar's provider knows and its directory does not: they log in there and get no further.
+pub(crate) const STRANGER: Person =
+    Person { username: "sam@cedar.example", name: "Sam Sundry", subject: Some("cedar-3003"), ..SOMEBODY };
 
 impl Person {
     /// The company the person belongs to, by the username's domain.
@@ -172,10 +260,12 @@ mod tests {
         for (place, person) in PEOPLE.iter().enumerate() {
             assert!(person.username.parse::<Username>().is_ok(), "{}", person.username);
             assert!(person.company().is_some(), "{}", person.username);
-            assert_eq!(person.password.is_none(), person.kind == UserKind::ApiOnly, "{}", person.username);
+            let without = person.kind == UserKind::ApiOnly || person.subject.is_some();
+            assert_eq!(person.password.is_none(), without, "{}", person.username);
             let alike = |other: &Person| {
                 other.username == person.username
                     || (person.password.is_some() && other.password == person.password)
+                    || (person.subject.is_some() && other.subject == person.subject)
                     || (person.totp_secret.is_some() && other.totp_secret == person.totp_secret)
             };
             assert!(!PEOPLE[place + 1..].iter().any(alike), "{}", person.username);

@@ -7,10 +7,11 @@ use crate::base::{MasterKey, TenantId, UnixTime, UserId, Username};
 use crate::credential::{HashCost, HashProblem, Pepper, TotpSecret, hash_password, normalise};
 use crate::directory::{SsoScope, Tenant, UserKind};
 use crate::machine::{EntropyFault, random};
+use crate::sso::{Audience, ClientSecret, Issuer, ProviderSettings, SigningAlgorithm, Subject};
 use crate::store::{Account, NewUser, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
-use super::people::{COMPANIES, Company, PEOPLE, Person};
+use super::people::{COMPANIES, Company, PEOPLE, Person, SingleSignOn};
 
 /// Why the sample data could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,11 +30,12 @@ pub(crate) enum SeedProblem {
     Sample(&'static str),
 }
 
-/// Creates what is missing of the sample companies and people.
+/// Creates what is missing of the sample companies and people. `issuer`: the sample identity provider of this start.
 pub(crate) async fn seed(
     store: &Store,
     master: &MasterKey,
     cost: HashCost,
+    issuer: &Issuer,
     now: UnixTime,
 ) -> Result<(), SeedProblem> {
     let pepper = Pepper::of(master);
@@ -48,7 +50,82 @@ pub(crate) async fn seed(
             create(store, person, username, &pepper, cost, now).await?;
         }
     }
+    for company in &COMPANIES {
+        if let Some(sso) = &company.sso {
+            single_sign_on(store, company, sso, issuer, now).await?;
+        }
+    }
     Ok(())
+}
+
+/// Gives a company the sample identity provider, or tells it the provider's address of this start: with `--port 0`
+/// that is another one each time. Another provider is somebody's own, and left alone.
+async fn single_sign_on(
+    store: &Store,
+    company: &Company,
+    sso: &SingleSignOn,
+    issuer: &Issuer,
+    now: UnixTime,
+) -> Result<(), SeedProblem> {
+    let wrong = SeedProblem::Sample(company.slug);
+    let tenant = store.tenant_by_slug(company.slug).await?.ok_or(SeedProblem::Sample(company.slug))?;
+    let before = store.provider(tenant.id).await?;
+    let settings = match &before {
+        None => settings(sso, issuer),
+        Some(provider) if provider.settings.issuer == *issuer => return Ok(()),
+        Some(provider) if provider.settings.issuer.host() == issuer.host() => {
+            ProviderSettings { issuer: issuer.clone(), ..provider.settings.clone() }
+        }
+        Some(_) => return Ok(()),
+    };
+    let Some(secret) = ClientSecret::parse(sso.client_secret) else { return Err(wrong) };
+    let event = |kind| event(kind, now);
+    store.set_provider(tenant.id, &settings, Some(&secret), &event(EventKind::ProviderChanged)).await?;
+    // Nobody has tried it yet; what it does is known all the same.
+    store.provider_was_tested(tenant.id, &settings, now, &event(EventKind::ProviderTested)).await?;
+    if sso.scope == SsoScope::Selected {
+        for person in PEOPLE.iter().filter(|person| person.company().is_some_and(|of| of.slug == company.slug)) {
+            link(store, &tenant, issuer, person, now).await?;
+        }
+    }
+    if before.is_none() {
+        let exempt = match sso.emergency {
+            Some(name) => Some(by_name(store, name).await?.user.id),
+            None => None,
+        };
+        store.set_sso(tenant.id, sso.scope, exempt, &event(EventKind::SsoChanged)).await?;
+    }
+    Ok(())
+}
+
+fn settings(sso: &SingleSignOn, issuer: &Issuer) -> ProviderSettings {
+    ProviderSettings {
+        signing_algorithm: SigningAlgorithm::ES256,
+        scopes: vec!["profile".into(), "email".into()],
+        logout: true,
+        ..ProviderSettings::new(issuer.clone(), sso.client_id.into())
+    }
+}
+
+/// Notes who a person is at the provider, where an administrator would.
+async fn link(
+    store: &Store,
+    tenant: &Tenant,
+    issuer: &Issuer,
+    person: &Person,
+    now: UnixTime,
+) -> Result<(), SeedProblem> {
+    let Some(subject) = person.subject else { return Ok(()) };
+    let subject = Subject::parse(subject).ok_or(SeedProblem::Sample(person.username))?;
+    let user = by_name(store, person.username).await?.user.id;
+    let event = SecurityEvent { user: Some(user), ..event(EventKind::AccountLinked, now) };
+    store.link(tenant.id, issuer, &subject, user, Audience::Tenant, &event).await?;
+    Ok(())
+}
+
+async fn by_name(store: &Store, name: &'static str) -> Result<Account, SeedProblem> {
+    let username = name.parse().map_err(|_| SeedProblem::Sample(name))?;
+    store.account(&username).await?.ok_or(SeedProblem::Sample(name))
 }
 
 fn tenant(company: &Company) -> Result<Tenant, SeedProblem> {
@@ -123,6 +200,10 @@ mod tests {
 
     const CHEAP: HashCost = HashCost { memory_kib: 64, passes: 1, lanes: 1 };
 
+    fn issuer(port: u16) -> Issuer {
+        Issuer::parse(&format!("https://id.localhost:{port}")).unwrap()
+    }
+
     async fn accounts(store: &Store) -> Vec<Account> {
         store.accounts(None).await.unwrap()
     }
@@ -133,7 +214,7 @@ mod tests {
         let master = MasterKey::from_bytes([7; 32]);
         let store = Store::open(&folder.path().join("demo.db"), &master).await.unwrap();
         let now = UnixTime::from_seconds(1_790_000_000);
-        seed(&store, &master, CHEAP, now).await.unwrap();
+        seed(&store, &master, CHEAP, &issuer(1), now).await.unwrap();
         let first = accounts(&store).await;
         assert_eq!(first.len(), PEOPLE.len());
         for (person, company) in PEOPLE.iter().map(|person| (person, person.company().unwrap())) {
@@ -148,10 +229,42 @@ mod tests {
         }
         let bob = first.iter().find(|account| account.totp.is_none() && account.password.is_some()).unwrap();
         store.set_active(bob.user.id, false, &event(EventKind::UserDisabled, now)).await.unwrap();
-        seed(&store, &master, CHEAP, now).await.unwrap();
+        seed(&store, &master, CHEAP, &issuer(1), now).await.unwrap();
         let second = accounts(&store).await;
         assert_eq!(second.len(), first.len());
         assert!(!second.iter().find(|account| account.user.id == bob.user.id).unwrap().user.active);
+    }
+
+    #[tokio::test]
+    async fn the_sample_provider_follows_its_address_and_who_must_use_it_stays_a_persons_choice() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = MasterKey::from_bytes([7; 32]);
+        let store = Store::open(&folder.path().join("demo.db"), &master).await.unwrap();
+        let now = UnixTime::from_seconds(1_790_000_000);
+        seed(&store, &master, CHEAP, &issuer(1), now).await.unwrap();
+        for (company, sso) in COMPANIES.iter().filter_map(|company| Some((company, company.sso?))) {
+            let tenant = store.tenant_by_slug(company.slug).await.unwrap().unwrap();
+            assert_eq!(tenant.sso, sso.scope, "{}", company.slug);
+            assert_eq!(tenant.sso_exempt.is_some(), sso.emergency.is_some(), "{}", company.slug);
+        }
+        let cedar = store.tenant_by_slug("cedar").await.unwrap().unwrap();
+        store.set_sso(cedar.id, SsoScope::Off, None, &event(EventKind::SsoChanged, now)).await.unwrap();
+
+        seed(&store, &master, CHEAP, &issuer(2), now).await.unwrap();
+        let cedar = store.tenant_by_slug("cedar").await.unwrap().unwrap();
+        assert_eq!(cedar.sso, SsoScope::Off, "whoever switched it off finds it off");
+        let provider = store.provider(cedar.id).await.unwrap().unwrap();
+        assert_eq!(provider.settings.issuer, issuer(2));
+        assert!(provider.secret.is_some() && provider.tested_at.is_some());
+        let bolt = store.tenant_by_slug("bolt").await.unwrap().unwrap();
+        let subject = Subject::parse("bolt-2001").unwrap();
+        let frank = store.linked(bolt.id, &issuer(2), &subject).await.unwrap().unwrap();
+        assert_eq!(frank.user.username.as_str(), "frank@bolt.example");
+
+        let own = ProviderSettings::new(Issuer::parse("https://login.example").unwrap(), "own".into());
+        store.set_provider(bolt.id, &own, None, &event(EventKind::ProviderChanged, now)).await.unwrap();
+        seed(&store, &master, CHEAP, &issuer(3), now).await.unwrap();
+        assert_eq!(store.provider(bolt.id).await.unwrap().unwrap().settings, own, "somebody's own is left alone");
     }
 
     #[test]
