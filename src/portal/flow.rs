@@ -281,7 +281,9 @@ impl Portal {
                 let id = FlowId::from_bytes(random()?);
                 let handover = Handover::new(id, zone.host.clone(), username, asking.visit.now);
                 let sealed = handover.seal(&self.handover_key, random()?)?;
-                let location = format!("{}/.zonegate/login?handover={sealed}", zone.origin);
+                // Whoever chose the password page means it there as well.
+                let with = if flow.entry == Entry::Password { "&with=password" } else { "" };
+                let location = format!("{}/.zonegate/login?handover={sealed}{with}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))
             }
             Some(_) => self.username_known(flow, username).await,
