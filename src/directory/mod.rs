@@ -3,7 +3,7 @@
 mod methods;
 mod settings;
 
-pub use methods::{Methods, methods};
+pub use methods::{EmergencyProblem, Methods, emergency_problem, methods};
 pub use settings::{
     Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,
 };
