@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use super::administration::ADMIN_SSO;
 use super::answer::{Answer, html, see_other};
 use super::flow::Trouble;
 use super::{Portal, Realm, Visit, cookies, device};
@@ -44,6 +45,11 @@ pub(super) fn address(slug: &str) -> String {
     format!("/.zonegate/sso/{slug}")
 }
 
+/// The address where somebody of a tenant shows their provider once more who they are, and comes back to `path`.
+pub(super) fn anew(slug: &str, path: &str) -> String {
+    format!("{}?anew&return_to={path}", address(slug))
+}
+
 /// A tenant of the zone that was asked, with the provider it has.
 pub(super) struct Company {
     pub(super) zone: Arc<Zone>,
@@ -56,6 +62,14 @@ impl Company {
     pub(super) fn redirect_uri(&self) -> String {
         format!("{}{}/callback", self.zone.origin, address(&self.tenant.slug))
     }
+
+    /// Where another try begins. Nobody but an administrator tries a provider that nobody uses yet.
+    fn again(&self) -> String {
+        match self.tenant.sso {
+            SsoScope::Off => ADMIN_SSO.into(),
+            SsoScope::Selected | SsoScope::All => address(&self.tenant.slug),
+        }
+    }
 }
 
 /// What somebody sets out with.
@@ -66,12 +80,15 @@ pub(super) struct Errand<'a> {
     /// Whom the provider may suggest.
     pub(super) hint: Option<&'a str>,
     pub(super) purpose: Purpose,
+    /// Whether the provider is asked not to take a log-in of before for an answer (`prompt`, OpenID Connect Core 1.0
+    /// section 3.1.2.1).
+    pub(super) anew: bool,
 }
 
 impl Errand<'_> {
     /// To log in, and to go there afterwards.
     pub(super) const fn log_in(return_to: Option<LocalPath>) -> Self {
-        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn }
+        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn, anew: false }
     }
 }
 
@@ -157,6 +174,7 @@ async fn begin(
     }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },
+        anew: query(&uri, "anew").is_some(),
         ..Errand::log_in(query(&uri, "return_to").and_then(|text| text.parse().ok()))
     };
     portal.to_provider(&company, errand, &visit, &headers).await
@@ -214,7 +232,7 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let again = Some(address(&company.tenant.slug));
+        let again = Some(company.again());
         match self.authorization(company, errand, visit, headers).await {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
@@ -255,7 +273,10 @@ impl Portal {
         };
         let state = transaction.seal(&self.transaction_key, random()?)?;
         let hint = errand.hint.or(transaction.username.as_ref().map(Username::as_str));
-        let url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        let mut url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        if errand.anew {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
         let mut answer = see_other(url.as_str());
         if known.is_none() {
             answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
