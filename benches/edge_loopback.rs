@@ -12,6 +12,10 @@
 //!
 //! `--others` puts nginx, nginx with `auth_request` and HAProxy in zonegate's place, as far as they are installed.
 //!
+//! With `-- --sessions 1000000` it compares zonegate with so many sessions to zonegate with ten thousand, and says how
+//! long each took to start and how much memory it holds. The requests are those of eight thousand sessions, from all over
+//! the table, in both.
+//!
 //! With `-- --instructions 2000` it counts instead: each proxy in its turn answers that many requests under
 //! `valgrind --tool=callgrind`, and what its worker thread executed in user space is divided by them. Slow and
 //! blind to the kernel, but the same to a tenth of a percent each time. With `--keep DIRECTORY`, which must be
@@ -31,7 +35,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -89,6 +93,8 @@ struct Plan {
     /// Requests to count instructions over; none: measure time.
     instructions: usize,
     program: PathBuf,
+    /// How many sessions are compared to [`FEW_SESSIONS`]; none: zonegate is compared to bare pingora.
+    sessions: u64,
     /// Whether other proxies are measured in zonegate's place.
     others: bool,
     /// A new directory, in which everything stays.
@@ -104,6 +110,7 @@ impl Plan {
             seconds: number("--seconds", 2) as u64,
             connections: number("--connections", 32),
             instructions: number("--instructions", 0),
+            sessions: number("--sessions", 0) as u64,
             program: value("--program").map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
             others: arguments.iter().any(|argument| argument == "--others"),
             keep: value("--keep").map(PathBuf::from),
@@ -137,7 +144,13 @@ async fn run(plan: &Plan) {
         certificate: support::certificate(directory),
         program: plan.program.clone(),
     };
-    if plan.instructions > 0 { count(plan, &place).await } else { compare(plan, &place).await }
+    if plan.instructions > 0 {
+        count(plan, &place).await;
+    } else if plan.sessions > 0 {
+        crowd(plan, &place).await;
+    } else {
+        compare(plan, &place).await;
+    }
 }
 
 /// What all proxies of a run share.
@@ -152,13 +165,15 @@ struct Place<'a> {
 /// The ways zonegate is run, with and without the access log; metrics are always on.
 const GATEWAYS: [(&str, bool); 2] = [("zonegate, no access log", false), ("zonegate, access log", true)];
 
+/// A command that runs `program` on the proxies' core.
+fn on_core(program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", PROXY_CORE]).arg(program);
+    command
+}
+
 async fn compare(plan: &Plan, place: &Place<'_>) {
     println!("{} rounds of {} s, {} connections to each proxy", plan.rounds, plan.seconds, plan.connections);
-    let on_core = |program: &Path| {
-        let mut command = Command::new("taskset");
-        command.args(["-c", PROXY_CORE]).arg(program);
-        command
-    };
     let bare = start_bare("bare", place, on_core).await;
     let again = start_bare("bare again", place, on_core).await;
     report(plan, &again, &bare).await;
@@ -173,8 +188,23 @@ async fn compare(plan: &Plan, place: &Place<'_>) {
         return;
     }
     for (name, access_log) in GATEWAYS {
-        let gateway = start_gateway(name, access_log, place, on_core).await;
+        let gateway = Gateway { name, access_log, crowd: None }.start(place, on_core).await;
         report(plan, &gateway, &bare).await;
+    }
+}
+
+/// How many sessions are few.
+const FEW_SESSIONS: u64 = 10_000;
+
+async fn crowd(plan: &Plan, place: &Place<'_>) {
+    println!("{} rounds of {} s, {} connections to each", plan.rounds, plan.seconds, plan.connections);
+    let few = Gateway { name: "zonegate, 10,000 sessions", access_log: false, crowd: Some(FEW_SESSIONS) };
+    let few = few.start(place, on_core).await;
+    for (name, sessions) in [("zonegate, 10,000 again", FEW_SESSIONS), ("zonegate, many sessions", plan.sessions)]
+    {
+        let many = Gateway { name, access_log: false, crowd: Some(sessions) };
+        let many = many.start(place, on_core).await;
+        report(plan, &many, &few).await;
     }
 }
 
@@ -184,7 +214,7 @@ async fn count(plan: &Plan, place: &Place<'_>) {
         instructions::count(plan.instructions, start_bare("bare", place, instructions::valgrind).await).await;
     println!("{:34} {bare:7.0} instructions a request", "bare");
     for (name, access_log) in GATEWAYS {
-        let gateway = start_gateway(name, access_log, place, instructions::valgrind).await;
+        let gateway = Gateway { name, access_log, crowd: None }.start(place, instructions::valgrind).await;
         let each = instructions::count(plan.instructions, gateway).await;
         println!("{name:34} {each:7.0} instructions a request, {:+.0}", each - bare);
     }
@@ -203,7 +233,7 @@ async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(
         .spawn()
         .expect("the bare proxy starts");
     let address = first_line(&mut child).parse().expect("the bare proxy prints its address");
-    let target = Target::new(address, support::HOST, &place.certificate, None);
+    let target = Target::new(address, support::HOST, &place.certificate, &[]);
     let proxy = Proxy { name, child, target, directory: role };
     load::wait_until_it_answers(&proxy.target).await;
     proxy
@@ -224,34 +254,54 @@ async fn start_other(other: Other, place: &Place<'_>, command: impl FnOnce(&Path
         .stderr(log)
         .spawn()
         .expect("it starts");
-    let target = Target::new(address, support::HOST, &place.certificate, None);
+    let target = Target::new(address, support::HOST, &place.certificate, &[]);
     let proxy = Proxy { name: other.name, child, target, directory: role };
     load::wait_until_it_answers(&proxy.target).await;
     Some(proxy)
 }
 
-async fn start_gateway(
+/// A zonegate to measure.
+struct Gateway {
     name: &'static str,
     access_log: bool,
-    place: &Place<'_>,
-    command: impl FnOnce(&Path) -> Command,
-) -> Proxy {
-    let set_up = gateway::prepare(place.directory, place.upstream, &place.certificate, access_log).await;
-    let directory = set_up.config.parent().expect("a file stands in a directory").to_owned();
-    let log = std::fs::File::create(directory.join("log")).expect("a log file");
-    let child = command(&place.program)
-        .args(["serve", "--config"])
-        .arg(&set_up.config)
-        .current_dir(&directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("zonegate starts");
-    let target = Target::new(set_up.address, support::HOST, &place.certificate, Some(set_up.cookie));
-    let proxy = Proxy { name, child, target, directory };
-    load::wait_until_it_answers(&proxy.target).await;
-    proxy
+    /// How many sessions it starts with, if it is not one.
+    crowd: Option<u64>,
+}
+
+impl Gateway {
+    async fn start(self, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Proxy {
+        let Self { name, access_log, crowd } = self;
+        let directory = place.directory.join(name.replace([' ', ','], "-"));
+        let set_up = gateway::prepare(&directory, place.upstream, &place.certificate, access_log, crowd).await;
+        let log = std::fs::File::create(directory.join("log")).expect("a log file");
+        let began = Instant::now();
+        let child = command(&place.program)
+            .args(["serve", "--config"])
+            .arg(&set_up.config)
+            .current_dir(&directory)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("zonegate starts");
+        let target = Target::new(set_up.address, support::HOST, &place.certificate, &set_up.cookies);
+        let proxy = Proxy { name, child, target, directory };
+        load::wait_until_it_answers(&proxy.target).await;
+        if let Some(crowd) = crowd {
+            println!(
+                "{name:34} {crowd} sessions: answers {:.2} s after its start, {:.0} MiB resident",
+                began.elapsed().as_secs_f64(),
+                resident(&proxy) as f64 / f64::from(1 << 20),
+            );
+        }
+        proxy
+    }
+}
+
+/// Bytes of memory that the process holds (proc_pid_statm(5)).
+fn resident(proxy: &Proxy) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{}/statm", proxy.child.id())).expect("a running proxy");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * 4096
 }
 
 fn first_line(child: &mut Child) -> String {

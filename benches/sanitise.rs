@@ -7,8 +7,6 @@ mod samples;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method, Version};
@@ -16,7 +14,6 @@ use pingora::http::RequestHeader;
 use zonegate::base::RequestId;
 use zonegate::edge::{hygiene, upstream};
 use zonegate::gate::{Asked, Client, Decision, Facts, Grant, Place, Presented, StoreHealth, Way, decide};
-use zonegate::session::Session;
 
 const HOST: &str = "ww7.desk.example";
 
@@ -45,8 +42,7 @@ fn browser() -> RequestHeader {
 
 fn grant() -> Grant {
     let zones = samples::zones(17);
-    let (record, principal) = (samples::record(HOST, 1), samples::principal());
-    let session = Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(0))));
+    let session = samples::session(HOST, 1);
     let facts = Facts {
         asked: Asked::new(zones.find(HOST), Place::Application, &Method::GET, b"/tickets/42?view=full"),
         way: Way::Through,
@@ -72,6 +68,7 @@ fn sanitise(c: &mut Criterion) {
     let grant = grant();
     // As long as a signed one.
     let assertion = HeaderValue::from_maybe_shared(bytes::Bytes::from("a".repeat(900))).unwrap();
+    let mark = upstream::Mark::new([7; 8]);
     c.bench_function("sanitise/upstream_head", |b| {
         b.iter_batched(
             || head.clone(),
@@ -81,6 +78,7 @@ fn sanitise(c: &mut Criterion) {
                     request: RequestId::from_bytes([7; 16]),
                     assertion: Some(assertion.clone()),
                     client_certificate: None,
+                    mark: &mark,
                 };
                 upstream::head(copy, &grant, provenance).unwrap()
             },

@@ -10,7 +10,6 @@ mod samples;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderMap;
@@ -18,6 +17,7 @@ use http::header::COOKIE;
 use zonegate::base::SessionToken;
 use zonegate::portal::cookies::{self, Sent};
 use zonegate::session::Session;
+use zonegate::store::LoadedSession;
 use zonegate::table::LiveTable;
 
 /// How many different requests take turns.
@@ -25,11 +25,9 @@ const REQUESTS: u64 = 1 << 14;
 
 fn table(count: u64) -> LiveTable {
     let table = LiveTable::default();
-    let epoch = Arc::new(AtomicU64::new(0));
     for serial in 0..count {
-        let record = samples::record("ww7.desk.example", serial);
-        let session = Session::new(record, samples::principal(), Arc::clone(&epoch));
-        table.restore(Arc::new(session), samples::START);
+        let (record, principal) = (samples::record("ww7.desk.example", serial), samples::principal());
+        table.restore(&LoadedSession { record, principal, user_epoch: 0 }, None, samples::START);
     }
     table
 }

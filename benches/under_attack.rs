@@ -5,12 +5,17 @@
 //!
 //! - `slow`: a thousand connections, half of them in the middle of a TLS handshake and half in the middle of a head,
 //!   that send a byte now and then and come again when they are closed (D1).
-//! - `log-ins`: two hundred wrong passwords under way at any time (D4).
+//! - `log-ins`: two hundred wrong passwords under way at any time (D4). Attackers, client, application and gateway share
+//!   the machine, as its usual threads.
+//! - `log-ins-afar`: the same attackers, who take little but what is left of the machine, as they would from elsewhere.
+//! - `elsewhere`: the control. The same attackers make the same connections to another server on this machine, which
+//!   answers them all with 503; what this costs the client is the machine's doing, and not the gateway's.
 //!
-//! The figures are the 99th percentile of quiet and attack in the same run, and the memory at the end of each turn,
-//! which must not grow from one to the next.
+//! The figures are the 99th percentiles of quiet and attack in the same run, and the memory at the end of each turn,
+//! which must not grow from one to the next. Each time is also given without what the client itself overslept: its timer
+//! counts in milliseconds, and its thread waits for a core like any other.
 //!
-//! `cargo bench --bench under_attack [-- --turns 3 --seconds 10 --rate 2000]`
+//! `cargo bench --bench under_attack [-- --turns 3 --seconds 10 --rate 2000 --only log-ins]`
 
 #![expect(
     clippy::expect_used,
@@ -31,6 +36,7 @@ use tokio::task::JoinSet;
 #[expect(dead_code, reason = "the other bench's half")]
 mod support;
 
+use support::elsewhere;
 use support::gateway;
 use support::load::{self, Target};
 use support::upstream;
@@ -52,17 +58,18 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name);
         at.map_or(default, |at| arguments[at + 1].parse().expect("a whole number"))
     };
+    let only = arguments.iter().position(|argument| argument == "--only").map(|at| arguments[at + 1].clone());
     let (turns, seconds, rate) = (number("--turns", 3), number("--seconds", 10), number("--rate", 2000));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run(turns, Duration::from_secs(seconds), rate));
+    runtime.block_on(run(turns, Duration::from_secs(seconds), rate, only.as_deref()));
 }
 
-async fn run(turns: u64, length: Duration, rate: u64) {
+async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let directory = tempfile::tempdir().expect("a directory");
     let upstream = upstream::start().await;
     let certificate = support::certificate(directory.path());
-    let set_up = gateway::prepare(directory.path(), upstream, &certificate, true).await;
+    let set_up = gateway::prepare(&directory.path().join("gateway"), upstream, &certificate, true, None).await;
     let log = std::fs::File::create(directory.path().join("log")).expect("a file");
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_zonegate"))
         .args(["serve", "--config"])
@@ -72,11 +79,13 @@ async fn run(turns: u64, length: Duration, rate: u64) {
         .stderr(log)
         .spawn()
         .expect("the gateway");
-    let target = Target::new(set_up.address, support::HOST, &certificate, Some(set_up.cookie));
+    let target = Target::new(set_up.address, support::HOST, &certificate, &set_up.cookies);
     load::wait_until_it_answers(&target).await;
 
     println!("{rate} signed-in requests a second over {KEPT} connections, turns of {} s", length.as_secs());
-    for (name, attack) in [("slow", Attack::Slow), ("log-ins", Attack::LogIns)] {
+    let other = target.at(elsewhere::start(&certificate));
+    for attack in Attack::ALL.into_iter().filter(|attack| only.is_none_or(|only| only == attack.name())) {
+        let name = attack.name();
         let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
         for _ in 0..turns {
             quiet.push(ask(&target, length, rate).await);
@@ -84,7 +93,8 @@ async fn run(turns: u64, length: Duration, rate: u64) {
             let counts = Arc::new([AtomicU64::new(0), AtomicU64::new(0)]);
             // On a thread of their own, so that what they cost themselves does not hold up the client that is timed, and
             // with a moment to begin.
-            let (to, at, of) = (target.clone(), Arc::clone(&stop), Arc::clone(&counts));
+            let to = if attack == Attack::Elsewhere { other.clone() } else { target.clone() };
+            let (at, of) = (Arc::clone(&stop), Arc::clone(&counts));
             let attackers = std::thread::spawn(move || attack.run(&to, &at, &of));
             tokio::time::sleep(BEGIN).await;
             attacked.push(ask(&target, length, rate).await);
@@ -96,23 +106,45 @@ async fn run(turns: u64, length: Duration, rate: u64) {
                 resident(gateway.id())
             );
         }
-        let (quiet, attacked) = (Times::over(&quiet), Times::over(&attacked));
-        println!(
-            "{name:8} p50 {:7.2} ms quiet {:7.2} ms attacked   p99 {:7.2} ms quiet {:7.2} ms attacked, ratio {:.2}",
-            quiet.p50,
-            attacked.p50,
-            quiet.p99,
-            attacked.p99,
-            attacked.p99 / quiet.p99
-        );
+        for (what, of) in
+            [("in all", Answered::in_all as fn(&Answered) -> f64), ("by others", Answered::by_others)]
+        {
+            let (quiet, attacked) = (Times::over(&quiet, of), Times::over(&attacked, of));
+            println!(
+                "{name:12} {what:9} p50 {:6.2} ms quiet {:6.2} ms attacked   p99 {:6.2} ms quiet {:6.2} ms attacked, ratio {:.2}",
+                quiet.p50,
+                attacked.p50,
+                quiet.p99,
+                attacked.p99,
+                attacked.p99 / quiet.p99
+            );
+        }
     }
     let _ = gateway.kill();
     let _ = gateway.wait();
 }
 
-/// Asks at the rate for so long. Milliseconds from when a request was due to its answer: one that could not even be
-/// sent in time waits, too.
-async fn ask(target: &Target, length: Duration, rate: u64) -> Vec<f64> {
+/// One answer, in milliseconds.
+struct Answered {
+    /// From when the request was due: one that could not even be sent in time waits, too.
+    took: f64,
+    /// What of it the client slept on, with nothing left to wait for but itself.
+    overslept: f64,
+}
+
+impl Answered {
+    const fn in_all(&self) -> f64 {
+        self.took
+    }
+
+    const fn by_others(&self) -> f64 {
+        self.took - self.overslept
+    }
+}
+
+/// Asks at the rate for so long.
+async fn ask(target: &Target, length: Duration, rate: u64) -> Vec<Answered> {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1000.0;
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for at in 0..KEPT {
@@ -121,19 +153,21 @@ async fn ask(target: &Target, length: Duration, rate: u64) -> Vec<f64> {
             let mut connection = [target.connect().await.expect("a connection")];
             let every = Duration::from_micros(1_000_000 * KEPT / rate);
             let mut due = began + every * u32::try_from(at).unwrap_or(0) / u32::try_from(KEPT).unwrap_or(1);
-            let mut times = Vec::new();
+            let (mut answers, mut free) = (Vec::new(), due);
             while due < began + length {
                 tokio::time::sleep_until(due.into()).await;
+                let overslept = milliseconds(due.max(free).elapsed());
                 load::ask_times(&mut connection, &target, 1).await;
-                times.push(due.elapsed().as_secs_f64() * 1000.0);
+                free = Instant::now();
+                answers.push(Answered { took: milliseconds(free - due), overslept });
                 due += every;
             }
-            times
+            answers
         });
     }
     let mut all = Vec::new();
-    while let Some(times) = tasks.join_next().await {
-        all.extend(times.expect("no panic"));
+    while let Some(answers) = tasks.join_next().await {
+        all.extend(answers.expect("no panic"));
     }
     all
 }
@@ -145,26 +179,43 @@ struct Times {
 }
 
 impl Times {
-    fn over(turns: &[Vec<f64>]) -> Self {
+    fn over(turns: &[Vec<Answered>], of: fn(&Answered) -> f64) -> Self {
         let quantile = |times: &[f64], share: f64| {
             let mut sorted = times.to_vec();
             sorted.sort_by(f64::total_cmp);
             sorted[((sorted.len() - 1) as f64 * share) as usize]
         };
+        let turns: Vec<Vec<f64>> = turns.iter().map(|turn| turn.iter().map(of).collect()).collect();
         let median = |share| quantile(&turns.iter().map(|turn| quantile(turn, share)).collect::<Vec<_>>(), 0.5);
         Self { p50: median(0.5), p99: median(0.99) }
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Attack {
     Slow,
     LogIns,
+    LogInsAfar,
+    Elsewhere,
 }
 
 impl Attack {
+    const ALL: [Self; 4] = [Self::Slow, Self::LogIns, Self::LogInsAfar, Self::Elsewhere];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::LogIns => "log-ins",
+            Self::LogInsAfar => "log-ins-afar",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+
     /// Goes on until `stop`.
     fn run(self, target: &Target, stop: &Arc<AtomicBool>, counts: &Arc<[AtomicU64; 2]>) {
+        if self == Self::LogInsAfar {
+            zonegate::machine::give_way().expect("a system that lets threads give way");
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let _attackers = self.start(target, stop, counts);
@@ -179,7 +230,7 @@ impl Attack {
         let mut attackers = JoinSet::new();
         let count = match self {
             Self::Slow => SLOW,
-            Self::LogIns => LOG_INS,
+            Self::LogIns | Self::LogInsAfar | Self::Elsewhere => LOG_INS,
         };
         for number in 0..count {
             let (target, stop, counts) = (target.clone(), Arc::clone(stop), Arc::clone(counts));
@@ -189,7 +240,7 @@ impl Attack {
                     let outcome = match self {
                         Self::Slow if number % 2 == 0 => half_a_handshake(&target).await,
                         Self::Slow => half_a_head(&target).await,
-                        Self::LogIns => wrong_password(&target, number).await,
+                        Self::LogIns | Self::LogInsAfar | Self::Elsewhere => wrong_password(&target, number).await,
                     };
                     drop(outcome);
                     counts[1].fetch_add(1, Ordering::Relaxed);

@@ -74,7 +74,7 @@ pub(crate) fn record(host: &str, serial: u64) -> SessionRecord {
         epoch: 0,
         class: Class::Web,
         method: Method::Local,
-        factors: vec![Factor::Password, Factor::Totp],
+        factors: [Factor::Password, Factor::Totp].into(),
         authenticated_at: START,
         started_at: START,
         last_seen: START,
@@ -97,5 +97,5 @@ pub(crate) fn principal() -> Principal {
 
 /// Session `serial`, live.
 pub(crate) fn session(host: &str, serial: u64) -> Arc<Session> {
-    Arc::new(Session::new(record(host, serial), principal(), Arc::new(AtomicU64::new(0))))
+    Arc::new(Session::new(&record(host, serial), &principal(), Arc::new(AtomicU64::new(0))))
 }

@@ -17,14 +17,18 @@ use zonegate::store::{NewUser, Store};
 use zonegate::table::{Begun, NewSession, Sessions};
 use zonegate::telemetry::{Actor, EventKind, SecurityEvent};
 
-use super::{Certificate, HOST};
+use super::{Certificate, HOST, crowd};
 
-/// A configuration to serve, and the cookie of its one session.
+/// A configuration to serve, and the cookie of its one session, or those of some of its many.
 pub(crate) struct SetUp {
     pub(crate) config: PathBuf,
     pub(crate) address: SocketAddr,
-    pub(crate) cookie: String,
+    pub(crate) cookies: Vec<String>,
 }
+
+/// How many of many sessions are used at the same time: so many that no cache of the processor holds them, and so few
+/// that each one's assertion, which is signed once a minute, costs the same in a crowd as elsewhere.
+const IN_USE: u64 = 8192;
 
 /// The disk, without the checks of modes: the files are this program's own.
 struct Folder;
@@ -47,15 +51,16 @@ impl Surroundings for Folder {
     }
 }
 
+/// Puts everything into `folder`, which it makes. With a `crowd` of people, each of them has a session.
 pub(crate) async fn prepare(
-    directory: &Path,
+    folder: &Path,
     upstream: SocketAddr,
     certificate: &Certificate,
     access_log: bool,
+    crowd: Option<u64>,
 ) -> SetUp {
     use std::os::unix::fs::PermissionsExt as _;
-    let folder = directory.join(if access_log { "gateway-log" } else { "gateway" });
-    std::fs::create_dir_all(&folder).expect("a directory");
+    std::fs::create_dir_all(folder).expect("a directory");
     let master = MasterKey::from_bytes(random().expect("randomness"));
     let key_file = folder.join("master.key");
     std::fs::write(&key_file, master.reveal()).expect("a file");
@@ -76,7 +81,17 @@ pub(crate) async fn prepare(
     let store = Store::open(&settings.store_path, &master).await.expect("a new store");
     let cookie = begin_session(&store, &settings).await;
     store.close().await;
-    SetUp { config, address: SocketAddr::from(([127, 0, 0, 1], port)), cookie }
+    let cookies = match crowd {
+        None => vec![cookie],
+        Some(count) => {
+            crowd::fill(&settings.store_path, count, Clock::new().now()).await;
+            // From all over the crowd.
+            let serials = (0..count).step_by(usize::try_from((count / IN_USE).max(1)).expect("a step"));
+            let serials = serials.take(IN_USE as usize);
+            serials.map(|serial| format!("__Host-zg_session={}", crowd::token(serial).reveal())).collect()
+        }
+    };
+    SetUp { config, address: SocketAddr::from(([127, 0, 0, 1], port)), cookies }
 }
 
 /// Takes the shortest way that the flow's types allow: a screen on a wall, which needs no second factor.

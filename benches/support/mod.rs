@@ -1,6 +1,8 @@
 //! What the loopback bench needs: a certificate, an upstream, a bare proxy, a gateway with a session, and load.
 
 pub(crate) mod bare;
+pub(crate) mod crowd;
+pub(crate) mod elsewhere;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod others;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::base::{SessionId, Ttl, UnixTime, UserId};
 use crate::directory::UserKind;
-use crate::session::{Factor, Method, Principal, SessionRecord};
+use crate::session::{Factor, Factors, Method, Session};
 use crate::zone::Zone;
 
 /// How long an assertion is good for unless the operator says otherwise.
@@ -112,29 +112,23 @@ impl<'a> Claims<'a> {
     /// The claims of a session in its zone, issued at `now` for `lifetime`.
     ///
     /// `jti`: 16 bytes that the caller drew from a secure source.
-    pub fn new(
-        zone: &'a Zone,
-        record: &'a SessionRecord,
-        principal: &'a Principal,
-        now: UnixTime,
-        lifetime: Ttl,
-        jti: [u8; 16],
-    ) -> Self {
+    pub fn new(zone: &'a Zone, session: &'a Session, now: UnixTime, lifetime: Ttl, jti: [u8; 16]) -> Self {
+        let principal = &session.principal;
         Self {
             iss: &zone.origin,
             aud: &zone.audience,
-            sub: record.user,
-            username: &principal.username,
-            name: &principal.display_name,
-            email: principal.email.as_deref(),
-            groups: &principal.groups,
-            tenant: &principal.tenant_slug,
+            sub: session.user,
+            username: principal.username(),
+            name: principal.display_name(),
+            email: principal.email(),
+            groups: principal.groups(),
+            tenant: &session.terms.tenant_slug,
             zone: zone.host.as_str(),
-            kind: principal.kind,
-            method: record.method,
-            amr: amr(&record.factors),
-            auth_time: record.authenticated_at,
-            sid: record.id,
+            kind: principal.kind(),
+            method: session.method,
+            amr: amr(session.factors),
+            auth_time: session.authenticated_at,
+            sid: session.id,
             iat: now,
             nbf: now,
             exp: now.plus(lifetime),
@@ -144,9 +138,9 @@ impl<'a> Claims<'a> {
 }
 
 /// `amr` (RFC 8176): each method once, and `mfa` when there were two different ones.
-fn amr(factors: &[Factor]) -> Vec<&'static str> {
-    let mut methods = Vec::with_capacity(factors.len() + 1);
-    for factor in factors {
+fn amr(factors: Factors) -> Vec<&'static str> {
+    let mut methods = Vec::with_capacity(Factor::ALL.len() + 1);
+    for factor in factors.iter() {
         if !methods.contains(&factor.amr()) {
             methods.push(factor.amr());
         }
@@ -168,10 +162,9 @@ mod tests {
 
     #[test]
     fn sec_r62_the_claims_are_exactly_the_documented_ones() {
-        let (zone, record, principal) =
-            (samples::zone("a.example"), samples::record("a.example"), samples::principal());
+        let (zone, session) = (samples::zone("a.example"), samples::session(&samples::record("a.example")));
         let now = UnixTime::from_seconds(1_000_060);
-        let claims = Claims::new(&zone, &record, &principal, now, LIFETIME_DEFAULT, [0xab; 16]);
+        let claims = Claims::new(&zone, &session, now, LIFETIME_DEFAULT, [0xab; 16]);
         let want = concat!(
             r#"{"iss":"https://a.example","aud":"aud:a.example","sub":"03030303030303030303030303030303","#,
             r#""username":"alice@acme.example","name":"Alice Ash","email":"Alice.Ash@acme.example","groups":["staff","on call"],"#,
@@ -187,8 +180,9 @@ mod tests {
         let (zone, mut record, mut principal) =
             (samples::zone("a.example"), samples::record("a.example"), samples::principal());
         principal.email = None;
-        record.factors = vec![Factor::Password, Factor::Password];
-        let claims = Claims::new(&zone, &record, &principal, record.started_at, LIFETIME_DEFAULT, [0; 16]);
+        record.factors = [Factor::Password, Factor::Password].into();
+        let session = samples::session_of(&record, &principal);
+        let claims = Claims::new(&zone, &session, record.started_at, LIFETIME_DEFAULT, [0; 16]);
         let json: serde_json::Value = serde_json::to_value(&claims).unwrap();
         assert!(json.get("email").is_none());
         assert_eq!(json["amr"], serde_json::json!(["pwd"]));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
 
-use crate::session::{IdentityHeaders, Principal, Session, SessionRecord};
+use crate::session::{IdentityHeaders, Principal, Session};
 use crate::zone::{HeaderPreset, IdentityField};
 
 /// The longest value of one identity field, encoded, in bytes.
@@ -48,7 +48,7 @@ pub fn identity(session: &Session, preset: &HeaderPreset) -> Result<Arc<Identity
     if let Some(kept) = session.identity.load_full().filter(|kept| kept.preset == *preset) {
         return Ok(kept);
     }
-    let fields = identity_headers(preset, &session.record, &session.principal)?;
+    let fields = identity_headers(preset, session)?;
     let made = Arc::new(IdentityHeaders { preset: preset.clone(), fields });
     session.identity.store(Some(Arc::clone(&made)));
     Ok(made)
@@ -60,13 +60,11 @@ pub fn identity(session: &Session, preset: &HeaderPreset) -> Result<Arc<Identity
 /// and what they show. The id is the assertion's `sub`.
 pub fn identity_headers(
     preset: &HeaderPreset,
-    record: &SessionRecord,
-    principal: &Principal,
+    session: &Session,
 ) -> Result<Vec<(HeaderName, HeaderValue)>, IdentityProblem> {
-    check_identity(record, principal)?;
     fields(preset)
         .into_iter()
-        .filter_map(|(name, field)| match value(field, record, principal) {
+        .filter_map(|(name, field)| match value(field, session) {
             Ok(None) => None,
             Ok(Some(value)) => Some(Ok((name, value))),
             Err(problem) => Some(Err(problem)),
@@ -100,56 +98,50 @@ fn fields(preset: &HeaderPreset) -> Vec<(HeaderName, IdentityField)> {
 
 /// Whether every field of a person fits, whatever the preset: the assertion carries them all and is bounded by
 /// the same limit.
-pub fn check_identity(record: &SessionRecord, principal: &Principal) -> Result<(), IdentityProblem> {
-    const BY_TYPE: [IdentityField; 2] = [IdentityField::Username, IdentityField::Tenant];
-    BY_TYPE.into_iter().try_for_each(|field| value(field, record, principal).map(|_| ()))?;
+pub fn check_identity(principal: &Principal) -> Result<(), IdentityProblem> {
+    fits(IdentityField::Username, encode(&principal.username, &[]))?;
+    fits(IdentityField::Tenant, encode(&principal.tenant_slug, &[]))?;
     check_person(&principal.display_name, principal.email.as_deref(), &principal.groups)
 }
 
 /// Whether what people write of somebody fits: asked when it is set, because a person whose groups are too long would
 /// otherwise find out at the log-in, and nobody would know why.
 pub fn check_person(name: &str, email: Option<&str>, groups: &[String]) -> Result<(), IdentityProblem> {
-    let texts = [
-        (IdentityField::DisplayName, encode(name, &[])),
-        (IdentityField::Email, encode(email.unwrap_or_default(), &[])),
-        (IdentityField::Groups, list(groups)),
-    ];
-    match texts.into_iter().find(|(_, text)| text.len() > FIELD_BYTES_MAX) {
-        None => Ok(()),
-        Some((field, _)) => Err(IdentityProblem { field }),
-    }
+    fits(IdentityField::DisplayName, encode(name, &[]))?;
+    fits(IdentityField::Email, encode(email.unwrap_or_default(), &[]))?;
+    fits(IdentityField::Groups, list(groups))?;
+    Ok(())
 }
 
 fn list(groups: &[String]) -> String {
     groups.iter().map(|group| encode(group, b",")).collect::<Vec<_>>().join(",")
 }
 
+/// The text, if it is not too long.
+fn fits(field: IdentityField, text: String) -> Result<String, IdentityProblem> {
+    if text.len() > FIELD_BYTES_MAX { Err(IdentityProblem { field }) } else { Ok(text) }
+}
+
 /// One field's value; `None` when there is nothing to say.
-fn value(
-    field: IdentityField,
-    record: &SessionRecord,
-    principal: &Principal,
-) -> Result<Option<HeaderValue>, IdentityProblem> {
+fn value(field: IdentityField, session: &Session) -> Result<Option<HeaderValue>, IdentityProblem> {
+    let principal = &session.principal;
     let text = match field {
-        IdentityField::UserId => record.user.to_string(),
-        IdentityField::Username => encode(&principal.username, &[]),
-        IdentityField::Email => encode(principal.email.as_deref().unwrap_or_default(), &[]),
-        IdentityField::DisplayName => encode(&principal.display_name, &[]),
-        IdentityField::Groups => list(&principal.groups),
-        IdentityField::Tenant => encode(&principal.tenant_slug, &[]),
-        IdentityField::Zone => record.zone.as_str().to_owned(),
-        IdentityField::Kind => principal.kind.name().to_owned(),
-        IdentityField::Method => record.method.name().to_owned(),
-        IdentityField::SessionId => record.id.to_string(),
+        IdentityField::UserId => session.user.to_string(),
+        IdentityField::Username => encode(principal.username(), &[]),
+        IdentityField::Email => encode(principal.email().unwrap_or_default(), &[]),
+        IdentityField::DisplayName => encode(principal.display_name(), &[]),
+        IdentityField::Groups => list(principal.groups()),
+        IdentityField::Tenant => encode(&session.terms.tenant_slug, &[]),
+        IdentityField::Zone => session.terms.zone.as_str().to_owned(),
+        IdentityField::Kind => principal.kind().name().to_owned(),
+        IdentityField::Method => session.method.name().to_owned(),
+        IdentityField::SessionId => session.id.to_string(),
     };
     if text.is_empty() {
         return Ok(None);
     }
-    if text.len() > FIELD_BYTES_MAX {
-        return Err(IdentityProblem { field });
-    }
     // Printable ASCII is always a header value; the mapping is for the compiler.
-    HeaderValue::try_from(text).map(Some).map_err(|_| IdentityProblem { field })
+    HeaderValue::try_from(fits(field, text)?).map(Some).map_err(|_| IdentityProblem { field })
 }
 
 /// Percent-encodes what the module's head says, and the bytes of `also`.
@@ -181,17 +173,18 @@ mod tests {
     fn lines(preset: &HeaderPreset, change: impl FnOnce(&mut Principal)) -> Result<Vec<String>, IdentityProblem> {
         let mut principal = samples::principal();
         change(&mut principal);
-        let headers = identity_headers(preset, &samples::record("a.example"), &principal)?;
+        check_identity(&principal)?;
+        let headers = identity_headers(preset, &samples::session_of(&samples::record("a.example"), &principal))?;
         Ok(headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect())
     }
 
     #[test]
     fn a_session_is_described_as_each_request_s_zone_wants_it_whoever_asked_before() {
-        let session = samples::session(samples::record("a.example"));
+        let session = samples::session(&samples::record("a.example"));
         let custom = HeaderPreset::Custom([(HeaderName::from_static("x-who"), IdentityField::Username)].into());
         for _ in 0..2 {
             for preset in [HeaderPreset::Default, HeaderPreset::Remote, custom.clone()] {
-                let want = identity_headers(&preset, &session.record, &session.principal).unwrap();
+                let want = identity_headers(&preset, &session).unwrap();
                 assert_eq!(identity(&session, &preset).unwrap().fields, want);
                 let again = identity(&session, &preset).unwrap();
                 assert!(Arc::ptr_eq(&again, &identity(&session, &preset).unwrap()), "made once");
@@ -264,7 +257,7 @@ mod tests {
     #[test]
     fn every_header_of_a_built_in_preset_is_on_the_protected_list() {
         for preset in [HeaderPreset::Default, HeaderPreset::Oauth2Proxy, HeaderPreset::Remote] {
-            let headers = identity_headers(&preset, &samples::record("a.example"), &samples::principal()).unwrap();
+            let headers = identity_headers(&preset, &samples::session(&samples::record("a.example"))).unwrap();
             assert!(headers.iter().all(|(name, _)| PRESET_HEADERS.contains(name)), "{preset:?}");
         }
     }

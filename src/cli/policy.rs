@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::directory::Lifetimes;
 use crate::edge::{find_host, hygiene};
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Presented, StoreHealth, Way, decide};
-use crate::session::{Class, Device, Principal, Session, SessionRecord};
+use crate::session::{Class, Device, Factors, Principal, Session, SessionRecord};
 use crate::store::Account;
 use crate::zone::Rule;
 
@@ -156,7 +156,7 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
         Decision::Forward(grant) => {
             let forwarded_as = match grant.bearer() {
                 Bearer::Nobody => None,
-                Bearer::Person(session) => Some(session.principal.username.clone()),
+                Bearer::Person(session) => Some(session.principal.username().to_owned()),
             };
             Answer { decision: "forward", forwarded_as, ..said }
         }
@@ -188,7 +188,7 @@ fn session(account: &Account, now: UnixTime) -> Session {
         epoch: user.epoch,
         class: Class::Web,
         method: crate::session::Method::Local,
-        factors: Vec::new(),
+        factors: Factors::default(),
         authenticated_at: now,
         started_at: now,
         last_seen: now,
@@ -196,7 +196,7 @@ fn session(account: &Account, now: UnixTime) -> Session {
         device: Device::default(),
     };
     let principal = Principal::of(user, tenant);
-    Session::new(record, principal, Arc::new(AtomicU64::new(user.epoch)))
+    Session::new(&record, &principal, Arc::new(AtomicU64::new(user.epoch)))
 }
 
 fn spell(answer: &Answer, file: &str) -> String {

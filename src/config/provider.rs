@@ -77,6 +77,7 @@ fn entry(section: &Section<'_>, (directory, outside): Place<'_>) -> Option<SsoEn
         }
         scope
     });
+    let emergency_admin = section.optional("emergency_admin");
     let none = Ttl::seconds_const(1);
     let max_age = section.duration("max_age", none, 2..=MAX_AGE_SECONDS_MAX);
     let claim = section.scalar("username_claim").filter(|scalar| word(section, scalar));
@@ -97,7 +98,6 @@ fn entry(section: &Section<'_>, (directory, outside): Place<'_>) -> Option<SsoEn
         logout: section.flag("logout", false),
         ..ProviderSettings::new(issuer?, client_id?.text.to_owned())
     };
-    let emergency_admin = section.optional("emergency_admin");
     Some(SsoEntry { scope: scope?, emergency_admin, provider: Some(ProviderEntry { settings, secret }) })
 }
 

@@ -213,7 +213,8 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             master_key,
             security,
             hashing: HashingSettings {
-                threads: if hashing.threads == 0 { cores } else { hashing.threads },
+                // What a request needs at once must not wait for a hash to leave the caches of the last core.
+                threads: if hashing.threads == 0 { cores.saturating_sub(1).max(1) } else { hashing.threads },
                 ..hashing
             },
             limits,

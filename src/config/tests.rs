@@ -480,6 +480,8 @@ fn native_clients_have_names_of_their_own() {
 
 #[test]
 fn o6_where_providers_may_be_is_read_whole_or_told_off() {
+    let none = load(HEAD, "/etc/zg/z.yaml", &Outside::new()).unwrap().sso;
+    assert_eq!(none, crate::sso::OutboundSettings::default(), "nobody is let in who was not named");
     check_added("sso: { networks: [10.20.0.0/16], timeout: 5s }\n", &[]);
     check_added(
         "sso: { networks: [intranet, 10.0.0.0/8], ca_file: nothing.pem, timeout: 2m, proxy: x }\n",

@@ -66,7 +66,7 @@ impl Default for Slots {
 }
 
 /// How long a session lives.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub struct Lifetimes {
     /// Dead after this long without activity (R89).
     pub idle_max: Ttl,

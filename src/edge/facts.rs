@@ -84,8 +84,17 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
 /// Whether the client asks for an answer that may go on for as long as the session does: a WebSocket, or an event
 /// stream, which a GET without a body asks for. Whether it is one, the answer says.
 pub(super) fn is_stream(method: &Method, headers: &HeaderMap) -> bool {
-    let events = |value: &http::HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/event-stream"));
+    let events = |accepted: &http::HeaderValue| names_event_stream(accepted.as_bytes());
     is_websocket(headers) || (*method == Method::GET && headers.get(ACCEPT).is_some_and(events))
+}
+
+/// Whether `text/event-stream` is among what is accepted. Found by its dash, which is rare there: a search for the whole
+/// text costs more than twice as much, and every request pays for it.
+fn names_event_stream(accepted: &[u8]) -> bool {
+    memchr::memchr_iter(b'-', accepted).any(|dash| {
+        let (before, after) = accepted.split_at_checked(dash).unwrap_or_default();
+        before.ends_with(b"text/event") && after.starts_with(b"-stream")
+    })
 }
 
 /// Whether an answer is an event stream.
@@ -99,8 +108,8 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Why the session that was presented for this zone has ended.
 pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
     match facts.presented {
-        Presented::Session(session) if session.record.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }),
+        Presented::Session(session) if session.terms.zone == zone.host => match session.liveness(now) {
+            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }),
             Liveness::Live => None,
         },
         Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
@@ -130,5 +139,17 @@ mod tests {
         check("GET", &[("accept", "application/json")], Client::Program);
         check("GET", &[("sec-fetch-mode", "navigate"), ("upgrade", "websocket")], Client::Program);
         check("GET", &[], Client::Program);
+    }
+
+    #[test]
+    fn an_event_stream_is_found_wherever_it_is_accepted() {
+        for accepted in ["text/event-stream", "text/html, text/event-stream;q=0.5", "a/b-c,text/event-stream"] {
+            assert!(names_event_stream(accepted.as_bytes()), "{accepted}");
+        }
+        for other in
+            ["", "*/*", "text/html", "text/event", "event-stream", "-", "text/event--stream", "text/events-stream"]
+        {
+            assert!(!names_event_stream(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -40,6 +40,7 @@ use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::proxy::RequestIds;
 use super::refusals::{self, Sent};
+use super::seldom::Seldom;
 use crate::assertion::{ASSERTION_HEADER, identity, identity_names};
 use crate::config::{AccessLines, Settings};
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Grant, Way, decide};
@@ -88,12 +89,15 @@ pub(super) struct Desk {
     pub(super) log: AccessLog,
     pub(super) turn: Turn,
     pub(super) ids: RequestIds,
+    /// Questions that could not be read.
+    pub(super) unread: Seldom,
 }
 
 /// A listener that hears only those who may ask.
 struct Askers {
     listener: TcpListener,
     in_use: InUse,
+    strangers: Seldom,
 }
 
 /// Who asks.
@@ -110,7 +114,9 @@ impl Listener for Askers {
             if may_ask(&self.in_use.load().settings, peer.ip()) {
                 return (socket, peer);
             }
-            tracing::warn!(%peer, "asked at listen.forward_auth, and is not in listen.trusted_proxies");
+            if let Some(unwritten) = self.strangers.write() {
+                tracing::warn!(%peer, unwritten, "asked at listen.forward_auth, and is not in listen.trusted_proxies");
+            }
         }
     }
 
@@ -137,7 +143,8 @@ pub(super) async fn serve(
     mut handed_over: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let listener = Askers { listener: TcpListener::from_std(listener)?, in_use: Arc::clone(&desk.in_use) };
+    let in_use = Arc::clone(&desk.in_use);
+    let listener = Askers { listener: TcpListener::from_std(listener)?, in_use, strangers: Seldom::default() };
     let page = |dialect| {
         get(
             move |State(desk): State<Arc<Desk>>, ConnectInfo(asker): ConnectInfo<Asker>, headers: HeaderMap| async move {
@@ -214,8 +221,11 @@ impl Desk {
         let question = match Question::read(dialect, headers) {
             Ok(question) => question,
             Err(field) => {
-                // The operator's fault, and no request to log: what it would have been is what is missing.
-                tracing::error!(asker = %asker.0, %field, "a proxy asked, and this field was not there exactly once");
+                // The operator's fault as a rule, and no request to log: what it would have been is what is missing. But
+                // some proxies pass a method or a path on in which a client has put what is no text.
+                if let Some(unwritten) = self.unread.write() {
+                    tracing::error!(asker = %asker.0, %field, unwritten, "a proxy asked, and this field was not there exactly once");
+                }
                 return answer::empty(StatusCode::BAD_REQUEST);
             }
         };

@@ -19,6 +19,7 @@ mod proxy;
 mod refusals;
 mod reload;
 mod rescue;
+mod seldom;
 mod serve;
 mod streams;
 mod tls;

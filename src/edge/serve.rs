@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
@@ -22,10 +23,11 @@ use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
 use super::listen::{Bound, Doors, Lane, Threads};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
+use super::seldom::Seldom;
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::traces::Spans;
-use super::upstream::{self, Peers};
+use super::upstream::{self, Mark, Peers};
 use crate::config::{AdminListener, Settings};
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::metrics::Connections;
@@ -173,6 +175,7 @@ impl Gateway {
         let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
         let turn = Turn::default();
         let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
+        let mark = Mark::new(random()?);
         let edge = || {
             Ok::<_, ServeFault>(Edge {
                 in_use: Arc::clone(&in_use),
@@ -185,13 +188,22 @@ impl Gateway {
                 turn: turn.clone(),
                 challenges: Arc::clone(&challenges),
                 ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
+                mark: mark.clone(),
             })
         };
         let (stop_doors, stopping) = tokio::sync::watch::channel(false);
         let counts = portal.metrics.connections().clone();
         let threads = Threads::start(settings.threads)?;
         let how = Arc::new(proxy_settings());
-        let lanes = threads.runtimes().map(|runtime| Ok(Lane::new(runtime, http_proxy(&how, edge()?))));
+        let lane = |runtime| {
+            let mut proxy = http_proxy(&how, edge()?);
+            // CONNECT is refused here as everything is, with an answer of ours.
+            let mut options = HttpServerOptions::default();
+            options.allow_connect_method_proxying = true;
+            proxy.server_options = Some(options);
+            Ok(Lane::new(runtime, proxy))
+        };
+        let lanes = threads.runtimes().map(lane);
         let lanes = lanes.collect::<Result<Vec<_>, ServeFault>>()?;
         let doors = Doors::new(lanes, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
         let mut sockets = bound.copies()?;
@@ -232,7 +244,7 @@ impl Gateway {
             for runtime in threads.runtimes() {
                 let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
                 let (in_use, log, turn) = (Arc::clone(&in_use), log.clone(), handover.turn.clone());
-                let desk = forward_auth::Desk { in_use, log, turn, ids };
+                let desk = forward_auth::Desk { in_use, log, turn, ids, unread: Seldom::default() };
                 runtime.spawn(forward_auth::serve(listener.try_clone()?, desk, handed_over.clone()));
             }
         }

@@ -4,6 +4,11 @@
 //! by us, belongs to that stream alone, and is known here by a second handle; once a second the sessions that have
 //! open streams are looked at, and the handle of a dead one is shut down. The upstream side then ends, and with it
 //! the client's. Streams that are not silent are also checked with every piece they carry.
+//!
+//! An application that speaks HTTP/2 has one connection for many requests, and any of them may be a conversation in which
+//! nobody speaks. *Why has not each a connection of its own, like a stream?* gRPC makes a request of every call, and they
+//! would cost a connection each. There the request is cut instead: the task that serves it drops it, which resets its
+//! streams on both sides.
 
 use std::fmt::Debug;
 use std::io::{ErrorKind, Result};
@@ -24,6 +29,7 @@ use pingora::{ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::listen::Arrival;
 use crate::machine::Clock;
 use crate::session::{Liveness, Session};
 
@@ -32,7 +38,7 @@ use crate::session::{Liveness, Session};
 pub(super) struct OpenStream {
     /// Whose it is; one that is nobody's has no session to end with.
     session: Option<Arc<Session>>,
-    sockets: Mutex<Vec<Handle>>,
+    handles: Mutex<Vec<Handle>>,
     /// How long the application may be silent until it has said that this is a stream: the client's word for it must not
     /// be what takes its limits away.
     silence_max: Duration,
@@ -40,11 +46,12 @@ pub(super) struct OpenStream {
     endless: AtomicBool,
 }
 
-/// A second handle to a connection.
+/// What a stream is ended by: a second handle to its connection, or the request itself.
 #[derive(Debug)]
 enum Handle {
     Tcp(StdTcpStream),
     Unix(StdUnixStream),
+    Request(Arc<Arrival>),
 }
 
 impl Handle {
@@ -52,6 +59,10 @@ impl Handle {
         match self {
             Self::Tcp(socket) => socket.shutdown(Shutdown::Both),
             Self::Unix(socket) => socket.shutdown(Shutdown::Both),
+            Self::Request(arrival) => {
+                arrival.cut();
+                Ok(())
+            }
         }
     }
 }
@@ -65,13 +76,28 @@ pub(super) struct Streams {
 impl Streams {
     /// Registers a stream that is about to be connected.
     pub(super) fn open(&self, session: Option<&Arc<Session>>, silence_max: Duration) -> Arc<OpenStream> {
-        let stream = Arc::new(OpenStream {
+        self.register(OpenStream {
             session: session.cloned(),
-            sockets: Mutex::default(),
+            handles: Mutex::default(),
             silence_max,
             heard_at: Mutex::new(Instant::now()),
             endless: AtomicBool::new(false),
-        });
+        })
+    }
+
+    /// Registers a request that is to be cut when its session ends. How long it may be silent is not decided here.
+    pub(super) fn hold(&self, session: &Arc<Session>, arrival: &Arc<Arrival>) -> Arc<OpenStream> {
+        self.register(OpenStream {
+            session: Some(Arc::clone(session)),
+            handles: Mutex::new(vec![Handle::Request(Arc::clone(arrival))]),
+            silence_max: Duration::MAX,
+            heard_at: Mutex::new(Instant::now()),
+            endless: AtomicBool::new(true),
+        })
+    }
+
+    fn register(&self, stream: OpenStream) -> Arc<OpenStream> {
+        let stream = Arc::new(stream);
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stream));
         stream
     }
@@ -123,9 +149,9 @@ impl OpenStream {
     }
 
     fn shut_down(&self) {
-        for socket in self.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for handle in self.handles.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // An error means that the other side was faster.
-            let _ = socket.shut_down();
+            let _ = handle.shut_down();
         }
     }
 }
@@ -193,7 +219,7 @@ impl Connector {
     }
 
     fn hold(&self, handle: Handle) {
-        self.stream.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+        self.stream.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
     }
 }
 

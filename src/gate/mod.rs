@@ -324,7 +324,7 @@ pub fn decide<'a>(facts: &Facts<'a>, now: UnixTime) -> Decision<'a> {
 
 /// What rules may know of a person: as the session began.
 fn person(session: &Session) -> Person<'_> {
-    Person { groups: &session.principal.groups, kind: session.principal.kind.name() }
+    Person { groups: session.principal.groups(), kind: session.principal.kind().name() }
 }
 
 enum Denied {
@@ -343,7 +343,7 @@ fn principal<'a>(facts: &Facts<'a>, zone: &Arc<Zone>, now: UnixTime) -> Result<&
         Presented::Session(session) => session,
     };
     // A session of another zone is nothing here: not even the reason of its end is told.
-    if session.record.zone != zone.host {
+    if session.terms.zone != zone.host {
         return Err(Denied::Challenge(ChallengeReason::UnknownSession));
     }
     match session.liveness(now) {

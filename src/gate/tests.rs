@@ -61,6 +61,10 @@ fn table() -> ZoneTable {
 }
 
 fn session(host: &str, user_epoch: u64) -> Arc<Session> {
+    Arc::new(session_at(host, Arc::new(AtomicU64::new(user_epoch))))
+}
+
+fn session_at(host: &str, user_epoch: Arc<AtomicU64>) -> Session {
     let record = SessionRecord {
         id: SessionId::from_bytes([1; 16]),
         token: TokenDigest::of(b"token"),
@@ -71,7 +75,7 @@ fn session(host: &str, user_epoch: u64) -> Arc<Session> {
         epoch: 5,
         class: Class::Web,
         method: Method::Local,
-        factors: vec![Factor::Password, Factor::Totp],
+        factors: [Factor::Password, Factor::Totp].into(),
         authenticated_at: UnixTime::from_seconds(START),
         started_at: UnixTime::from_seconds(START),
         last_seen: UnixTime::from_seconds(START),
@@ -86,7 +90,7 @@ fn session(host: &str, user_epoch: u64) -> Arc<Session> {
         tenant_slug: "acme".into(),
         kind: UserKind::Regular,
     };
-    Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(user_epoch))))
+    Session::new(&record, &principal, user_epoch)
 }
 
 /// One row: host, path's owner, client, cookie, store, seconds after log-in, what must happen.
@@ -352,8 +356,7 @@ proptest! {
 #[test]
 fn raising_the_users_epoch_kills_every_older_session_at_once() {
     let epoch = Arc::new(AtomicU64::new(5));
-    let template = session("a.example", 5);
-    let session = Session::new(template.record.clone(), template.principal.clone(), Arc::clone(&epoch));
+    let session = session_at("a.example", Arc::clone(&epoch));
     let now = UnixTime::from_seconds(START);
     assert_eq!(session.liveness(now), Liveness::Live);
     epoch.store(6, Ordering::Release);

@@ -147,16 +147,18 @@ impl Resolve for GuardedNames {
     }
 }
 
-/// The system's name servers and `/etc/hosts`, asked without a thread for each question.
-pub(super) struct SystemNames(TokioResolver);
+/// The system's name servers and `/etc/hosts`, asked without a thread for each question. When the system says nothing of
+/// its name servers, each question fails: whoever has no provider needs none.
+pub(super) struct SystemNames(Result<TokioResolver, String>);
 
 impl SystemNames {
-    /// Errors: `/etc/resolv.conf` cannot be used.
-    pub(super) fn new() -> Result<Self, String> {
-        let mut builder = TokioResolver::builder_tokio().map_err(|fault| fault.to_string())?;
-        // Not every network that has AAAA records has a way to them.
-        builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
-        Ok(Self(builder.build().map_err(|fault| fault.to_string())?))
+    pub(super) fn new() -> Self {
+        let resolver = TokioResolver::builder_tokio().and_then(|mut builder| {
+            // Not every network that has AAAA records has a way to them.
+            builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
+            builder.build()
+        });
+        Self(resolver.map_err(|fault| format!("the system's name servers cannot be used: {fault}")))
     }
 }
 
@@ -164,7 +166,7 @@ impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = self.0.clone();
         Box::pin(async move {
-            let found = resolver.lookup_ip(name.as_str()).await?;
+            let found = resolver?.lookup_ip(name.as_str()).await?;
             // The port is the URL's.
             let addresses: Vec<_> = found.iter().map(|address| SocketAddr::new(address, 0)).collect();
             Ok(Box::new(addresses.into_iter()) as Addrs)
@@ -358,7 +360,7 @@ mod tests {
 
     #[tokio::test]
     async fn o6_a_name_that_is_this_machine_leads_nowhere() {
-        let names = SystemNames::new().unwrap();
+        let names = SystemNames::new();
         let names = GuardedNames::new(guard(&[]), Arc::new(names));
         let fault = names.resolve("localhost".parse().unwrap()).await.err().unwrap();
         assert_eq!(fault.downcast_ref(), Some(&Forbidden::Network("localhost".into())));

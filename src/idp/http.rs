@@ -24,20 +24,15 @@ const FIELDS_MAX: usize = 64;
 
 const JSON: &str = "application/json";
 
-/// Why no way to providers can be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OutboundProblem {
-    /// The file with further authorities is none, or the system's authorities cannot be read.
-    #[error("the authorities for providers cannot be used: {0}")]
-    Roots(#[from] reqwest::Error),
-    /// The system says nothing usable of its name servers.
-    #[error("the system's name servers cannot be used: {0}")]
-    Names(String),
-}
+/// The authorities that an operator trusts besides the system's cannot be used.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the further authorities for identity providers cannot be used: {0}")]
+pub struct OutboundProblem(String);
 
 /// The client.
 pub(super) struct Http {
-    client: reqwest::Client,
+    /// None when the system has no authorities: nothing can be verified then, and whoever has no provider need not mind.
+    client: Result<reqwest::Client, String>,
     guard: Guard,
 }
 
@@ -59,17 +54,18 @@ pub(super) enum Ask {
 
 impl Http {
     pub(super) fn new(outbound: &OutboundSettings) -> Result<Self, OutboundProblem> {
-        let names = SystemNames::new().map_err(OutboundProblem::Names)?;
-        Self::with(outbound, Arc::new(names))
+        Self::with(outbound, Arc::new(SystemNames::new()))
     }
 
     /// `names`: who is asked for addresses.
-    pub(super) fn with(outbound: &OutboundSettings, names: Arc<dyn Resolve>) -> Result<Self, OutboundProblem> {
+    fn with(outbound: &OutboundSettings, names: Arc<dyn Resolve>) -> Result<Self, OutboundProblem> {
+        let problem = |error: reqwest::Error| OutboundProblem(told(&error));
         let guard = Guard::new(outbound.networks.clone());
-        let roots = match &outbound.roots {
-            Some(pem) => reqwest::Certificate::from_pem_bundle(pem)?,
-            None => Vec::new(),
-        };
+        let roots = outbound.roots.as_deref().map(reqwest::Certificate::from_pem_bundle);
+        let roots = roots.transpose().map_err(problem)?.unwrap_or_default();
+        if outbound.roots.is_some() && roots.is_empty() {
+            return Err(OutboundProblem("there is no certificate among them".into()));
+        }
         let client = reqwest::Client::builder()
             .https_only(true)
             .tls_version_min(reqwest::tls::Version::TLS_1_2)
@@ -90,8 +86,11 @@ impl Http {
             .timeout(outbound.timeout)
             .user_agent(concat!("zonegate/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(GuardedNames::new(guard.clone(), names)))
-            .build()?;
-        Ok(Self { client, guard })
+            .build();
+        match outbound.roots {
+            Some(_) => Ok(Self { client: Ok(client.map_err(problem)?), guard }),
+            None => Ok(Self { client: client.map_err(|error| told(&error)), guard }),
+        }
     }
 
     /// One exchange with the provider of `settings`.
@@ -104,11 +103,13 @@ impl Http {
     ) -> Result<Answer, ProviderFault> {
         let forbidden = |why: Forbidden| ProviderFault::Forbidden { step, detail: Detail::of(&why.to_string()) };
         self.guard.check(url, settings).map_err(forbidden)?;
+        let unreachable = |why: &String| ProviderFault::Unreachable { step, detail: Detail::of(why) };
+        let client = self.client.as_ref().map_err(unreachable)?;
         let request = match ask {
-            Ask::Get { fields } => self.client.get(url.clone()).headers(fields),
+            Ask::Get { fields } => client.get(url.clone()).headers(fields),
             Ask::Post { fields, form } => {
                 let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
-                self.client.post(url.clone()).headers(fields).header(header::CONTENT_TYPE, kind).body(form)
+                client.post(url.clone()).headers(fields).header(header::CONTENT_TYPE, kind).body(form)
             }
         };
         let answer = request.header(header::ACCEPT, HeaderValue::from_static(JSON)).send().await;
@@ -152,21 +153,32 @@ fn fault(step: Step, error: reqwest::Error) -> ProviderFault {
     }
     // An address may have parameters, and those are nobody's business.
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(forbidden) = inner.downcast_ref::<Forbidden>() {
-            return ProviderFault::Forbidden { step, detail: Detail::of(&forbidden.to_string()) };
-        }
-        text = format!("{text}: {inner}");
-        cause = inner.source();
+    let forbidden = causes(&error).find_map(|cause| cause.downcast_ref::<Forbidden>());
+    match forbidden {
+        Some(forbidden) => ProviderFault::Forbidden { step, detail: Detail::of(&forbidden.to_string()) },
+        None => ProviderFault::Unreachable { step, detail: Detail::of(&told(&error)) },
     }
-    ProviderFault::Unreachable { step, detail: Detail::of(&text) }
+}
+
+/// An error and what it comes of, the outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| Error::source(*error))
+}
+
+/// The same as one text.
+fn told(error: &reqwest::Error) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+
+    use reqwest::dns::{Addrs, Name, Resolving};
+
     use super::*;
+    use crate::base::Networks;
 
     #[test]
     fn json_is_what_says_so() {
@@ -182,6 +194,54 @@ mod tests {
         ] {
             let fields = kind.map(|kind| (header::CONTENT_TYPE, HeaderValue::from_static(kind)));
             assert_eq!(is_json(&fields.into_iter().collect()), want, "{kind:?}");
+        }
+    }
+
+    /// Answers each question about a name with the next address.
+    struct Changing(Mutex<Vec<&'static str>>);
+
+    impl Resolve for Changing {
+        fn resolve(&self, _: Name) -> Resolving {
+            let next = self.0.lock().unwrap().remove(0);
+            Box::pin(async move {
+                let address = SocketAddr::new(next.parse().unwrap(), 0);
+                Ok(Box::new(std::iter::once(address)) as Addrs)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn o6_a_name_that_changes_after_it_was_allowed_leads_nowhere() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        // Somebody listens on the address that the name changes to.
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let issuer = format!("https://a.example:{}", listener.local_addr().unwrap().port());
+        let settings = serde_json::json!({ "issuer": issuer, "client_id": "us", "username_claim": "email" });
+        let settings = serde_json::from_value(settings).unwrap();
+        let networks = Networks::new(vec![Networks::range("127.0.0.2").unwrap()]);
+        let outbound = OutboundSettings { networks, ..OutboundSettings::default() };
+        let names = Changing(Mutex::new(vec!["127.0.0.2", "127.0.0.1", "127.0.0.2"]));
+        let http = Http::with(&outbound, Arc::new(names)).unwrap();
+        let mut outcomes = Vec::new();
+        for _ in 0..3 {
+            let ask = Ask::Get { fields: HeaderMap::new() };
+            outcomes.push(
+                http.exchange(Step::Keys, &settings, &Url::parse(&issuer).unwrap(), ask).await.err().unwrap(),
+            );
+        }
+        let forbidden = outcomes.iter().map(|fault| matches!(fault, ProviderFault::Forbidden { .. }));
+        assert_eq!(forbidden.collect::<Vec<_>>(), [false, true, false], "{outcomes:?}");
+        assert!(listener.accept().is_err());
+    }
+
+    #[test]
+    fn authorities_that_are_none_are_told() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for pem in ["", "nothing", broken] {
+            let outbound = OutboundSettings { roots: Some(pem.into()), ..OutboundSettings::default() };
+            assert!(Http::new(&outbound).is_err(), "{pem:?}");
         }
     }
 }

@@ -38,8 +38,8 @@ pub(super) struct Kept<T> {
 
 struct State<T> {
     value: Option<(Arc<T>, u64)>,
-    /// When a fetch last failed, since one did not.
-    failed_at: Option<u64>,
+    /// How and when a fetch last failed, since one did not.
+    failed: Option<(ProviderFault, u64)>,
     /// When a fetch was last begun though the value was fresh.
     renewed_at: Option<u64>,
     coming: Option<Coming<T>>,
@@ -47,19 +47,26 @@ struct State<T> {
 
 impl<T: Send + Sync + 'static> Kept<T> {
     pub(super) fn new(clock: Arc<Clock>, runtime: Handle) -> Self {
-        let state = State { value: None, failed_at: None, renewed_at: None, coming: None };
+        let state = State { value: None, failed: None, renewed_at: None, coming: None };
         Self { clock, runtime, state: Mutex::new(state) }
     }
 
-    /// What is kept, fetched by `fetch` if it must be.
+    /// What is kept, fetched by `fetch` if it must be. A fetch that failed is not tried again in the same second: whoever
+    /// posts log-out tokens would otherwise make of us a client that asks as fast as it is refused (O14).
     pub(super) async fn get<F>(self: &Arc<Self>, fetch: F) -> Result<Arc<T>, ProviderFault>
     where
         F: Future<Output = Result<T, ProviderFault>> + Send + 'static,
     {
         let coming = {
             let mut state = self.state();
-            if let Some(value) = state.usable(self.clock.elapsed()) {
+            let now = self.clock.elapsed();
+            if let Some(value) = state.usable(now) {
                 return Ok(value);
+            }
+            if let Some((fault, failed_at)) = &state.failed
+                && *failed_at == now
+            {
+                return Err(fault.clone());
             }
             self.join(&mut state, fetch)
         };
@@ -126,11 +133,11 @@ impl<T: Send + Sync + 'static> Arrives<'_, T> {
             Ok(value) => {
                 let value = Arc::new(value);
                 state.value = Some((Arc::clone(&value), now));
-                state.failed_at = None;
+                state.failed = None;
                 Ok(value)
             }
             Err(fault) => {
-                state.failed_at = Some(now);
+                state.failed = Some((fault.clone(), now));
                 let value = state.usable(now).ok_or_else(|| fault.clone())?;
                 tracing::warn!(%fault, "an identity provider does not give what it gave before; the last is used");
                 Ok(value)
@@ -150,7 +157,8 @@ impl<T> State<T> {
     fn usable(&self, now: u64) -> Option<Arc<T>> {
         let (value, fetched_at) = self.value.as_ref()?;
         let age = now.saturating_sub(*fetched_at);
-        let resting = age < USABLE_SECONDS && is_within(self.failed_at, now);
+        let resting =
+            age < USABLE_SECONDS && is_within(self.failed.as_ref().map(|(_, failed_at)| *failed_at), now);
         (age < FRESH_SECONDS || resting).then(|| Arc::clone(value))
     }
 }
@@ -232,13 +240,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_never_came_is_asked_for_each_time() {
+    async fn o14_what_never_came_is_asked_for_once_a_second() {
         let mut source = Source::new();
         source.up = false;
-        assert_eq!(source.get(0).await, Err(DOWN));
-        assert_eq!(source.get(0).await, Err(DOWN));
+        for now in [0, 0, 0, 1, 1] {
+            assert_eq!(source.get(now).await, Err(DOWN));
+        }
+        assert_eq!(source.asked(), 2);
         source.up = true;
-        assert_eq!(source.get(0).await, Ok(3));
+        assert_eq!(source.get(1).await, Err(DOWN));
+        assert_eq!(source.get(2).await, Ok(3));
     }
 
     #[tokio::test]
@@ -259,8 +270,8 @@ mod tests {
 
     #[tokio::test]
     async fn all_who_ask_at_once_share_one_fetch_and_its_outcome() {
-        let kept: Arc<Kept<u32>> = Arc::new(Kept::new(Arc::new(Clock::new()), Handle::current()));
         for outcome in [Err(DOWN), Ok(7)] {
+            let kept: Arc<Kept<u32>> = Arc::new(Kept::new(Arc::new(Clock::new()), Handle::current()));
             let (give, take) = tokio::sync::oneshot::channel();
             let first = tokio::spawn({
                 let kept = Arc::clone(&kept);

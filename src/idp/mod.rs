@@ -2,7 +2,7 @@
 //!
 //! [`crate::sso`] says what makes an answer acceptable; here is where answers come from. A provider belongs to a tenant and
 //! may be slow, broken or hostile. So whatever it does costs its own tenant's log-ins and nobody else's: it is reached only
-//! where it may be ([`guard`](self)), for a bounded time and a bounded answer, by a bounded number of exchanges at once, and
+//! where it may be (`guard`), for a bounded time and a bounded answer, by a bounded number of exchanges at once, and
 //! what of it is kept is kept for it alone. All of it runs on the background's threads. A request that goes away leaves its
 //! exchange to end by itself: a code that was sent is spent, whether or not somebody waits for the answer.
 //!

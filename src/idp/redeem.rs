@@ -40,12 +40,17 @@ pub struct Client<'a> {
 }
 
 /// What a provider gave for a code.
-#[derive(Debug)]
 pub struct Tokens {
     /// Who the person is, to be verified.
     pub id_token: String,
     /// For its user info.
     pub access_token: AccessToken,
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tokens(..)")
+    }
 }
 
 /// What opens the user info of one person. Sent in the `Authorization` field and kept nowhere.

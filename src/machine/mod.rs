@@ -5,7 +5,7 @@
 
 mod process;
 
-pub use process::{Process, process};
+pub use process::{Process, give_way, process};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -40,10 +40,44 @@ pub fn process() -> Option<Process> {
     None
 }
 
+/// How nice a thread is that gives way: it gets a tenth of a core that another wants as well.
+#[cfg(target_os = "linux")]
+const GIVES_WAY: i32 = 10;
+
+/// Lets the calling thread give way to others of this process from now on. Nobody can take that back, which would need a
+/// privilege.
+///
+/// The error is the system's: some sandboxes forbid the call.
+#[cfg(target_os = "linux")]
+pub fn give_way() -> std::io::Result<()> {
+    // On Linux every thread has its own, and "none" is the one that calls (setpriority(2)).
+    let nice = rustix::process::getpriority_process(None)?;
+    Ok(rustix::process::setpriority_process(None, nice.max(GIVES_WAY))?)
+}
+
+/// Elsewhere the system is not asked.
+#[cfg(not(target_os = "linux"))]
+pub const fn give_way() -> std::io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn d4_a_thread_that_gives_way_is_nice_and_no_other_is() {
+        use procfs::FromRead as _;
+        let nice = || procfs::process::Stat::from_file("/proc/thread-self/stat").unwrap().nice;
+        let before = nice();
+        let given_way = std::thread::spawn(move || {
+            give_way().unwrap();
+            nice()
+        });
+        assert_eq!(given_way.join().unwrap(), before.max(GIVES_WAY.into()));
+        assert_eq!(nice(), before, "the one that asked for it");
+    }
 
     #[test]
     fn a_process_holds_memory_files_and_threads() {

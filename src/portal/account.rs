@@ -92,13 +92,13 @@ impl Portal {
         notice: Option<&'static str>,
         error: Option<&'static str>,
     ) -> Answer {
-        let record = &person.session.record;
-        let account = match self.store.account_by_id(record.user).await {
+        let session = &person.session;
+        let account = match self.store.account_by_id(session.user).await {
             Ok(Some(account)) => account,
             Ok(None) => return self.refusal(visit, headers, StatusCode::NOT_FOUND),
             Err(fault) => return self.store_fault(visit, headers, &fault),
         };
-        let links = match self.store.links_of(record.user).await {
+        let links = match self.store.links_of(session.user).await {
             Ok(links) => links,
             Err(fault) => return self.store_fault(visit, headers, &fault),
         };
@@ -113,7 +113,7 @@ impl Portal {
             display_name: &account.user.display_name,
             email: account.user.email.as_deref(),
             company: &account.tenant.name,
-            sessions: self.sessions.of_user(record.user, visit.now).iter().map(|s| row(s, record.id)).collect(),
+            sessions: self.sessions.of_user(session.user, visit.now).iter().map(|s| row(s, session.id)).collect(),
             slots: (slots.web.get(), slots.mobile.get()),
             // Whoever logs in elsewhere is asked for no code here, and could not confirm a new authenticator (R68).
             enrolled: methods(&account.tenant, &account.user).allows_local().then_some(account.totp.is_some()),
@@ -135,21 +135,21 @@ impl Portal {
     async fn end_sessions(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let person = self.person(visit, headers)?;
         let form = self.form(visit, &person, headers, body).await?;
-        let record = &person.session.record;
+        let (user, own) = (person.session.user, person.session.id);
         let others = form.field("action") == Some("others");
-        let live = self.sessions.of_user(record.user, visit.now);
+        let live = self.sessions.of_user(user, visit.now);
         let named = form.field("session").unwrap_or_default();
-        let chosen = live.iter().map(|session| session.record.id).find(|id| id.to_string() == named);
+        let chosen = live.iter().map(|session| session.id).find(|id| id.to_string() == named);
         // The password is asked whatever was chosen: the answer must not tell which ids exist.
         if let Some(error) = self.unconfirmed(visit, &person, headers, &form).await? {
             return Ok(self.account_page(visit, &person, headers, None, Some(error)).await);
         }
         let (reason, event) = (EndReason::Revoked, ended(&person, visit));
         let end = match (others, chosen) {
-            (true, _) => self.sessions.end_others(record.user, record.id, reason, &event).await,
+            (true, _) => self.sessions.end_others(user, own, reason, &event).await,
             (false, Some(id)) => {
                 let event = SecurityEvent { session: Some(id), ..event };
-                self.sessions.end(record.user, &[id], reason, &[event], visit.now).await
+                self.sessions.end(user, &[id], reason, &[event], visit.now).await
             }
             (false, None) => Ok(()),
         };
@@ -164,7 +164,7 @@ impl Portal {
         if let Some(error) = self.unconfirmed(visit, &person, headers, &form).await? {
             return again(error).await;
         }
-        let user = person.session.record.user;
+        let user = person.session.user;
         let account = self.store.account_by_id(user).await;
         let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let links = self.store.links_of(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
@@ -202,15 +202,14 @@ fn ended(person: &Person, visit: &Visit) -> SecurityEvent {
 
 /// One line of a list of sessions.
 pub(super) fn row(session: &Session, current: SessionId) -> SessionRow {
-    let record = &session.record;
     SessionRow {
-        id: record.id.to_string(),
-        device: record.device.label.clone(),
-        address: record.device.address.clone(),
-        class: record.class,
-        started_at: record.started_at,
+        id: session.id.to_string(),
+        device: session.device_label().to_owned(),
+        address: session.device_address().to_owned(),
+        class: session.class,
+        started_at: session.started_at,
         last_seen: session.last_seen(),
-        current: record.id == current,
+        current: session.id == current,
     }
 }
 

@@ -189,7 +189,7 @@ impl Portal {
     pub fn forbid(&self, visit: &Visit, headers: &HeaderMap, reason: &'static str) -> Answer {
         let status = StatusCode::FORBIDDEN;
         let answer = if wants_html(headers) {
-            let username = visit.session.as_ref().map(|session| session.principal.username.as_str());
+            let username = visit.session.as_ref().map(|session| session.principal.username());
             let page = ForbiddenPage { username, reference: &visit.request.to_string() };
             html(status, page.html(&self.chrome(visit, headers)))
         } else {

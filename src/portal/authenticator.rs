@@ -73,7 +73,7 @@ impl Portal {
         let person = self.person(visit, headers)?;
         let form = self.form(visit, &person, headers, body).await?;
         let again = |error| Ok(self.authenticator_page(visit, &person, headers, None, Some(error)));
-        let account = self.store.account_by_id(person.session.record.user).await;
+        let account = self.store.account_by_id(person.session.user).await;
         let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         // Only a changed authenticator is a change: the first one is set up at log-in.
         let Some(account) = account.filter(|account| account.totp.is_some()) else {
@@ -99,7 +99,7 @@ impl Portal {
         };
         let event =
             SecurityEvent { reason: Some("replaced"), ..person.event(visit, EventKind::SecondFactorEnrolled) };
-        let (user, kept) = (account.user.id, person.session.record.id);
+        let (user, kept) = (account.user.id, person.session.id);
         let Fresh { secret, period, flow_epoch, .. } = &fresh;
         let replaced = self.store.replace_totp(user, kept, *flow_epoch, secret, *period, step, &event).await;
         if !replaced.map_err(|fault| self.store_fault(visit, headers, &fault))? {
@@ -155,7 +155,7 @@ impl Portal {
         let fresh = Fresh { secret, period, flow_epoch: account.user.flow_epoch, made_at: visit.now };
         let plain = Zeroizing::new(serde_json::to_vec(&fresh).map_err(|problem| unavailable(&problem))?);
         let nonce = random().map_err(|fault| unavailable(&fault))?;
-        let sealed = self.fresh_key().seal(nonce, person.session.record.id.as_bytes(), &plain);
+        let sealed = self.fresh_key().seal(nonce, person.session.id.as_bytes(), &plain);
         let sealed = URL_SAFE_NO_PAD.encode(sealed.map_err(|problem| unavailable(&problem))?);
         Ok(self.authenticator_page(visit, person, headers, Some((&sealed, &fresh, account)), None))
     }
@@ -163,7 +163,7 @@ impl Portal {
     /// What was sealed for this very session, if it still counts.
     fn open_fresh(&self, person: &Person, account: &Account, sealed: &str, now: UnixTime) -> Option<Fresh> {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let plain = self.fresh_key().open(person.session.record.id.as_bytes(), &sealed).ok()?;
+        let plain = self.fresh_key().open(person.session.id.as_bytes(), &sealed).ok()?;
         let fresh: Fresh = serde_json::from_slice(&Zeroizing::new(plain)).ok()?;
         (now < fresh.made_at.plus(CONFIRM_MAX) && fresh.flow_epoch == account.user.flow_epoch).then_some(fresh)
     }

@@ -46,7 +46,7 @@ impl Confirmation {
 }
 
 fn is_fresh(session: &Session, visit: &Visit) -> bool {
-    visit.now < session.record.authenticated_at.plus(FRESH)
+    visit.now < session.authenticated_at.plus(FRESH)
 }
 
 impl Portal {
@@ -61,7 +61,7 @@ impl Portal {
         if is_fresh(&person.session, visit) {
             return Ok(None);
         }
-        let user = person.session.record.user;
+        let user = person.session.user;
         let account =
             self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let Some(account) = account else { return Ok(Some("m2")) };

@@ -1,7 +1,7 @@
 //! Our two cookies. The `__Host-` prefix makes browsers hold them to this host, over TLS, for all paths, with no
 //! `Domain` (SEC-R37); neither carries anything but a random token.
 
-use axum::http::header::{COOKIE, HeaderMap, HeaderValue};
+use axum::http::header::{COOKIE, GetAll, HeaderMap, HeaderValue};
 
 use crate::base::{BrowserToken, SessionToken};
 use crate::directory::is_slug;
@@ -27,12 +27,12 @@ pub enum Sent<'a> {
     Several,
 }
 
-/// The request's cookies, over all its `Cookie` fields: what stands between semicolons, without the space around it.
+/// The cookies of a request's `Cookie` fields: what stands between semicolons, without the space around it.
 ///
 /// Who looks for our cookie and who keeps it from the application both read by this rule. Where they differed, a
 /// session's token could reach the application.
-pub fn pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    headers.get_all(COOKIE).iter().flat_map(|field| split(field.as_bytes())).map(<[u8]>::trim_ascii)
+pub fn pairs<'a>(fields: &GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    fields.iter().flat_map(|field| split(field.as_bytes())).map(<[u8]>::trim_ascii)
 }
 
 /// `slice::split`, which looks at each byte for itself: this costs a third, and every request reads its cookies twice.
@@ -52,7 +52,7 @@ pub fn sent<'a>(headers: &'a HeaderMap, name: &str) -> Sent<'a> {
         let (key, value) = pair.split_at_checked(name.len())?;
         (key == name.as_bytes()).then_some(value)?.strip_prefix(b"=")
     };
-    pairs(headers).filter_map(value).fold(Sent::Nothing, |before, value| match before {
+    pairs(&headers.get_all(COOKIE)).filter_map(value).fold(Sent::Nothing, |before, value| match before {
         Sent::Nothing => Sent::One(value),
         Sent::One(_) | Sent::Several => Sent::Several,
     })

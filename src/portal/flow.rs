@@ -217,7 +217,7 @@ impl Portal {
     }
 
     async fn take(&self, flow: Flow, sent: Sent<'_>, asking: &Asking<'_>) -> Result<Outcome, Trouble> {
-        if let Some(session) = asking.visit.session.as_ref().filter(|session| session.record.flow == flow.id) {
+        if let Some(session) = asking.visit.session.as_ref().filter(|session| session.flow == flow.id) {
             return self.over(&flow, session).await;
         }
         match flow.step.clone() {
@@ -424,14 +424,14 @@ impl Portal {
         }
         // Only a live session of the same person and class makes room here; another id ends nothing (R83).
         let listed = self.slot_sessions(&step, flow.class, asking);
-        let chosen = text.parse::<SessionId>().ok().filter(|id| listed.iter().any(|s| s.record.id == *id));
+        let chosen = text.parse::<SessionId>().ok().filter(|id| listed.iter().any(|s| s.id == *id));
         self.finish(flow, step.choice_was_made(), &account, chosen, asking).await
     }
 
     /// The sessions that the limit page offers.
     pub(super) fn slot_sessions(&self, step: &AwaitSlot, class: Class, asking: &Asking<'_>) -> Vec<Arc<Session>> {
         let mut sessions = self.sessions.of_user(step.claimant().user, asking.visit.now);
-        sessions.retain(|session| session.record.class == class);
+        sessions.retain(|session| session.class == class);
         sessions
     }
 
@@ -448,9 +448,8 @@ impl Portal {
         let now = asking.visit.now;
         let before = asking.visit.session.as_ref();
         // The same browser's old session is replaced, not counted twice (R88), whoever's it was.
-        let own = before.filter(|session| session.record.user == account.user.id);
-        let mut leaving: Vec<_> =
-            own.map(|session| (session.record.id, EndReason::Replaced)).into_iter().collect();
+        let own = before.filter(|session| session.user == account.user.id);
+        let mut leaving: Vec<_> = own.map(|session| (session.id, EndReason::Replaced)).into_iter().collect();
         let chosen = chosen.filter(|id| leaving.iter().all(|(own, _)| own != id));
         leaving.extend(chosen.map(|id| (id, EndReason::Displaced)));
         let security = self.settings.security.with(&account.tenant.overrides);
@@ -468,11 +467,11 @@ impl Portal {
         };
         match self.sessions.begin(new, now).await? {
             Begun::Session(session, token) => {
-                if let Some(other) = before.filter(|session| session.record.user != account.user.id)
+                if let Some(other) = before.filter(|session| session.user != account.user.id)
                     && let Err(fault) = self.replace_other(other, asking).await
                 {
                     // The new session is committed and its token exists only here: the person must have it.
-                    tracing::error!(%fault, session = %other.record.id, "a session was left open in this browser");
+                    tracing::error!(%fault, session = %other.id, "a session was left open in this browser");
                 }
                 let target = target(&flow, account);
                 Ok(Outcome::Begun(session, token, target))
@@ -491,21 +490,20 @@ impl Portal {
 
     /// Ends what somebody else left open in this browser.
     async fn replace_other(&self, other: &Session, asking: &Asking<'_>) -> Result<(), Trouble> {
-        let record = &other.record;
         let ended = SecurityEvent {
-            tenant: Some(record.tenant),
-            user: Some(record.user),
-            session: Some(record.id),
+            tenant: Some(other.terms.tenant),
+            user: Some(other.user),
+            session: Some(other.id),
             reason: Some(EndReason::Replaced.name()),
-            ..asking.attempt(record.class).event(EventKind::SessionEnded, Actor::Stranger)
+            ..asking.attempt(other.class).event(EventKind::SessionEnded, Actor::Stranger)
         };
-        let ids = [record.id];
-        Ok(self.sessions.end(record.user, &ids, EndReason::Replaced, &[ended], asking.visit.now).await?)
+        let ids = [other.id];
+        Ok(self.sessions.end(other.user, &ids, EndReason::Replaced, &[ended], asking.visit.now).await?)
     }
 
     /// Where a flow that has ended in `session` leads.
     async fn over(&self, flow: &Flow, session: &Session) -> Result<Outcome, Trouble> {
-        let account = self.store.account_by_id(session.record.user).await?;
+        let account = self.store.account_by_id(session.user).await?;
         let target = account.map_or_else(LocalPath::home, |account| target(flow, &account));
         Ok(Outcome::Over(target))
     }

@@ -283,11 +283,11 @@ impl Here<'_> {
 
 fn row(session: &Session) -> SessionRow {
     SessionRow {
-        id: session.record.id.to_string(),
-        device: session.record.device.label.clone(),
-        address: session.record.device.address.clone(),
-        class: session.record.class,
-        started_at: session.record.started_at,
+        id: session.id.to_string(),
+        device: session.device_label().to_owned(),
+        address: session.device_address().to_owned(),
+        class: session.class,
+        started_at: session.started_at,
         last_seen: session.last_seen(),
         current: false,
     }

@@ -37,7 +37,7 @@ async fn ask(State(portal): State<Arc<Portal>>, Extension(visit): Extension<Visi
         Ok(token) => token,
         Err(answer) => return answer,
     };
-    let page = LogoutPage { username: &person.session.principal.username, csrf: &csrf };
+    let page = LogoutPage { username: person.session.principal.username(), csrf: &csrf };
     let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers))));
     if let Some(browser) = fresh_browser {
         answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
@@ -75,10 +75,10 @@ impl Portal {
         if !from_here && !self.is_own_form(&person, headers, body).await {
             return Err(self.forged_by(visit, &person, headers, "foreign_origin").await);
         }
-        let record = &person.session.record;
+        let session = &person.session;
         let reason = EndReason::LoggedOut;
         let event = SecurityEvent { reason: Some(reason.name()), ..person.event(visit, EventKind::SessionEnded) };
-        let end = self.sessions.end(record.user, &[record.id], reason, &[event], visit.now).await;
+        let end = self.sessions.end(session.user, &[session.id], reason, &[event], visit.now).await;
         end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
         let browser = cookies::browser(headers);
         let at_provider = self.provider_log_out(visit, &person.session, browser.as_ref()).await;

@@ -131,14 +131,13 @@ pub struct Visit {
 impl Visit {
     /// An event about the person of `session`, in their own name.
     pub fn event(&self, session: &Session, kind: EventKind) -> SecurityEvent {
-        let record = &session.record;
         SecurityEvent {
             request: Some(self.request),
-            zone: Some(record.zone.clone()),
-            tenant: Some(record.tenant),
-            user: Some(record.user),
-            session: Some(record.id),
-            class: Some(record.class),
+            zone: Some(session.terms.zone.clone()),
+            tenant: Some(session.terms.tenant),
+            user: Some(session.user),
+            session: Some(session.id),
+            class: Some(session.class),
             address: Some(self.address),
             ..SecurityEvent::new(kind, Actor::User, self.now)
         }

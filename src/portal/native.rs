@@ -288,13 +288,13 @@ impl Here<'_> {
 }
 
 fn authenticated(session: &Session, token: Option<&SessionToken>) -> Answer {
-    let record = &session.record;
+    let lifetimes = session.terms.lifetimes;
     let own = OwnSession {
-        id: record.id.to_string(),
-        class: record.class.name(),
-        started_at: record.started_at.to_string(),
-        expires_at: record.started_at.plus(record.lifetimes.absolute_max).to_string(),
-        idle_seconds: record.lifetimes.idle_max.seconds(),
+        id: session.id.to_string(),
+        class: session.class.name(),
+        started_at: session.started_at.to_string(),
+        expires_at: session.started_at.plus(lifetimes.absolute_max).to_string(),
+        idle_seconds: lifetimes.idle_max.seconds(),
     };
     let said = Said { status: "authenticated", session: Some(own), ..Said::default() };
     let mut answer = answer::json(StatusCode::OK, &said);
@@ -306,10 +306,10 @@ fn authenticated(session: &Session, token: Option<&SessionToken>) -> Answer {
 
 fn other(session: &Session) -> OtherSession {
     OtherSession {
-        id: session.record.id.to_string(),
-        label: session.record.device.label.clone(),
-        address: session.record.device.address.clone(),
-        started_at: session.record.started_at.to_string(),
+        id: session.id.to_string(),
+        label: session.device_label().to_owned(),
+        address: session.device_address().to_owned(),
+        started_at: session.started_at.to_string(),
         last_active_at: session.last_seen().to_string(),
     }
 }

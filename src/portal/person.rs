@@ -33,7 +33,7 @@ impl Person {
     pub(super) fn attempt<'a>(&'a self, visit: &Visit) -> Attempt<'a> {
         Attempt {
             zone: &self.zone.host,
-            class: self.session.record.class,
+            class: self.session.class,
             address: visit.address,
             request: visit.request,
             now: visit.now,

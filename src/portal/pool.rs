@@ -3,12 +3,27 @@
 //! One log-in costs as much processor time as thousands of signed-in requests. On the proxy's own threads a burst
 //! of log-ins would stop them; on unbounded threads it would take the machine. Here it waits in a bounded queue,
 //! and what does not fit is refused at once, before it has cost an attempt.
+//!
+//! *How do they give way to requests?* By the system's scheduler: each is nice by ten, so that beside a request's thread
+//! that wants the same core it gets a tenth of it. What it has begun to run it may run for a millisecond or two before it is
+//! put off, which is what a request may still have to wait.
+//!
+//! *Why not nicer, or in the class for what is done when nothing else is (`SCHED_IDLE`)?* Both were tried: nineteen gets
+//! fifteen parts in a thousand, the class three. With both cores kept busy by others of the same session, log-ins were not
+//! through in the time that a browser waits. They are to become slow when requests take the whole machine, and not to stop:
+//! a hash of 20 ms takes a fifth of a second then, and what does not fit into the queue is told to wait (503).
+//! Coming back into the usual class for a job that has waited too long would need a privilege, and would let two hundred
+//! wrong passwords buy what they are not to have.
+//!
+//! The parts are those of this process, or of its service or container, where the system gives each a share of its own.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, Once, PoisonError, mpsc};
 
 use tokio::sync::oneshot;
+
+use crate::machine::give_way;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -95,7 +110,11 @@ impl HashPool {
         for number in *present..threads {
             let queue = Arc::clone(&self.queue);
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
-            if let Err(refused) = thread.spawn(move || work(&queue)) {
+            let run = move || {
+                give_way_or_say_so();
+                work(&queue);
+            };
+            if let Err(refused) = thread.spawn(run) {
                 leave(number - *present);
                 return Err(refused);
             }
@@ -139,6 +158,16 @@ impl Place<'_> {
         });
         self.pool.orders.send(Order::Do(job)).map_err(|_| PoolFault)?;
         answered.await.map_err(|_| PoolFault)
+    }
+}
+
+/// Where the system refuses, log-ins are as they were before there was anything to ask it for: they take what they get.
+fn give_way_or_say_so() {
+    static SAID: Once = Once::new();
+    if let Err(refused) = give_way() {
+        SAID.call_once(|| {
+            tracing::warn!(%refused, "log-ins do not give way to requests: the system does not allow it");
+        });
     }
 }
 

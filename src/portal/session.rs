@@ -36,15 +36,15 @@ pub(super) struct SessionView {
 impl SessionView {
     /// What its own browser or client may know of a session.
     pub(super) fn of(session: &Session) -> Self {
-        let (record, last_seen) = (&session.record, session.last_seen());
-        let expires_at = record.started_at.plus(record.lifetimes.absolute_max);
+        let (lifetimes, last_seen) = (session.terms.lifetimes, session.last_seen());
+        let expires_at = session.started_at.plus(lifetimes.absolute_max);
         Self {
-            id: record.id,
-            class: record.class.name(),
-            method: record.method.name(),
-            started_at: record.started_at.to_string(),
+            id: session.id,
+            class: session.class.name(),
+            method: session.method.name(),
+            started_at: session.started_at.to_string(),
             last_active_at: last_seen.to_string(),
-            idle_expires_at: last_seen.plus(record.lifetimes.idle_max).min(expires_at).to_string(),
+            idle_expires_at: last_seen.plus(lifetimes.idle_max).min(expires_at).to_string(),
             expires_at: expires_at.to_string(),
         }
     }
@@ -66,11 +66,11 @@ async fn show(
         headers.remove(ACCEPT);
         return unauthenticated(&visit, zone, &headers);
     };
-    let (record, principal) = (&session.record, &session.principal);
-    let live = portal.sessions.of_user(record.user, visit.now);
+    let principal = &session.principal;
+    let live = portal.sessions.of_user(session.user, visit.now);
     let slots: Slots = portal.settings.security.slots;
     let slot = |class: Class| {
-        let used = live.iter().filter(|session| session.record.class == class).count();
+        let used = live.iter().filter(|session| session.class == class).count();
         serde_json::json!({ "used": used, "limit": slots.of(class) })
     };
     json(
@@ -78,13 +78,13 @@ async fn show(
         &serde_json::json!({
             "authenticated": true,
             "user": {
-                "id": record.user,
-                "username": principal.username,
-                "email": principal.email,
-                "name": principal.display_name,
-                "groups": principal.groups,
-                "tenant": principal.tenant_slug,
-                "kind": principal.kind.name(),
+                "id": session.user,
+                "username": principal.username(),
+                "email": principal.email(),
+                "name": principal.display_name(),
+                "groups": principal.groups(),
+                "tenant": session.terms.tenant_slug,
+                "kind": principal.kind().name(),
             },
             "session": SessionView::of(session),
             "slots": { "web": slot(Class::Web), "mobile": slot(Class::Mobile) },

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
 
-use super::{EndReason, Principal, SessionRecord};
-use crate::base::{SessionKey, UnixTime};
+use super::{Class, EndReason, Factors, Method, Principal, SessionRecord, SharedPrincipal, Terms};
+use crate::base::{FlowId, SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::zone::{HeaderPreset, Zone};
 
 /// Whether a session may still be used.
@@ -23,41 +23,105 @@ pub enum Liveness {
 ///
 /// Once it has ended it stays ended: the reason is written once, and neither a later clock nor a clock set back
 /// revives it.
+///
+/// *Why are its parts not those of [`SessionRecord`] and [`Principal`]?* A gateway holds millions of sessions. What they
+/// have in common is shared, and what is left of one fits into 192 bytes, its counts of references included (a test
+/// holds it); as record and principal it was twice that, and fifteen allocations.
 #[derive(Debug)]
 pub struct Session {
-    /// What the store keeps. `record.last_seen` is the value at load; ask [`Session::last_seen`].
-    pub record: SessionRecord,
+    /// The public name.
+    pub id: SessionId,
+    /// SHA-256 of the token in the browser's cookie.
+    pub token: TokenDigest,
+    /// The flow that ended in this session.
+    pub flow: FlowId,
+    /// Whose it is.
+    pub user: UserId,
     /// Whose it is, as the application is told.
-    pub principal: Principal,
+    pub principal: Arc<SharedPrincipal>,
+    /// Tenant, zone and limits.
+    pub terms: Arc<Terms>,
+    /// The user's epoch at log-in; a later epoch kills the session.
+    pub epoch: u64,
+    /// When the factors were proved.
+    pub authenticated_at: UnixTime,
+    /// When it began.
+    pub started_at: UnixTime,
+    /// Which slots it takes.
+    pub class: Class,
+    /// How it was proved.
+    pub method: Method,
+    /// With which factors.
+    pub factors: Factors,
     /// The plain identity headers, once a request needed them: see [`crate::assertion::identity`].
     pub identity: IdentityCache,
     /// The signed assertion, once one was needed.
     pub assertion: AssertionCache,
+    /// The device's label and address, a line each: an address has no line's end in it.
+    device: Box<str>,
     last_seen: AtomicU64,
     ended: AtomicU8,
     user_epoch: Arc<AtomicU64>,
 }
 
 impl Session {
-    /// A session that has just begun or was loaded from the store, not ended.
+    /// A session that has just begun or was loaded from the store, not ended, and that shares nothing but its epoch.
+    pub fn new(record: &SessionRecord, principal: &Principal, user_epoch: Arc<AtomicU64>) -> Self {
+        let groups = principal.groups.as_slice().into();
+        let shared = SharedPrincipal::new(principal, groups);
+        Self::sharing(record, shared.into(), Terms::of(record, principal).into(), user_epoch)
+    }
+
+    /// The same with what others have too: `principal` is the user's, and `terms` are [`Terms::of`] the record.
     ///
     /// `user_epoch` is shared by all sessions of the user: whoever raises it above the epoch of the record kills
     /// them all with one store, and no late write brings one back.
-    pub fn new(record: SessionRecord, principal: Principal, user_epoch: Arc<AtomicU64>) -> Self {
+    pub fn sharing(
+        record: &SessionRecord,
+        principal: Arc<SharedPrincipal>,
+        terms: Arc<Terms>,
+        user_epoch: Arc<AtomicU64>,
+    ) -> Self {
         Self {
-            last_seen: AtomicU64::new(record.last_seen.seconds()),
-            ended: AtomicU8::new(0),
+            id: record.id,
+            token: record.token,
+            flow: record.flow,
+            user: record.user,
+            principal,
+            terms,
+            epoch: record.epoch,
+            authenticated_at: record.authenticated_at,
+            started_at: record.started_at,
+            class: record.class,
+            method: record.method,
+            factors: record.factors,
             identity: IdentityCache::default(),
             assertion: AssertionCache::default(),
-            record,
-            principal,
+            device: [record.device.label.as_str(), &record.device.address].join("\n").into(),
+            last_seen: AtomicU64::new(record.last_seen.seconds()),
+            ended: AtomicU8::new(0),
             user_epoch,
         }
     }
 
     /// The table's key.
-    pub fn key(&self) -> SessionKey {
-        self.record.token.key()
+    pub const fn key(&self) -> SessionKey {
+        self.token.key()
+    }
+
+    /// `Firefox on Windows`, `LiveMobile`: for people, never for decisions.
+    pub fn device_label(&self) -> &str {
+        self.device.rsplit_once('\n').unwrap_or_default().0
+    }
+
+    /// The address the log-in came from.
+    pub fn device_address(&self) -> &str {
+        self.device.rsplit_once('\n').unwrap_or_default().1
+    }
+
+    /// The user's epoch now, which all sessions of the user look at.
+    pub const fn user_epoch(&self) -> &Arc<AtomicU64> {
+        &self.user_epoch
     }
 
     /// The last activity.
@@ -70,10 +134,10 @@ impl Session {
         if let Some(reason) = self.end_reason() {
             return Liveness::Ended(reason);
         }
-        let limits = if self.user_epoch.load(Ordering::Acquire) > self.record.epoch {
+        let limits = if self.user_epoch.load(Ordering::Acquire) > self.epoch {
             Liveness::Ended(EndReason::Revoked)
         } else {
-            self.record.lifetimes.check(self.record.started_at, self.last_seen(), now)
+            self.terms.lifetimes.check(self.started_at, self.last_seen(), now)
         };
         match limits {
             Liveness::Live => Liveness::Live,
@@ -81,6 +145,15 @@ impl Session {
                 self.end(reason);
                 Liveness::Ended(self.end_reason().unwrap_or(reason))
             }
+        }
+    }
+
+    /// Drops what was made for requests, once no request can have come for as long as an assertion is used: most
+    /// sessions are idle most of the time, and these are four times as large as all the rest of one.
+    pub fn shed(&self, now: UnixTime) {
+        if self.assertion.load().as_ref().is_some_and(|signed| signed.expires_at <= now) {
+            self.assertion.store(None);
+            self.identity.store(None);
         }
     }
 

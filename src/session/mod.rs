@@ -4,9 +4,11 @@ mod admission;
 mod live;
 #[cfg(test)]
 pub(crate) mod samples;
+mod shared;
 
 pub use admission::{Admission, Held, admit};
 pub use live::{AssertionCache, CachedAssertion, IdentityCache, IdentityHeaders, Liveness, Session};
+pub use shared::{SharedPrincipal, Terms};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +37,7 @@ pub struct SessionRecord {
     /// How it was proved.
     pub method: Method,
     /// With which factors.
-    pub factors: Vec<Factor>,
+    pub factors: Factors,
     /// When the factors were proved (OpenID Connect Core `auth_time`).
     pub authenticated_at: UnixTime,
     /// When it began.
@@ -170,6 +172,9 @@ pub enum Factor {
 }
 
 impl Factor {
+    /// Every factor.
+    pub const ALL: [Self; 4] = [Self::Password, Self::Totp, Self::PinOtp, Self::Push];
+
     /// The method's value in `amr` (RFC 8176).
     pub const fn amr(self) -> &'static str {
         match self {
@@ -177,6 +182,50 @@ impl Factor {
             Self::Totp | Self::PinOtp => "otp",
             Self::Push => "swk",
         }
+    }
+}
+
+/// The factors that a session was proved with, each once, in the order in which they were shown.
+///
+/// Of the size of what it holds, where a list would be an allocation for each session.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "Vec<Factor>", into = "Vec<Factor>")]
+pub struct Factors([Option<Factor>; Factor::ALL.len()]);
+
+impl Factors {
+    /// One after the other.
+    pub fn iter(self) -> impl Iterator<Item = Factor> {
+        self.0.into_iter().flatten()
+    }
+}
+
+impl FromIterator<Factor> for Factors {
+    fn from_iter<I: IntoIterator<Item = Factor>>(shown: I) -> Self {
+        let mut factors = Self::default();
+        for factor in shown {
+            // Each kind has room, so that there always is a place for one that is not there yet.
+            let place = factors.0.iter_mut().find(|place| place.is_none_or(|there| there == factor));
+            place.into_iter().for_each(|place| *place = Some(factor));
+        }
+        factors
+    }
+}
+
+impl From<Vec<Factor>> for Factors {
+    fn from(shown: Vec<Factor>) -> Self {
+        shown.into_iter().collect()
+    }
+}
+
+impl<const N: usize> From<[Factor; N]> for Factors {
+    fn from(shown: [Factor; N]) -> Self {
+        shown.into_iter().collect()
+    }
+}
+
+impl From<Factors> for Vec<Factor> {
+    fn from(factors: Factors) -> Self {
+        factors.iter().collect()
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn record(host: &str) -> SessionRecord {
         epoch: 5,
         class: Class::Web,
         method: Method::Local,
-        factors: vec![Factor::Password, Factor::Totp],
+        factors: [Factor::Password, Factor::Totp].into(),
         authenticated_at: START,
         started_at: START,
         last_seen: START,
@@ -68,8 +68,12 @@ pub(crate) fn principal() -> Principal {
     }
 }
 
+/// Alice's session of `record`, live.
+pub(crate) fn session(record: &SessionRecord) -> Arc<Session> {
+    session_of(record, &principal())
+}
+
 /// The session of `record`, live.
-pub(crate) fn session(record: SessionRecord) -> Arc<Session> {
-    let epoch = Arc::new(AtomicU64::new(record.epoch));
-    Arc::new(Session::new(record, principal(), epoch))
+pub(crate) fn session_of(record: &SessionRecord, principal: &Principal) -> Arc<Session> {
+    Arc::new(Session::new(record, principal, Arc::new(AtomicU64::new(record.epoch))))
 }

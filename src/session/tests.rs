@@ -137,7 +137,7 @@ proptest! {
     /// Activity never moves backwards, and is reported exactly when it moved.
     #[test]
     fn activity_never_moves_backwards(times in prop::collection::vec(0_u64..50, 1..20)) {
-        let session = samples::session(SessionRecord { last_seen: UnixTime::from_seconds(20), ..samples::record("a.example") });
+        let session = samples::session(&SessionRecord { last_seen: UnixTime::from_seconds(20), ..samples::record("a.example") });
         for time in times {
             let (before, at) = (session.last_seen(), UnixTime::from_seconds(time));
             prop_assert_eq!(session.touch(at), at > before);
@@ -153,7 +153,7 @@ fn r89_eight_hours_after_the_last_activity_and_not_a_second_later() {
             samples::START.seconds().saturating_add(hours * 3600).saturating_add_signed(seconds),
         )
     };
-    let session = samples::session(samples::record("a.example"));
+    let session = samples::session(&samples::record("a.example"));
     assert_eq!(session.liveness(at(8, -60)), Liveness::Live);
     session.touch(at(8, -60));
     assert_eq!(session.liveness(at(8, 0)), Liveness::Live, "extended by the activity");
@@ -164,7 +164,7 @@ fn r89_eight_hours_after_the_last_activity_and_not_a_second_later() {
 #[test]
 fn s10_constant_activity_does_not_outlive_the_absolute_limit() {
     let lifetimes = Lifetimes { idle_max: Ttl::seconds_const(100), absolute_max: Ttl::seconds_const(250) };
-    let session = samples::session(SessionRecord { lifetimes, ..samples::record("a.example") });
+    let session = samples::session(&SessionRecord { lifetimes, ..samples::record("a.example") });
     for second in (0..250).step_by(50) {
         let now = UnixTime::from_seconds(samples::START.seconds() + second);
         session.touch(now);
@@ -176,7 +176,7 @@ fn s10_constant_activity_does_not_outlive_the_absolute_limit() {
 
 #[test]
 fn the_first_reason_stays() {
-    let session = samples::session(samples::record("a.example"));
+    let session = samples::session(&samples::record("a.example"));
     assert!(session.end(EndReason::Displaced));
     assert!(!session.end(EndReason::LoggedOut));
     assert_eq!(session.liveness(samples::START), Liveness::Ended(EndReason::Displaced));
@@ -188,15 +188,77 @@ fn the_first_reason_stays() {
 fn every_reason_survives_its_name_and_its_number() {
     for reason in EndReason::ALL {
         assert_eq!(EndReason::from_name(reason.name()), Some(reason));
-        let session = samples::session(samples::record("a.example"));
+        let session = samples::session(&samples::record("a.example"));
         session.end(reason);
         assert_eq!(session.end_reason(), Some(reason));
     }
 }
 
 #[test]
+fn a_session_takes_no_more_memory_than_was_promised() {
+    let counts = 2 * size_of::<usize>();
+    assert!(size_of::<Session>() + counts <= 192, "{}", size_of::<Session>());
+    assert!(size_of::<SharedPrincipal>() + counts <= 64, "{}", size_of::<SharedPrincipal>());
+}
+
+#[test]
+fn a_session_that_nobody_uses_drops_what_was_made_for_requests_and_no_other() {
+    let session = samples::session(&samples::record("a.example"));
+    let at = |seconds| samples::START.plus_seconds(seconds);
+    session.assertion.store(Some(Arc::new(CachedAssertion {
+        value: http::HeaderValue::from_static("signed"),
+        issuer: "https://a.example".into(),
+        audience: "aud".into(),
+        issued_at: at(0),
+        refresh_at: at(42),
+        expires_at: at(55),
+        generation: 0,
+        refreshing: false.into(),
+    })));
+    let headers = IdentityHeaders { preset: crate::zone::HeaderPreset::Default, fields: Vec::new() };
+    session.identity.store(Some(Arc::new(headers)));
+    session.shed(at(54));
+    assert!(session.assertion.load().is_some() && session.identity.load().is_some());
+    session.shed(at(55));
+    assert!(session.assertion.load().is_none() && session.identity.load().is_none());
+}
+
+proptest! {
+    /// What is kept in one piece comes out as it went in, whatever people are called.
+    #[test]
+    fn no_text_of_a_session_runs_into_another(
+        username in ".*", email in proptest::option::of(".+"), display_name in ".*", label in "(.|\n)*",
+    ) {
+        let device = Device { label: label.clone(), address: "2001:db8::1".into() };
+        let record = SessionRecord { device, ..samples::record("a.example") };
+        let principal = Principal { username, email, display_name, ..samples::principal() };
+        let session = samples::session_of(&record, &principal);
+        let kept = &session.principal;
+        prop_assert_eq!(kept.username(), &principal.username);
+        prop_assert_eq!(kept.email(), principal.email.as_deref());
+        prop_assert_eq!(kept.display_name(), &principal.display_name);
+        prop_assert_eq!((session.device_label(), session.device_address()), (&*label, "2001:db8::1"));
+    }
+
+    /// Each factor once, in the order in which they were first shown, in memory and in the store.
+    #[test]
+    fn factors_are_kept_in_order(shown in prop::collection::vec(prop::sample::select(&Factor::ALL[..]), 0..9)) {
+        let factors: Factors = shown.iter().copied().collect();
+        let mut want = Vec::new();
+        for factor in shown {
+            if !want.contains(&factor) {
+                want.push(factor);
+            }
+        }
+        prop_assert_eq!(factors.iter().collect::<Vec<_>>(), want);
+        let text = serde_json::to_string(&factors).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Factors>(&text).unwrap(), factors);
+    }
+}
+
+#[test]
 fn twenty_threads_end_a_session_once() {
-    let session = samples::session(samples::record("a.example"));
+    let session = samples::session(&samples::record("a.example"));
     let ended: usize = std::thread::scope(|scope| {
         let threads: Vec<_> =
             (0..20).map(|_| scope.spawn(|| usize::from(session.end(EndReason::Revoked)))).collect();
@@ -210,7 +272,7 @@ fn a_record_of_a_later_epoch_than_the_tables_is_alive_and_of_an_earlier_one_is_n
     let epoch = Arc::new(AtomicU64::new(6));
     let of_epoch = |n| {
         let record = SessionRecord { epoch: n, ..samples::record("a.example") };
-        Session::new(record, samples::principal(), Arc::clone(&epoch)).liveness(samples::START)
+        Session::new(&record, &samples::principal(), Arc::clone(&epoch)).liveness(samples::START)
     };
     assert_eq!(of_epoch(5), Liveness::Ended(EndReason::Revoked));
     assert_eq!(of_epoch(6), Liveness::Live);

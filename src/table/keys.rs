@@ -317,7 +317,7 @@ impl KeyRing {
         generation: u64,
     ) -> Result<HeaderValue, KeyFault> {
         let lifetime = self.settings.load().lifetime;
-        let claims = Claims::new(zone, &session.record, &session.principal, now, lifetime, random()?);
+        let claims = Claims::new(zone, session, now, lifetime, random()?);
         let payload = serde_json::to_vec(&claims).map_err(|_| KeyFault::Unwritable)?;
         let jws = self.ring.load().signing.signer.sign(&payload)?;
         let mut value = HeaderValue::from_maybe_shared(Bytes::from(jws)).map_err(|_| KeyFault::Unwritable)?;

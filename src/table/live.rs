@@ -1,56 +1,67 @@
 //! The live sessions in memory: found by key on the hot path, counted by user at admission.
 //!
-//! Two maps. One finds a session by the digest of its token; its key is uniform already, so it is its own hash, and
+//! Two tables. One finds a session by the digest of its token, which is uniform already, so it is its own hash, and
 //! nobody outside can choose it. The other holds each user's slots; whoever admits, ends or prunes holds the user's
 //! entry, so a count and what follows from it are one step (R87). No guard of either lives across an await: a slot
 //! is *reserved* under the entry, the store commits without it, and the reservation then becomes the session, or
 //! falls away and frees the slot.
 
-use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use dashmap::DashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sessions::Census;
+use super::sharded::Sharded;
+use super::users::{Reserved, Users};
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
-use crate::session::{Admission, Class, EndReason, Held, Liveness, Session, admit};
+use crate::session::{
+    Admission, Class, EndReason, Held, Liveness, Principal, Session, SessionRecord, SharedPrincipal, Terms, admit,
+};
+use crate::store::LoadedSession;
 use crate::telemetry::SecurityEvent;
 
-/// How many parts each map is locked in. A sweep holds one part at a time: a thousandth of the sessions.
-const SHARDS: usize = 1024;
-
 /// The sessions in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LiveTable {
-    by_key: DashMap<SessionKey, Arc<Session>, KeyIsHash>,
-    users: DashMap<UserId, Entry>,
+    by_key: Sharded<Arc<Session>>,
+    users: Users,
+    terms: Common<Terms>,
+    groups: Common<[String]>,
 }
 
-impl Default for LiveTable {
+/// Values that many sessions have in common, each kept once.
+#[derive(Debug)]
+struct Common<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
+
+impl<T: ?Sized> Default for Common<T> {
     fn default() -> Self {
-        let by_key = DashMap::with_capacity_and_hasher_and_shard_amount(0, KeyIsHash, SHARDS);
-        Self { by_key, users: DashMap::with_shard_amount(SHARDS) }
+        Self(Mutex::default())
     }
 }
 
-#[derive(Debug, Default)]
-struct Entry {
-    /// Shared by all sessions of the user: raising it kills the older ones.
-    epoch: Arc<AtomicU64>,
-    sessions: Vec<Arc<Session>>,
-    reserved: Vec<Reserved>,
-}
+impl<T: ?Sized + Eq + Hash> Common<T> {
+    /// The value that is kept, which is this one unless there is its like.
+    fn share(&self, value: impl Borrow<T> + Into<Arc<T>>) -> Arc<T> {
+        let mut kept = self.lock();
+        if let Some(known) = kept.get(value.borrow()) {
+            return Arc::clone(known);
+        }
+        let new = value.into();
+        kept.insert(Arc::clone(&new));
+        new
+    }
 
-#[derive(Debug)]
-struct Reserved {
-    id: SessionId,
-    class: Class,
-    /// Sessions that end when this one begins. Nobody else may choose them meanwhile.
-    leaving: Vec<SessionId>,
-    /// It was ended between the store's commit and its place in the table.
-    ended: Option<EndReason>,
+    /// Forgets what no session has any more.
+    fn prune(&self) {
+        self.lock().retain(|value| Arc::strong_count(value) > 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<Arc<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A slot that is held while the store commits. Dropped, it is free again.
@@ -61,16 +72,46 @@ pub(super) struct Reservation {
     id: SessionId,
 }
 
+/// A session's key is part of a SHA-256: it needs no hashing.
+const fn hash_of(key: SessionKey) -> u64 {
+    #[expect(clippy::cast_possible_truncation, reason = "half of a uniform number is uniform")]
+    let low = key.get() as u64;
+    low
+}
+
 impl LiveTable {
     /// The session of that token, ended or not.
     pub fn find(&self, token: &TokenDigest) -> Option<Arc<Session>> {
-        let found = self.by_key.get(&token.key())?;
-        found.record.token.matches(token).then(|| Arc::clone(&found))
+        let (key, hash) = (token.key(), hash_of(token.key()));
+        let part = self.by_key.read(hash);
+        part.find(hash, |session| session.key() == key).filter(|found| found.token.matches(token)).cloned()
     }
 
     /// Whether there is a session of this key, ended or not.
     pub(super) fn knows(&self, key: SessionKey) -> bool {
-        self.by_key.contains_key(&key)
+        self.by_key.read(hash_of(key)).find(hash_of(key), |session| session.key() == key).is_some()
+    }
+
+    fn insert(&self, session: Arc<Session>) {
+        let (key, hash) = (session.key(), hash_of(session.key()));
+        let mut part = self.by_key.write(hash);
+        let place = part.entry(hash, |known| known.key() == key, |known| hash_of(known.key()));
+        place.insert(session);
+    }
+
+    /// Makes a session that shares with others what they have in common, and with those of the same user the epoch,
+    /// which is at least `epoch` from then on.
+    pub(super) fn session(&self, record: &SessionRecord, principal: &Principal, epoch: u64) -> Arc<Session> {
+        let terms = self.terms.share(Terms::of(record, principal));
+        let groups = self.groups.share(principal.groups.clone());
+        let principal = SharedPrincipal::new(principal, groups);
+        self.users.with(record.user, |seats| {
+            // As long as the directory says the same of the user, their sessions have one copy of it.
+            let known =
+                seats.sessions.iter().map(|session| &session.principal).find(|known| ***known == principal);
+            let principal = known.cloned().unwrap_or_else(|| Arc::new(principal));
+            Arc::new(Session::sharing(record, principal, terms, seats.epoch(epoch)))
+        })
     }
 
     /// Holds a slot for a session that is about to begin, or returns the live sessions of its class.
@@ -83,110 +124,111 @@ impl LiveTable {
         slots: Slots,
         now: UnixTime,
     ) -> Result<Reservation, Vec<Arc<Session>>> {
-        let mut entry = self.users.entry(user).or_default();
-        entry.sessions.retain(|session| session.liveness(now) == Liveness::Live);
-        let claimed: Vec<SessionId> = entry.reserved.iter().flat_map(|r| r.leaving.iter().copied()).collect();
-        let leaving: Vec<SessionId> = leaving.iter().copied().filter(|id| !claimed.contains(id)).collect();
-        let live =
-            entry.sessions.iter().map(|session| Held { id: session.record.id, class: session.record.class });
-        let live = live.filter(|held| !claimed.contains(&held.id));
-        let held = live.chain(entry.reserved.iter().map(|r| Held { id: r.id, class: r.class }));
-        match admit(class, held, &leaving, slots) {
-            Admission::Admitted => {
-                entry.reserved.push(Reserved { id, class, leaving, ended: None });
-                Ok(Reservation { table: Arc::clone(self), user, id })
+        self.users.with(user, |seats| {
+            seats.leave_ended(now);
+            let claimed: Vec<SessionId> = seats.reserved.iter().flat_map(|r| r.leaving.iter().copied()).collect();
+            let leaving: Vec<SessionId> = leaving.iter().copied().filter(|id| !claimed.contains(id)).collect();
+            let live = seats.sessions.iter().map(|session| Held { id: session.id, class: session.class });
+            let live = live.filter(|held| !claimed.contains(&held.id));
+            let held = live.chain(seats.reserved.iter().map(|r| Held { id: r.id, class: r.class }));
+            match admit(class, held, &leaving, slots) {
+                Admission::Admitted => {
+                    seats.reserved.push(Reserved { id, class, leaving, ended: None });
+                    Ok(Reservation { table: Arc::clone(self), user, id })
+                }
+                Admission::Full => {
+                    Err(seats.sessions.iter().filter(|session| session.class == class).cloned().collect())
+                }
             }
-            Admission::Full => {
-                Err(entry.sessions.iter().filter(|session| session.record.class == class).cloned().collect())
-            }
-        }
+        })
     }
 
-    /// Puts a session from the store in its place, live or as the memory of one that has ended.
-    pub fn restore(&self, session: Arc<Session>, now: UnixTime) {
+    /// Puts a session from the store in its place, live or, with its end's reason, as the memory of one that was.
+    pub fn restore(&self, loaded: &LoadedSession, ended: Option<EndReason>, now: UnixTime) -> Arc<Session> {
+        let LoadedSession { record, principal, user_epoch } = loaded;
+        let session = self.session(record, principal, *user_epoch);
+        if let Some(reason) = ended {
+            session.end(reason);
+        }
         if session.liveness(now) == Liveness::Live {
-            self.users.entry(session.record.user).or_default().sessions.push(Arc::clone(&session));
+            self.users.with(record.user, |seats| seats.sessions.push(Arc::clone(&session)));
         }
-        self.by_key.insert(session.key(), session);
-    }
-
-    /// The epoch that all sessions of a user look at, at least `epoch`.
-    pub(super) fn epoch(&self, user: UserId, epoch: u64) -> Arc<AtomicU64> {
-        let entry = self.users.entry(user).or_default();
-        entry.epoch.fetch_max(epoch, Ordering::AcqRel);
-        Arc::clone(&entry.epoch)
+        self.insert(Arc::clone(&session));
+        session
     }
 
     /// Ends one session of a user. `false`: it is not here, or had ended.
     pub(super) fn end(&self, user: UserId, id: SessionId, reason: EndReason) -> bool {
-        let Some(mut entry) = self.users.get_mut(&user) else { return false };
-        if let Some(at) = entry.sessions.iter().position(|session| session.record.id == id) {
-            return entry.sessions.swap_remove(at).end(reason);
-        }
-        // Committed by the store, revoked by another process and tailed, all before its log-in came back here.
-        let begun = entry.reserved.iter_mut().find(|reserved| reserved.id == id);
-        begun.is_some_and(|reserved| reserved.ended.replace(reason).is_none())
+        let ended = self.users.with_known(user, |seats| {
+            if seats.sessions.iter().any(|session| session.id == id) {
+                return seats.end(id, reason);
+            }
+            // Committed by the store, revoked by another process and tailed, all before its log-in came back here.
+            let begun = seats.reserved.iter_mut().find(|reserved| reserved.id == id);
+            begun.is_some_and(|reserved| reserved.ended.replace(reason).is_none())
+        });
+        ended.unwrap_or(false)
     }
 
     /// Raises a user's epoch and ends every session that is older.
     pub(super) fn raise_epoch(&self, user: UserId, epoch: u64, reason: EndReason) {
-        let mut entry = self.users.entry(user).or_default();
-        // The reason first: a request between the two must not find a death without one.
-        entry.sessions.retain(|session| {
-            let stays = session.record.epoch >= epoch;
-            if !stays {
-                session.end(reason);
-            }
-            stays
+        self.users.with(user, |seats| {
+            // The reason first: a request between the two must not find a death without one.
+            seats.sessions.retain(|session| {
+                let stays = session.epoch >= epoch;
+                if !stays {
+                    session.end(reason);
+                }
+                stays
+            });
+            seats.epoch.fetch_max(epoch, Ordering::AcqRel);
         });
-        entry.epoch.fetch_max(epoch, Ordering::AcqRel);
     }
 
     /// The user's live sessions, oldest first.
     pub(super) fn of_user(&self, user: UserId, now: UnixTime) -> Vec<Arc<Session>> {
-        let Some(entry) = self.users.get(&user) else { return Vec::new() };
-        let mut live: Vec<_> =
-            entry.sessions.iter().filter(|session| session.liveness(now) == Liveness::Live).cloned().collect();
-        drop(entry);
-        live.sort_by_key(|session| (session.record.started_at, session.record.id));
+        let mut live = self.users.sessions(user);
+        live.retain(|session| session.liveness(now) == Liveness::Live);
+        live.sort_by_key(|session| (session.started_at, session.id));
         live
     }
 
     /// The sessions that have ended by `now`, but for those whose key is `known`. Deadlines that have passed are
-    /// noticed here if no request noticed them before.
+    /// noticed here if no request noticed them before, and sessions that nobody uses just now become small again.
     pub(super) fn ended(
         &self,
         now: UnixTime,
         known: impl Fn(SessionKey) -> bool,
     ) -> Vec<(Arc<Session>, EndReason)> {
         let mut ended = Vec::new();
-        for held in &self.by_key {
-            let session = held.value();
-            if let Liveness::Ended(reason) = session.liveness(now)
-                && !known(session.key())
-            {
-                ended.push((Arc::clone(session), reason));
-            }
-        }
-        self.users.retain(|_, entry| {
-            entry.sessions.retain(|session| session.liveness(now) == Liveness::Live);
-            // A user without sessions whose epoch nobody looks at can be forgotten.
-            !(entry.sessions.is_empty() && entry.reserved.is_empty() && Arc::strong_count(&entry.epoch) == 1)
+        self.by_key.for_each(|session| match session.liveness(now) {
+            Liveness::Ended(_) if known(session.key()) => {}
+            Liveness::Ended(reason) => ended.push((Arc::clone(session), reason)),
+            Liveness::Live => session.shed(now),
         });
+        self.users.sweep(now);
+        self.terms.prune();
+        self.groups.prune();
         ended
     }
 
     /// Forgets a session that has ended; a live one stays.
     pub(super) fn forget(&self, key: SessionKey) {
-        self.by_key.remove_if(&key, |_, session| session.end_reason().is_some());
+        let mut part = self.by_key.write(hash_of(key));
+        let place = part.find_entry(hash_of(key), |session| session.key() == key);
+        if let Ok(place) = place
+            && place.get().end_reason().is_some()
+        {
+            place.remove();
+        }
     }
 
     /// How many there are, and of whom.
     pub(super) fn census(&self, slots: Slots) -> Census {
         let mut census = Census::default();
-        for entry in &self.users {
-            let live = entry.sessions.iter().filter(|session| session.end_reason().is_none());
-            let (web, mobile) = live.fold((0, 0), |(web, mobile), session| match session.record.class {
+        self.users.for_each(|sessions| {
+            let live = sessions.iter().filter(|session| session.end_reason().is_none());
+            let (web, mobile) = live.fold((0, 0), |(web, mobile), session| match session.class {
                 Class::Web => (web + 1, mobile),
                 Class::Mobile => (web, mobile + 1),
             });
@@ -195,79 +237,44 @@ impl LiveTable {
             census.users += u64::from(web + mobile > 0);
             census.full_web += u64::from(web >= u64::from(slots.web.get()));
             census.full_mobile += u64::from(mobile >= u64::from(slots.mobile.get()));
-        }
+        });
         census
     }
 }
 
 impl Reservation {
     /// The committed session takes the slot, and those that leave for it end with their reasons.
-    pub(super) fn commit(self, session: Arc<Session>, leaving: &[(SessionId, EndReason, SecurityEvent)]) {
-        let mut entry = self.table.users.entry(self.user).or_default();
-        for (id, reason, _) in leaving {
-            if let Some(at) = entry.sessions.iter().position(|session| session.record.id == *id) {
-                entry.sessions.swap_remove(at).end(*reason);
+    pub(super) fn commit(self, session: &Arc<Session>, leaving: &[(SessionId, EndReason, SecurityEvent)]) {
+        self.table.users.with(self.user, |seats| {
+            for (id, reason, _) in leaving {
+                seats.end(*id, *reason);
             }
-        }
-        let revoked = entry.reserved.iter().find(|reserved| reserved.id == self.id).and_then(|own| own.ended);
-        match revoked {
-            Some(reason) => {
-                session.end(reason);
+            let revoked = seats.reserved.iter().find(|reserved| reserved.id == self.id).and_then(|own| own.ended);
+            match revoked {
+                Some(reason) => {
+                    session.end(reason);
+                }
+                None => seats.sessions.push(Arc::clone(session)),
             }
-            None => entry.sessions.push(Arc::clone(&session)),
-        }
-        self.table.by_key.insert(session.key(), session);
-        // The slot passes from the reservation to the session under one guard; the drop finds nothing to free.
-        entry.reserved.retain(|reserved| reserved.id != self.id);
-        drop(entry);
+            self.table.insert(Arc::clone(session));
+            // The slot passes from the reservation to the session under one guard; the drop finds nothing to free.
+            seats.reserved.retain(|reserved| reserved.id != self.id);
+        });
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        if let Some(mut entry) = self.table.users.get_mut(&self.user) {
-            entry.reserved.retain(|reserved| reserved.id != self.id);
-        }
-    }
-}
-
-/// A session's key is part of a SHA-256: it needs no hashing.
-#[derive(Clone, Copy, Debug, Default)]
-struct KeyIsHash;
-
-impl BuildHasher for KeyIsHash {
-    type Hasher = TakesKey;
-
-    fn build_hasher(&self) -> TakesKey {
-        TakesKey(0)
-    }
-}
-
-#[derive(Debug)]
-struct TakesKey(u64);
-
-impl Hasher for TakesKey {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        #[expect(clippy::cast_possible_truncation, reason = "half of a uniform number is uniform")]
-        let low = key as u64;
-        self.0 = low;
+        self.table.users.with_known(self.user, |seats| {
+            seats.reserved.retain(|reserved| reserved.id != self.id);
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::{SessionRecord, samples};
+    use crate::session::samples;
 
     const NOW: UnixTime = samples::START;
 
@@ -288,9 +295,8 @@ mod tests {
     }
 
     fn commit(table: &LiveTable, n: u8, reservation: Reservation) -> Arc<Session> {
-        let epoch = table.epoch(user(), record(n).epoch);
-        let session = Arc::new(Session::new(record(n), samples::principal(), epoch));
-        reservation.commit(Arc::clone(&session), &[]);
+        let session = table.session(&record(n), &samples::principal(), record(n).epoch);
+        reservation.commit(&session, &[]);
         session
     }
 
@@ -323,7 +329,7 @@ mod tests {
         let session = commit(&table, 1, reservation);
         assert_eq!(session.end_reason(), Some(EndReason::Revoked));
         assert!(table.of_user(user(), NOW).is_empty(), "and holds no slot");
-        assert!(table.find(&session.record.token).is_some(), "but its browser is told why");
+        assert!(table.find(&session.token).is_some(), "but its browser is told why");
         let reservation = reserve(&table, 2, &[]).unwrap();
         table.raise_epoch(user(), record(2).epoch + 1, EndReason::Revoked);
         let session = commit(&table, 2, reservation);
@@ -348,6 +354,44 @@ mod tests {
         let table = Arc::new(LiveTable::default());
         let session = commit(&table, 1, reserve(&table, 1, &[]).unwrap());
         table.forget(session.key());
-        assert!(table.find(&session.record.token).is_some());
+        assert!(table.find(&session.token).is_some());
+    }
+
+    #[test]
+    fn what_sessions_have_in_common_is_kept_once_and_only_as_long_as_they_live() {
+        let table = Arc::new(LiveTable::default());
+        let (alice, bob) = (user(), UserId::from_bytes([9; 16]));
+        let restore = |user, n, principal: Principal| {
+            let record = SessionRecord { user, ..record(n) };
+            table.restore(&LoadedSession { record, principal, user_epoch: 5 }, None, NOW)
+        };
+        let first = restore(alice, 1, samples::principal());
+        let second = restore(alice, 2, samples::principal());
+        let other = restore(bob, 3, Principal { username: "bob@acme.example".into(), ..samples::principal() });
+        assert!(Arc::ptr_eq(&first.principal, &second.principal), "one person");
+        assert!(Arc::ptr_eq(&first.terms, &other.terms), "one company");
+        assert!(std::ptr::eq(first.principal.groups(), other.principal.groups()), "the same groups");
+        let moved = restore(alice, 4, Principal { groups: vec!["board".into()], ..samples::principal() });
+        assert_eq!((first.principal.groups().len(), moved.principal.groups()), (2, &["board".to_owned()][..]));
+        assert!(Arc::ptr_eq(first.user_epoch(), moved.user_epoch()), "one epoch, whatever they are called");
+        for (user, session) in [(alice, first), (alice, second), (bob, other), (alice, moved)] {
+            assert!(table.end(user, session.id, EndReason::LoggedOut));
+            table.forget(session.key());
+        }
+        table.ended(NOW, |_| true);
+        assert_eq!((table.users.len(), table.terms.lock().len(), table.groups.lock().len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn whoever_comes_down_to_one_session_is_counted_like_anybody() {
+        let table = Arc::new(LiveTable::default());
+        let sessions = [1, 2, 3].map(|n| commit(&table, n, reserve(&table, n, &[]).unwrap()));
+        assert!(table.end(user(), id(1), EndReason::LoggedOut) && table.end(user(), id(2), EndReason::LoggedOut));
+        let ids = |table: &LiveTable| table.of_user(user(), NOW).iter().map(|s| s.id).collect::<Vec<_>>();
+        assert_eq!(ids(&table), [id(3)]);
+        table.raise_epoch(user(), sessions[2].epoch + 1, EndReason::Revoked);
+        assert_eq!((sessions[2].end_reason(), ids(&table).len()), (Some(EndReason::Revoked), 0));
+        let late = commit(&table, 4, reserve(&table, 4, &[]).unwrap());
+        assert_eq!(late.liveness(NOW), Liveness::Ended(EndReason::Revoked), "the raised epoch outlives them");
     }
 }

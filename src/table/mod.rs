@@ -3,7 +3,9 @@
 mod keys;
 mod live;
 mod sessions;
+mod sharded;
 mod signer;
+mod users;
 
 pub use keys::{JWKS_CACHE_CONTROL, KeyFacts, KeyFault, KeyRing, PUBLISHED_AHEAD, Rotation, rotate_signing_key};
 pub use live::LiveTable;

@@ -193,41 +193,33 @@ impl Sessions {
         };
         let since = UnixTime::from_seconds(now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds())));
         for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await? {
-            if let Some(session) = sessions.rebuild(ended.session) {
-                session.end(ended.reason);
+            if let Some(session) = sessions.rebuild(&ended.session, Some(ended.reason), now) {
                 lock(&sessions.graves).add(session.key(), now);
-                sessions.table.restore(session, now);
             }
         }
-        for loaded in sessions.store.live_sessions().await? {
-            if let Some(session) = sessions.rebuild(loaded) {
-                sessions.table.restore(session, now);
-            }
-        }
+        let place = |loaded| drop(sessions.rebuild(&loaded, None, now));
+        sessions.store.each_live_session(place).await?;
         Ok(Arc::new(sessions))
     }
 
     /// Takes sessions into the table that another process has begun in the same store.
     pub async fn catch_up(&self) -> Result<(), StoreFault> {
         let now = self.clock.now();
-        for loaded in self.store.live_sessions().await? {
-            if let Some(session) = self.rebuild(loaded)
-                && !self.table.knows(session.key())
-            {
-                self.table.restore(session, now);
+        let place = |loaded: LoadedSession| {
+            if !self.table.knows(loaded.record.token.key()) {
+                self.rebuild(&loaded, None, now);
             }
-        }
-        Ok(())
+        };
+        self.store.each_live_session(place).await
     }
 
-    /// The session as it was. `None`: its person cannot be described to the application any more (the directory
+    /// Puts the session in its place as it was. `None`: its person cannot be described to the application any more (the directory
     /// was changed); they log in again, and are refused with the reason. No reason to refuse everybody else.
-    fn rebuild(&self, loaded: LoadedSession) -> Option<Arc<Session>> {
-        let LoadedSession { record, principal, user_epoch } = loaded;
-        let epoch = self.table.epoch(record.user, user_epoch);
-        match check_identity(&record, &principal) {
-            Ok(()) => Some(Arc::new(Session::new(record, principal, epoch))),
+    fn rebuild(&self, loaded: &LoadedSession, ended: Option<EndReason>, now: UnixTime) -> Option<Arc<Session>> {
+        match check_identity(&loaded.principal) {
+            Ok(()) => Some(self.table.restore(loaded, ended, now)),
             Err(problem) => {
+                let record = &loaded.record;
                 tracing::warn!(session = %record.id, user = %record.user, %problem, "a session was not loaded");
                 None
             }
@@ -261,7 +253,7 @@ impl Sessions {
         };
         let record = record(&new, id, token.digest(), now);
         let principal = Principal::of(user, &new.account.tenant);
-        check_identity(&record, &principal)?;
+        check_identity(&principal)?;
         let event = SecurityEvent {
             tenant: Some(record.tenant),
             user: Some(user.id),
@@ -285,9 +277,8 @@ impl Sessions {
                 Begin::EpochStale => return Ok(Begun::EpochStale),
                 Begin::Begun => {}
             }
-            let epoch = table.epoch(record.user, record.epoch);
-            let session = Arc::new(Session::new(record, principal, epoch));
-            reservation.commit(Arc::clone(&session), &leaving);
+            let session = table.session(&record, &principal, record.epoch);
+            reservation.commit(&session, &leaving);
             Ok(Begun::Session(session, token))
         });
         committed.await.unwrap_or(Err(SessionFault::Interrupted))
@@ -430,10 +421,10 @@ impl Sessions {
     /// Writes activity behind. Call once more before the process ends.
     pub async fn flush(&self) -> Result<(), StoreFault> {
         let mut touched = std::mem::take(&mut *lock(&self.touched));
-        touched.sort_unstable_by_key(|session| session.record.id);
-        touched.dedup_by_key(|session| session.record.id);
+        touched.sort_unstable_by_key(|session| session.id);
+        touched.dedup_by_key(|session| session.id);
         while !touched.is_empty() {
-            let batch: Vec<_> = touched.iter().take(BATCH).map(|s| (s.record.id, s.last_seen())).collect();
+            let batch: Vec<_> = touched.iter().take(BATCH).map(|s| (s.id, s.last_seen())).collect();
             if let Err(fault) = self.store.write_last_seen(&batch).await {
                 lock(&self.touched).append(&mut touched);
                 return Err(fault);
@@ -502,17 +493,16 @@ fn hosts(zones: &ZoneTable) -> HashSet<Hostname> {
 }
 
 fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, SessionId, EndReason, SecurityEvent) {
-    let record = &session.record;
     let event = SecurityEvent {
-        zone: Some(record.zone.clone()),
-        tenant: Some(record.tenant),
-        user: Some(record.user),
-        session: Some(record.id),
-        class: Some(record.class),
+        zone: Some(session.terms.zone.clone()),
+        tenant: Some(session.terms.tenant),
+        user: Some(session.user),
+        session: Some(session.id),
+        class: Some(session.class),
         reason: Some(reason.name()),
         ..SecurityEvent::new(EventKind::SessionEnded, Actor::System, now)
     };
-    (record.user, record.id, reason, event)
+    (session.user, session.id, reason, event)
 }
 
 fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime) -> SessionRecord {
@@ -527,7 +517,7 @@ fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime
         epoch: new.account.user.epoch,
         class: new.class,
         method: new.proven.method(),
-        factors: new.proven.factors().to_vec(),
+        factors: new.proven.factors().iter().copied().collect(),
         authenticated_at: new.proven.authenticated_at(),
         started_at: now,
         last_seen: now,

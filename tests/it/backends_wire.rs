@@ -2,12 +2,13 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UdpSocket, UnixListener};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::harness::{
@@ -149,6 +150,8 @@ struct Heard {
 struct Http2 {
     address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
+    /// How many requests it listens to, whose end has not come.
+    under_way: watch::Sender<usize>,
 }
 
 impl Http2 {
@@ -156,11 +159,12 @@ impl Http2 {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
-        let hearing = Arc::clone(&heard);
+        let under_way = watch::Sender::new(0);
+        let (hearing, listening) = (Arc::clone(&heard), under_way.clone());
         tokio::spawn(async move {
             for connection in 0.. {
                 let Ok((socket, _)) = listener.accept().await else { return };
-                let (tls, hearing) = (tls.clone(), Arc::clone(&hearing));
+                let (tls, hearing) = (tls.clone(), (Arc::clone(&hearing), listening.clone()));
                 tokio::spawn(async move {
                     match tls {
                         None => serve(socket, connection, hearing).await,
@@ -173,7 +177,11 @@ impl Http2 {
                 });
             }
         });
-        Self { address, heard }
+        Self { address, heard, under_way }
+    }
+
+    async fn holds(&self, requests: usize) {
+        within(self.under_way.subscribe().wait_for(|held| *held == requests)).await.unwrap();
     }
 
     fn heard(&self) -> Vec<Heard> {
@@ -181,17 +189,22 @@ impl Http2 {
     }
 }
 
-async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, connection: usize, heard: Arc<Mutex<Vec<Heard>>>) {
+type Hearing = (Arc<Mutex<Vec<Heard>>>, watch::Sender<usize>);
+
+async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, connection: usize, hearing: Hearing) {
+    let (heard, under_way) = hearing;
     let Ok(mut exchange) = h2::server::handshake(socket).await else { return };
     while let Some(Ok((request, mut respond))) = exchange.accept().await {
-        let heard = Arc::clone(&heard);
+        let (heard, under_way) = (Arc::clone(&heard), under_way.clone());
         tokio::spawn(async move {
             let (parts, mut stream) = request.into_parts();
             let mut body = Vec::new();
+            under_way.send_modify(|held| *held += 1);
             while let Some(Ok(piece)) = stream.data().await {
                 let _ = stream.flow_control().release_capacity(piece.len());
                 body.extend_from_slice(&piece);
             }
+            under_way.send_modify(|held| *held -= 1);
             heard.lock().unwrap().push(Heard {
                 connection,
                 authority: parts.uri.authority().map(ToString::to_string).unwrap_or_default(),
@@ -201,7 +214,8 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, connection: usize, h
                 body: body.clone(),
             });
             let answer = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
-            let mut send = respond.send_response(answer, false).unwrap();
+            // Not when the request was broken off.
+            let Ok(mut send) = respond.send_response(answer, false) else { return };
             send.send_data(Bytes::from(body), false).unwrap();
             let mut trailers = HeaderMap::new();
             trailers.insert("grpc-status", "0".parse().unwrap());
@@ -336,6 +350,51 @@ async fn a_conversation_over_http2_ends_with_its_session_although_the_applicatio
     within(talk).await;
     drop(answer);
     assert!(application.heard().iter().all(|one| !one.body.ends_with(b"after")), "nothing of it arrives");
+}
+
+/// Over HTTP/2 and over HTTP/1 on the client's side; another session's conversation on the same connections goes on.
+#[tokio::test]
+async fn s7_a_conversation_over_http2_in_which_nobody_speaks_ends_with_its_session() {
+    let application = Http2::start(None).await;
+    let upstream = format!("url: 'http://{}', protocol: grpc, read_max: 60s", application.address);
+    let gateway = Gateway::start_before(upstream, "").await;
+    let (token, other) = (gateway.log_in(A, WALL).await, gateway.log_in(A, WALL).await);
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    let talk = |token: &str| {
+        let request = Request::post(format!("https://{}/svc/Talk", gateway.authority(A)));
+        request.header("cookie", format!("__Host-zg_session={token}")).body(()).unwrap()
+    };
+    let (answer, mut stream) = client.begin(talk(&token)).await;
+    stream.send_data(Bytes::from_static(b"x"), false).unwrap();
+    let (others_answer, mut others) = client.begin(talk(&other)).await;
+    others.send_data(Bytes::from_static(b"still "), false).unwrap();
+    let mut wire = gateway.connect(A).await;
+    let wall = format!("Cookie: __Host-zg_session={token}\r\n");
+    wire.send(format!(
+        "POST /svc/Talk HTTP/1.1\r\nHost: {A}\r\n{wall}Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    ))
+    .await;
+    application.holds(3).await;
+    let reply = get(&gateway, A, &wall, "/.zonegate/session").await;
+    let session: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    gateway.command(&["session", "end", session["session"]["id"].as_str().unwrap()]).await;
+    let ended = Instant::now();
+    assert!(within(answer).await.is_err(), "it is seen to break off");
+    wire.assert_ended("the session has ended").await;
+    application.holds(1).await;
+    assert!(ended.elapsed() < Duration::from_secs(2), "{:?}", ended.elapsed());
+    others.send_data(Bytes::from_static(b"here"), true).unwrap();
+    let mut answer = within(others_answer).await.unwrap().into_body();
+    assert_eq!(within(answer.data()).await.unwrap().unwrap(), "still here");
+    // Both are in the log, like whatever has an end.
+    let cut = || gateway.log().lines().filter(|line| line.contains("session_ended")).count();
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while cut() < 2 {
+            interval.tick().await;
+        }
+    })
+    .await;
 }
 
 /// A name server that knows one name, `app.test`, and whatever address the test gives it, for a second.

@@ -1,5 +1,9 @@
 //! Forward-auth with the real proxies and the snippets that people copy; and the questions themselves, by hand.
 
+use std::net::SocketAddr;
+
+use tokio::net::TcpStream;
+
 use crate::harness::{A, Front, Gateway, Received, Reply, Upstream, WALL, Wire, Wishes};
 
 /// The person is in `screens`.
@@ -204,7 +208,7 @@ async fn nginx_with_its_snippet_lets_through_what_the_gate_does() {
     // The gateway is gone: nobody is let through, and it is no fault of the client's.
     let asked_at = front.asked_at;
     front.gateway.kill().await;
-    assert!(tokio::net::TcpStream::connect(asked_at).await.is_err());
+    assert!(TcpStream::connect(asked_at).await.is_err());
     let reply = front.connect().await.ask(request("GET", "/health", "")).await;
     assert_eq!((reply.status, reply.field("retry-after")), (503, Some("2")), "{reply:?}");
     front.upstream.assert_silent("the gateway is gone");
@@ -228,6 +232,11 @@ async fn asked(wire: &mut Wire, dialect: &str, host: &str, fields: &str) -> Repl
 }
 
 async fn gateway(trusted: &str) -> (Upstream, Gateway, Wire) {
+    let (upstream, gateway, address) = gateway_at(trusted).await;
+    (upstream, gateway, Wire::new(TcpStream::connect(address).await.unwrap()))
+}
+
+async fn gateway_at(trusted: &str) -> (Upstream, Gateway, SocketAddr) {
     let upstream = Upstream::start().await;
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let listen = format!("forward_auth: '{address}', trusted_proxies: [{trusted}]");
@@ -238,8 +247,7 @@ async fn gateway(trusted: &str) -> (Upstream, Gateway, Wire) {
         ..Wishes::default()
     };
     let gateway = Gateway::start_with(upstream.address(), wishes).await;
-    let wire = Wire::new(tokio::net::TcpStream::connect(address).await.unwrap());
-    (upstream, gateway, wire)
+    (upstream, gateway, address)
 }
 
 #[tokio::test]
@@ -302,6 +310,24 @@ async fn a_question_has_each_field_of_its_proxy_once_and_no_other_is_read() {
             404,
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn d9_neither_strangers_nor_questions_that_make_no_sense_fill_the_log() {
+    const FLOOD: usize = 400;
+    let (_upstream, strange, address) = gateway_at("192.0.2.1").await;
+    for _ in 0..FLOOD {
+        let wire = Wire::new(TcpStream::connect(address).await.unwrap());
+        wire.assert_ended("192.0.2.1 may ask, and nobody else").await;
+    }
+    let (_upstream, trusted, mut wire) = gateway("127.0.0.1").await;
+    for _ in 0..FLOOD {
+        assert_eq!(asked(&mut wire, "caddy", A, "X-Forwarded-Method: \u{e9}\r\n").await.status, 400);
+    }
+    for (gateway, line) in [(strange, "listen.trusted_proxies"), (trusted, "exactly once")] {
+        let lines = gateway.log().lines().filter(|told| told.contains(line)).count();
+        assert!((1..FLOOD / 2).contains(&lines), "{lines} lines with {line:?}");
     }
 }
 

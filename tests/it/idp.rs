@@ -68,9 +68,9 @@ impl Visit {
         Self { provider, settings, secret, signer: None, providers }
     }
 
-    /// Forgets what is known of the provider, and gives up after a second.
-    fn impatient(&mut self) {
-        self.providers = open(&OutboundSettings { timeout: Duration::from_secs(1), ..outbound(&self.provider) });
+    /// Forgets what is known of the provider, and gives up after `patience` from now on.
+    fn forget(&mut self, patience: Duration) {
+        self.providers = open(&OutboundSettings { timeout: patience, ..outbound(&self.provider) });
     }
 
     /// A code, as the browser brings it back.
@@ -223,7 +223,7 @@ async fn o6_whatever_a_provider_does_ends_within_limits_and_touches_nobody_else(
         let elsewhere = format!("{}{path}", other.provider.issuer());
         for (what, play, want) in misdeeds(&elsewhere) {
             if [METADATA, KEYS].contains(&path) || visit.provider.count(path) == 0 {
-                visit.impatient();
+                visit.forget(Duration::from_secs(1));
             }
             visit.provider.behave();
             visit.provider.play(path, play);
@@ -271,7 +271,7 @@ async fn o6_a_provider_in_a_network_that_is_not_public_is_not_connected_to() {
 
 #[tokio::test]
 async fn o6_metadata_lead_to_no_other_host() {
-    let visit = Visit::new().await;
+    let mut visit = Visit::new().await;
     for address in
         ["https://other.test/token", "http://localhost/token", "https://127.0.0.1/token", "https://[::1]/token"]
     {
@@ -281,6 +281,7 @@ async fn o6_metadata_lead_to_no_other_host() {
         });
         let fault = visit.redeem("code").await.unwrap_err();
         assert!(matches!(fault, ProviderFault::Metadata(_)), "{fault}");
+        visit.forget(Duration::from_secs(10));
     }
     assert_eq!(visit.provider.count(TOKENS), 0);
     visit.provider.script(|script| {
@@ -288,6 +289,7 @@ async fn o6_metadata_lead_to_no_other_host() {
     });
     assert!(matches!(visit.redeem("code").await, Err(ProviderFault::Metadata(_))));
     visit.provider.behave();
+    visit.forget(Duration::from_secs(10));
     assert!(visit.log_in().await.is_ok());
 }
 

@@ -274,6 +274,7 @@ async fn d7_beyond_all_connections_new_ones_are_closed_and_the_gateway_goes_on()
 async fn l3_a_source_that_tries_too_many_log_ins_is_told_to_wait_and_loses_no_attempt() {
     let (_upstream, gateway) = start("logins_per_source: 20", "").await;
     let mut statuses = Vec::new();
+    let began = Instant::now();
     for number in 0..40 {
         let mut wire = gateway.connect(A).await;
         let body = format!(r#"{{"client":"mobile","username":"nobody{number}@acme.example","password":"x"}}"#);
@@ -284,7 +285,9 @@ async fn l3_a_source_that_tries_too_many_log_ins_is_told_to_wait_and_loses_no_at
         statuses.push(wire.ask(head + &body).await.status);
     }
     let shed = statuses.iter().filter(|status| **status == 503).count();
-    assert!((17..=20).contains(&shed), "{statuses:?}");
+    // Twenty a minute come back meanwhile, and on a busy machine log-ins take their time.
+    let back = usize::try_from(began.elapsed().as_secs() / 3 + 1).unwrap();
+    assert!((20_usize.saturating_sub(back)..=20).contains(&shed), "{statuses:?} in {:?}", began.elapsed());
     assert!(statuses[..20].iter().all(|status| *status == 401), "{statuses:?}");
 }
 
@@ -408,6 +411,29 @@ async fn x_a_client_that_comes_back_resumes() {
     }
 }
 
+/// With its head and its body in a record each, it would be encrypted and opened twice.
+#[tokio::test]
+async fn a_small_answer_is_one_record_of_tls() {
+    let (upstream, mut gateway) = start("", "").await;
+    let token = gateway.log_in(A, WALL).await;
+    let body = "y".repeat(1000);
+    upstream.say("/small", format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let mut stream = tls_on(&gateway, gateway.connect_socket().await).await.unwrap();
+    let request = format!("GET /small HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    // Tickets come before the first.
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(body.as_bytes()) {
+        assert_ne!(within(stream.read_buf(&mut answer)).await.unwrap(), 0, "{}", answer.escape_ascii());
+    }
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut record = [0; 5];
+    within(async { while stream.get_ref().0.peek(&mut record).await.unwrap() < record.len() {} }).await;
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    assert!(length > body.len(), "the first record has {length} bytes");
+    gateway.assert_well();
+}
+
 /// An authority and somebody it vouches for.
 fn clients() -> (String, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
     let mut params = CertificateParams::new(vec![]).unwrap();
@@ -509,4 +535,36 @@ async fn rfc_9440_the_application_gets_the_certificate_that_was_shown_and_none_t
             assert_eq!(*value, format!(":{encoded}:"));
         }
     }
+}
+
+/// When the system has no file descriptor left, the loop waits, and takes connections again once there are some.
+#[tokio::test]
+async fn d7_a_process_without_file_descriptors_recovers_by_itself() {
+    let upstream = Upstream::start().await;
+    let gateway = Gateway::start_with(upstream.address(), Wishes::default()).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    let process = gateway.number().to_string();
+    let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    let limit = |files: usize| {
+        let mut command = std::process::Command::new("prlimit");
+        let set = command.args(["--pid", &process, &format!("--nofile={files}:{files}")]).status().unwrap();
+        assert!(set.success());
+    };
+    limit(open + 8);
+    let mut crowd = Vec::new();
+    for _ in 0..32 {
+        crowd.push(gateway.connect_socket().await);
+    }
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while !gateway.log().contains("no connection can be accepted for the moment") {
+            interval.tick().await;
+        }
+    })
+    .await;
+    drop(crowd);
+    let reply = within(async {
+        gateway.connect(A).await.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await
+    });
+    assert_eq!(reply.await.status, 200);
 }

@@ -45,7 +45,7 @@ pub(crate) fn session(now: UnixTime) -> Session {
         epoch: 0,
         class: Class::Web,
         method: Method::Local,
-        factors: vec![Factor::Password, Factor::Totp],
+        factors: [Factor::Password, Factor::Totp].into(),
         authenticated_at: now,
         started_at: now,
         last_seen: now,
@@ -60,5 +60,5 @@ pub(crate) fn session(now: UnixTime) -> Session {
         tenant_slug: "acme".into(),
         kind: UserKind::Regular,
     };
-    Session::new(record, principal, Arc::new(AtomicU64::new(0)))
+    Session::new(&record, &principal, Arc::new(AtomicU64::new(0)))
 }

@@ -289,6 +289,29 @@ async fn s7_an_answer_that_flows_on_ends_with_its_session() {
 }
 
 #[tokio::test]
+async fn s7_an_upload_ends_with_its_session() {
+    let (mut upstream, gateway) = start().await;
+    let token = gateway.log_in(A, WALL).await;
+    upstream.on("/upload", Play::Take);
+    let mut wire = gateway.connect(A).await;
+    let fields = format!("{}Transfer-Encoding: chunked\r\n", cookie(&token));
+    wire.send(format!("PUT /upload HTTP/1.1\r\nHost: {A}\r\n{fields}\r\n3\r\none\r\n")).await;
+    let (_, mut application) = upstream.taken().await;
+    assert_eq!(application.chunk().await.unwrap(), b"one");
+    gateway.command(&["session", "end", "--user", WALL]).await;
+    let ended = Instant::now();
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    while wire.try_send("4\r\nmore\r\n").await.is_ok() {
+        interval.tick().await;
+        assert!(ended.elapsed() < CUT_MAX, "it flows on");
+    }
+    let arrived = application.rest().await;
+    assert!(!arrived.contains("0\r\n\r\n"), "the application sees that it is not whole: {arrived:?}");
+    // Nor is it tried again.
+    assert_eq!(upstream.only().line, "PUT /upload HTTP/1.1");
+}
+
+#[tokio::test]
 async fn s7_events_on_http_2_come_one_by_one_and_end_with_their_session() {
     let (mut upstream, gateway) = start().await;
     let token = gateway.log_in(A, WALL).await;

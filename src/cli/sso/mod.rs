@@ -106,7 +106,7 @@ pub(super) struct Set {
     signing_algorithm: Option<SigningAlgorithm>,
     /// What is asked for besides openid, like profile; may be given several times, and '' clears the list
     #[arg(long = "scope", value_name = "SCOPE", value_parser = word)]
-    scopes: Vec<String>,
+    scopes: Vec<Entry<String>>,
     /// The claim that carries the username at a first log-in, where everybody logs in at the provider
     #[arg(long, value_name = "CLAIM", value_parser = claim)]
     username_claim: Option<String>,
@@ -115,10 +115,10 @@ pub(super) struct Set {
     hosts: Vec<Entry<Hostname>>,
     /// An authentication context, one of which must come back; several times; '' clears
     #[arg(long = "acr", value_name = "ACR", value_parser = word)]
-    acr: Vec<String>,
+    acr: Vec<Entry<String>>,
     /// A method that must have been used there, like mfa; several times, for all of them; '' clears
     #[arg(long = "amr", value_name = "AMR", value_parser = word)]
-    amr: Vec<String>,
+    amr: Vec<Entry<String>>,
     /// How long ago people may have shown the provider who they are, like 8h, or any
     #[arg(long, value_name = "TIME", value_parser = max_age)]
     max_age: Option<Entry<Ttl>>,
@@ -135,6 +135,15 @@ pub(super) struct Set {
 enum Entry<T> {
     None,
     Some(T),
+}
+
+impl<T: Clone> Entry<T> {
+    fn value(&self) -> Option<T> {
+        match self {
+            Self::None => None,
+            Self::Some(value) => Some(value.clone()),
+        }
+    }
 }
 
 pub(super) use provider::{untested, users};
@@ -192,8 +201,8 @@ fn algorithm(text: &str) -> Result<SigningAlgorithm, String> {
 }
 
 /// An entry of a list, or nothing, which clears it.
-fn word(text: &str) -> Result<String, String> {
-    if text.is_empty() { Ok(String::new()) } else { claim(text) }
+fn word(text: &str) -> Result<Entry<String>, String> {
+    if text.is_empty() { Ok(Entry::None) } else { claim(text).map(Entry::Some) }
 }
 
 fn claim(text: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::{Entry, Set};
-use crate::base::{Hostname, Username};
+use crate::base::Username;
 use crate::cli::files::Disk;
 use crate::cli::operator::{Site, columns};
 use crate::cli::{CommandProblem, say};
@@ -139,30 +139,25 @@ pub(super) async fn set(site: &Site, tenant: &Tenant, set: &Set) -> Result<(), C
 
 /// The settings with what was given in the place of what was there.
 fn wanted(before: Option<&ProviderSettings>, set: &Set) -> Result<ProviderSettings, CommandProblem> {
-    let mut settings = match (before, &set.issuer, &set.client_id) {
+    let before = match (before, &set.issuer, &set.client_id) {
         (Some(before), _, _) => before.clone(),
         (None, Some(issuer), Some(client_id)) => ProviderSettings::new(issuer.clone(), client_id.clone()),
         (None, _, _) => return Err(input("a provider begins with --issuer and --client-id: give both")),
     };
-    let list = |given: &[String], into: &mut Vec<String>| {
-        if !given.is_empty() {
-            *into = given.iter().filter(|entry| !entry.is_empty()).cloned().collect();
-        }
+    let settings = ProviderSettings {
+        issuer: set.issuer.clone().unwrap_or(before.issuer),
+        client_id: set.client_id.clone().unwrap_or(before.client_id),
+        client_authentication: set.client_authentication.unwrap_or(before.client_authentication),
+        signing_algorithm: set.signing_algorithm.unwrap_or(before.signing_algorithm),
+        scopes: list(&set.scopes, before.scopes),
+        username_claim: set.username_claim.clone().unwrap_or(before.username_claim),
+        hosts: list(&set.hosts, before.hosts),
+        acr: list(&set.acr, before.acr),
+        amr: list(&set.amr, before.amr),
+        max_age: set.max_age.as_ref().map_or(before.max_age, Entry::value),
+        provisioning: set.provision.unwrap_or(before.provisioning),
+        logout: set.logout.unwrap_or(before.logout),
     };
-    set.issuer.iter().for_each(|issuer| settings.issuer = issuer.clone());
-    set.client_id.iter().for_each(|id| settings.client_id.clone_from(id));
-    set.client_authentication.iter().for_each(|how| settings.client_authentication = *how);
-    set.signing_algorithm.iter().for_each(|algorithm| settings.signing_algorithm = *algorithm);
-    list(&set.scopes, &mut settings.scopes);
-    set.username_claim.iter().for_each(|claim| settings.username_claim.clone_from(claim));
-    if !set.hosts.is_empty() {
-        settings.hosts = set.hosts.iter().filter_map(given::<Hostname>).cloned().collect();
-    }
-    list(&set.acr, &mut settings.acr);
-    list(&set.amr, &mut settings.amr);
-    set.max_age.iter().for_each(|age| settings.max_age = given(age).copied());
-    set.provision.iter().for_each(|flag| settings.provisioning = *flag);
-    set.logout.iter().for_each(|flag| settings.logout = *flag);
     let ProviderSettings { scopes, hosts, acr, amr, .. } = &settings;
     if [scopes.len(), hosts.len(), acr.len(), amr.len()].into_iter().any(|length| length > LIST_MAX) {
         return Err(input(format!("no list of a provider has more than {LIST_MAX} entries")));
@@ -170,11 +165,9 @@ fn wanted(before: Option<&ProviderSettings>, set: &Set) -> Result<ProviderSettin
     Ok(settings)
 }
 
-const fn given<T>(entry: &Entry<T>) -> Option<&T> {
-    match entry {
-        Entry::None => None,
-        Entry::Some(value) => Some(value),
-    }
+/// The list that was given, else the one that was there.
+fn list<T: Clone>(given: &[Entry<T>], before: Vec<T>) -> Vec<T> {
+    if given.is_empty() { before } else { given.iter().filter_map(Entry::value).collect() }
 }
 
 /// What there is still to do, and what people meet meanwhile.

@@ -151,6 +151,7 @@ fn r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
             "d.yaml:2: tenants[0].sso.client_id \"é\" is no client identifier: printable ASCII",
             "d.yaml:2: tenants[0].sso.client_secret must be a reference, file:PATH or env:NAME: secrets never stand in this file",
             "d.yaml:2: tenants[0].sso.for \"some\" is none of off, selected, all",
+            "d.yaml:2: tenants[0].sso.emergency_admin \"root\" is not of the form username@domain.com",
             "d.yaml:2: tenants[0].sso.max_age \"1s\" is not a length of time from 2s to 720h, written like 90s, 15m or 8h",
             "d.yaml:2: tenants[0].sso.username_claim \"\" is no word of printable ASCII",
             "d.yaml:2: tenants[0].sso.client_authentication \"none\" is none of client_secret_basic, client_secret_post, private_key_jwt",
@@ -159,8 +160,7 @@ fn r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
             "d.yaml:2: tenants[0].sso.hosts[0] \"https://x.example\" must be a bare name, without scheme, port or path",
             "d.yaml:2: tenants[0].sso.amr has more than 16 entries",
             "d.yaml:2: tenants[0].sso.provision \"maybe\" is neither true nor false",
-            "d.yaml:2: tenants[0].sso.emergency_admin \"root\" is not of the form username@domain.com",
-            "d.yaml:2: tenants[0].sso.secret is not a key here; did you mean \"acr\"?",
+            "d.yaml:2: tenants[0].sso.secret is not a key here; the keys are issuer, client_id, client_secret, for, emergency_admin, max_age, username_claim, client_authentication, signing_algorithm, scopes, hosts, acr, amr, provision, logout",
         ],
     );
     let users = "{ username: u@a.example, sso_subject: s }, { username: v@a.example, sso_subject: s }, \

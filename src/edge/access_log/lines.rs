@@ -78,7 +78,7 @@ impl Scribe {
 
     fn add_json(&self, record: &Record, text: &mut Vec<u8>) {
         let path = Snippet::of(&String::from_utf8_lossy(&record.path));
-        let session = record.session.as_ref().map(|session| &session.record);
+        let session = record.session.as_ref();
         let line = Line {
             timestamp: &self.json,
             level: "INFO",
@@ -112,7 +112,7 @@ impl Scribe {
         }
         line.push_str(" - ");
         match &record.session {
-            Some(session) => piece(&mut line, session.principal.username.as_bytes(), Spaces::Escaped),
+            Some(session) => piece(&mut line, session.principal.username().as_bytes(), Spaces::Escaped),
             None => line.push('-'),
         }
         // The client left before there was an answer: nginx's number for it, because readers want one.
@@ -214,10 +214,10 @@ mod tests {
         fields.insert("referer", "https://a.example/x?token=1#y".parse().unwrap());
         fields.insert("user-agent", http::HeaderValue::from_bytes(b"evil\" 200 \\ \xff\tagent").unwrap());
         let combined = Some(Combined::of(http::Version::HTTP_2, &fields));
-        let session = Some(samples::session(samples::record("a.example")));
+        let session = Some(samples::session(&samples::record("a.example")));
         let at = UnixTime::from_seconds(1_700_000_000);
         let with = Record { combined, session, at, ..record("/a \"b\r\n") };
-        let user = with.session.as_ref().unwrap().principal.username.clone();
+        let user = with.session.as_ref().unwrap().principal.username().to_owned();
         assert_eq!(
             line(&with),
             format!(

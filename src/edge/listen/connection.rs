@@ -1,4 +1,8 @@
 //! A client's connection as pingora reads and writes it: the stream below, and the watch that holds its deadlines.
+//!
+//! A head that is none, over HTTP/1, is answered by pingora before anybody here is asked: with its own name, and with none
+//! of the fields that our answers carry. *How is that made ours?* Nothing else is written while a connection is not busy
+//! with a request, so what is written then is that answer, and ours goes out in its place.
 
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
@@ -23,9 +27,21 @@ pub(super) struct Connection<S> {
     pub(super) watch: Arc<Watch>,
     pub(super) alpn: ALPN,
     pub(super) number: UniqueIDType,
+    /// Our refusal has gone out.
+    pub(super) refused: bool,
 }
 
+/// What is answered to a head that is none. In which form it is wanted cannot be known.
+const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/problem+json\r\nContent-Length: 57\r\n\
+Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; \
+frame-ancestors 'none'\r\nConnection: close\r\n\r\n{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400}";
+
 impl<S> Connection<S> {
+    /// Whether what is written now is pingora's answer to a head that is none.
+    fn has_no_request(&self) -> bool {
+        self.alpn == ALPN::H1 && !self.watch.is_busy()
+    }
+
     /// What a write came to, told to the watch.
     fn written(&self, context: &Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
         match &wrote {
@@ -68,6 +84,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         self.watch.check()?;
+        if self.has_no_request() {
+            return self.refuse(context, bytes.len());
+        }
         let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.written(context, wrote)
     }
@@ -78,6 +97,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
         self.watch.check()?;
+        if self.has_no_request() {
+            return self.refuse(context, pieces.iter().map(|piece| piece.len()).sum());
+        }
         let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
         self.written(context, wrote)
     }
@@ -101,6 +123,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         self.watch.check()?;
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
         if shut.is_pending() { self.no_room(context) } else { shut }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// Writes our refusal, once, as if it were the `length` bytes of pingora's.
+    fn refuse(&mut self, context: &mut Context<'_>, length: usize) -> Poll<Result<usize>> {
+        if !self.refused {
+            // The stream below has a buffer with room for all of it, and nothing in it.
+            match Pin::new(&mut self.stream).poll_write(context, REFUSAL) {
+                Poll::Ready(Ok(_)) => self.refused = true,
+                Poll::Ready(Err(fault)) => return Poll::Ready(Err(fault)),
+                Poll::Pending => return self.no_room(context),
+            }
+        }
+        Poll::Ready(Ok(length))
     }
 }
 

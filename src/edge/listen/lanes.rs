@@ -21,6 +21,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::edge::proxy::Edge;
+use crate::edge::tls::Handshakes;
 
 /// How long threads may take to end once they are told to.
 const STOP_MAX: Duration = Duration::from_secs(1);
@@ -79,6 +80,7 @@ impl Thread {
 pub(in crate::edge) struct Lane {
     pub(super) runtime: Handle,
     pub(super) proxy: Arc<HttpProxy<Edge>>,
+    pub(super) handshakes: Handshakes,
     /// How many connections it has.
     open: AtomicU32,
 }
@@ -86,7 +88,12 @@ pub(in crate::edge) struct Lane {
 impl Lane {
     /// A lane without connections.
     pub(in crate::edge) fn new(runtime: &Handle, proxy: HttpProxy<Edge>) -> Self {
-        Self { runtime: runtime.clone(), proxy: Arc::new(proxy), open: AtomicU32::new(0) }
+        Self {
+            runtime: runtime.clone(),
+            proxy: Arc::new(proxy),
+            handshakes: Handshakes::default(),
+            open: AtomicU32::new(0),
+        }
     }
 
     /// The one with the fewest connections, which counts another one from here on. `None` only if there are none.

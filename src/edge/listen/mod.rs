@@ -29,9 +29,9 @@ use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, BufStream};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch as signal;
+use tokio::sync::{Notify, watch as signal};
 
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
@@ -58,14 +58,17 @@ tokio::task_local! {
     static ARRIVAL: Arc<Arrival>;
 }
 
-/// What a request's connection is: who made it, and how.
+/// What a request's connection is: who made it, and how. Over HTTP/1 one for all requests, which come one after the other;
+/// over HTTP/2 one for each.
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// The other end: the client, or a proxy that may be trusted to name it.
     pub(super) peer: IpAddr,
     /// `None` on the plain listener.
-    pub(super) tls: Option<TlsArrival>,
+    pub(super) tls: Option<Arc<TlsArrival>>,
     watch: Arc<Watch>,
+    /// Told when the request is to end at once.
+    cut: Notify,
 }
 
 impl Arrival {
@@ -74,9 +77,30 @@ impl Arrival {
         ARRIVAL.try_with(Arc::clone).ok()
     }
 
+    const fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
+        Self { peer, tls, watch, cut: Notify::const_new() }
+    }
+
     /// A request's head is complete.
     pub(super) fn busy(&self) {
         self.watch.busy();
+    }
+
+    /// Drops the request, whatever it waits for: its stream is reset, or its connection closed, on both sides.
+    ///
+    /// Over HTTP/1 the request may have ended in this very moment, and the next one goes instead: its client sees a kept
+    /// connection that was closed under it, as it may at any time.
+    pub(super) fn cut(&self) {
+        self.cut.notify_waiters();
+    }
+
+    /// Serves a request until its end, or until it is cut.
+    async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
+        tokio::select! {
+            biased;
+            served = serving => served,
+            () = self.cut.notified() => None,
+        }
     }
 }
 
@@ -277,7 +301,7 @@ impl Doors {
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
-            let stream = BufStream::with_capacity(READ_BYTES, WRITE_BYTES, socket);
+            let stream = BufReader::with_capacity(READ_BYTES, socket);
             doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
             drop((share, opened));
         });
@@ -305,7 +329,7 @@ impl Doors {
     /// From a socket to requests: PROXY header, TLS, HTTP.
     async fn welcome(
         self: &Arc<Self>,
-        mut stream: BufStream<TcpStream>,
+        mut stream: BufReader<TcpStream>,
         lane: &Arc<Lane>,
         settings: &Settings,
         mut peer: IpAddr,
@@ -332,7 +356,8 @@ impl Doors {
             }
         }
         if secure {
-            match tokio::time::timeout(handshake_max, self.certificates.shake_hands(stream)).await {
+            let handshake = self.certificates.shake_hands(stream, &lane.handshakes);
+            match tokio::time::timeout(handshake_max, handshake).await {
                 Err(_) => self.counts.closed("handshake_timeout"),
                 Ok(Err(fault)) => {
                     tracing::debug!(%peer, %fault, "no TLS");
@@ -365,8 +390,11 @@ impl Doors {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let several = tls.as_ref().is_some_and(|tls| tls.http2);
         let alpn = if several { ALPN::H2 } else { ALPN::H1 };
-        let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number };
-        let arrival = Arc::new(Arrival { peer, tls, watch });
+        // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
+        let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
+        let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false };
+        let tls = tls.map(Arc::new);
+        let arrival = Arc::new(Arrival::new(peer, tls, watch));
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
@@ -385,7 +413,7 @@ impl Doors {
         let mut session = ServerSession::new_http1(Box::new(connection));
         // Without pingora's limit: the watch has its own.
         session.set_keepalive(if *self.stopping.borrow() { None } else { Some(0) });
-        while let Some(reused) = proxy.process_new_http(session, &self.stopping).await {
+        while let Some(reused) = arrival.until_cut(proxy.process_new_http(session, &self.stopping)).await {
             let (stream, kept) = reused.consume();
             session = ServerSession::new_http1(stream);
             if let Some(kept) = kept {
@@ -425,8 +453,10 @@ impl HttpServerApp for Several {
             self.doors.counts.refused("requests_of_source");
             return None;
         }
-        let served = self.lane.proxy.process_new_http(session, shutdown);
-        let served = ARRIVAL.scope(Arc::clone(&self.arrival), served).await;
+        let Arrival { peer, tls, watch, cut: _ } = &*self.arrival;
+        let arrival = Arc::new(Arrival::new(*peer, tls.clone(), Arc::clone(watch)));
+        let served = arrival.until_cut(self.lane.proxy.process_new_http(session, shutdown));
+        let served = ARRIVAL.scope(Arc::clone(&arrival), served).await;
         drop(share);
         served
     }

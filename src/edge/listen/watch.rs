@@ -113,6 +113,11 @@ impl Watch {
         self.deadline.store(NEVER, Ordering::Relaxed);
     }
 
+    /// Whether a request is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == BUSY
+    }
+
     /// Bytes have arrived.
     pub(super) fn arrived(&self) {
         if self.place.load(Ordering::Relaxed) == IDLE {

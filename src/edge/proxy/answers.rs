@@ -9,6 +9,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Session as Exchange;
+use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorType, Result};
 use tower::ServiceExt as _;
 
@@ -233,4 +234,13 @@ pub(super) async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()>
         exchange.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// Writes out what there is of an application's answer that breaks off. pingora gathers it, and drops what it has gathered
+/// when the application's connection breaks first: the client would get nothing at all, and take it for a connection that
+/// was stale, and its request for one to be sent again.
+pub(super) async fn break_off(exchange: &mut Exchange, why: &Error) {
+    let failed = Error::explain(why.etype().clone(), "the answer broke off");
+    // Given back is what was handed over, or that the client has gone.
+    let _ = exchange.as_downstream_mut().response_duplex_vec(vec![HttpTask::Failed(failed)]).await;
 }

@@ -18,6 +18,7 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
+use self::passage::Cut;
 pub(super) use self::passage::{Passage, RequestIds};
 use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
@@ -28,7 +29,7 @@ use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::streams::Streams;
 use super::traces::{self, About, Recorded, Spans};
-use super::upstream::{self, Attempts, Broken, Provenance};
+use super::upstream::{self, Attempts, Broken, Mark, Provenance};
 use super::{client, compress, rescue};
 use crate::assertion::is_ours;
 use crate::config::AccessLines;
@@ -54,6 +55,8 @@ pub(super) struct Edge {
     pub(super) turn: Turn,
     pub(super) challenges: Arc<Challenges>,
     pub(super) ids: RequestIds,
+    /// The same on every lane.
+    pub(super) mark: Mark,
 }
 
 #[async_trait]
@@ -75,6 +78,7 @@ impl ProxyHttp for Edge {
             session: None,
             grant: None,
             stream: None,
+            held: None,
             trace: None,
             attempts: Attempts::default(),
             deadline: None,
@@ -272,7 +276,8 @@ impl ProxyHttp for Edge {
         let taken = std::mem::replace(copy, upstream::nothing());
         let client_certificate =
             passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
-        let provenance = Provenance { address, request: passage.request, assertion, client_certificate };
+        let (request, mark) = (passage.request, &self.mark);
+        let provenance = Provenance { address, request, assertion, client_certificate, mark };
         *copy = upstream::head(taken, grant, provenance)?;
         let settings = &passage.generation.settings;
         let trusted = passage
@@ -325,6 +330,9 @@ impl ProxyHttp for Edge {
         passage.answer_heads = passage.answer_heads.saturating_add(1);
         let switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
         passage.has_answered |= switched || !answer.status.is_informational();
+        if let Some((_, cut)) = &mut passage.held {
+            cut.status = answer.status.as_u16();
+        }
         if let Some(stream) = &passage.stream {
             stream.heard();
             if switched || facts::is_event_stream(&answer.headers) {
@@ -416,12 +424,16 @@ impl ProxyHttp for Edge {
                 if let Err(fault) = write(exchange, answer).await {
                     tracing::debug!(%fault, "the client left before it was told");
                 }
+            } else {
+                answers::break_off(exchange, error).await;
             }
         }
         FailToProxy { error_code: outcome.map_or(0, |(status, _)| status.as_u16()), can_reuse_downstream: false }
     }
 
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Passage) {
+        // From here on nothing is awaited, so that it is logged once.
+        passage.held = None;
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
         let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
@@ -429,7 +441,7 @@ impl ProxyHttp for Edge {
         let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
         passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
-        let path = head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default();
+        let path = without_query(head);
         if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
             spans.tell(
                 trace,
@@ -449,8 +461,7 @@ impl ProxyHttp for Edge {
         }
         let combined = match passage.generation.settings.log.access {
             AccessLines::Off => return,
-            AccessLines::Json => None,
-            AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
+            AccessLines::Json | AccessLines::Combined => combined(passage, head),
         };
         self.log.write(Record {
             at: passage.now,
@@ -483,6 +494,19 @@ fn realm(host: HostMatch<'_>) -> Option<Realm> {
         HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
         HostMatch::Universal => Some(Realm::Universal),
         HostMatch::Unknown => None,
+    }
+}
+
+/// The path for the log, which no query belongs into.
+fn without_query(head: &RequestHeader) -> &[u8] {
+    head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+/// What a line in this form has beside the others'.
+fn combined(passage: &Passage, head: &RequestHeader) -> Option<Box<Combined>> {
+    match passage.generation.settings.log.access {
+        AccessLines::Off | AccessLines::Json => None,
+        AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
     }
 }
 
@@ -521,6 +545,10 @@ impl Edge {
         passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
+        if grant.session().is_none() && self.mark.is_on(&head.headers) {
+            let refused = Refused { status: StatusCode::LOOP_DETECTED, reason: "loop", close: false };
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
+        }
         if !grant.zone().passes(&head.method) {
             let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
@@ -544,6 +572,20 @@ impl Edge {
             && !grant.zone().is_background(exchange.req_header().raw_path())
         {
             self.sessions.touch(session, passage.now);
+        }
+        if grant.zone().speaks_http2()
+            && passage.stream.is_none()
+            && let (Some(session), Some(arrival)) = (grant.session(), &passage.arrival)
+        {
+            let head = exchange.req_header();
+            let cut = Cut {
+                log: self.log.clone(),
+                method: head.method.clone(),
+                path: without_query(head).into(),
+                combined: combined(passage, head),
+                status: 0,
+            };
+            passage.held = Some((self.streams.hold(session, arrival), Box::new(cut)));
         }
         upstream::forget_case(exchange.req_header_mut());
         passage.grant = Some(grant);

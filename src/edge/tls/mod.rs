@@ -8,6 +8,7 @@
 //! What was chosen for a connection stays with it: certificates that are swapped meanwhile count for the next one.
 
 mod entrance;
+mod handshakes;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -31,6 +32,7 @@ use crate::zone::HostMatch;
 
 pub use self::entrance::ClientCertificate;
 pub(super) use self::entrance::Entrances;
+pub(super) use self::handshakes::Handshakes;
 
 /// The certificates in use and the settings that connections are made with, swapped whole.
 #[derive(Debug)]
@@ -260,8 +262,12 @@ pub(super) enum HandshakeFault {
 }
 
 impl Certificates {
-    /// Opens a connection for the name that the client asks for.
-    pub(super) async fn shake_hands<S>(&self, stream: S) -> Result<(TlsStream<S>, TlsArrival), HandshakeFault>
+    /// Opens a connection for the name that the client asks for. `queue`: of the thread that this runs on.
+    pub(super) async fn shake_hands<S>(
+        &self,
+        stream: S,
+        queue: &Handshakes,
+    ) -> Result<(TlsStream<S>, TlsArrival), HandshakeFault>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -274,7 +280,11 @@ impl Certificates {
             hello.into_stream(Arc::clone(self.maker.nobody())).await?;
             return Err(HandshakeFault::UnknownName);
         };
-        let stream = hello.into_stream(Arc::clone(&entrance.config)).await?;
+        let turn = queue.turn().await;
+        // Key exchange and signature are computed here, and not when it is awaited.
+        let accepting = hello.into_stream(Arc::clone(&entrance.config));
+        drop(turn);
+        let stream = accepting.await?;
         let (_, connection) = stream.get_ref();
         let http2 = connection.alpn_protocol() == Some(b"h2");
         let client = connection.peer_certificates().and_then(ClientCertificate::of);

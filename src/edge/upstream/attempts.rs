@@ -4,6 +4,10 @@
 //! another whatever it is. A request that was sent may be sent again only when its method may be repeated (RFC 9110
 //! section 9.2.2), its body is still all there, and nothing of an answer has come. Three tries in all.
 //!
+//! *And when half an answer's head has come?* That counts as nothing. What decides whether a request may be sent twice is
+//! its method and not how far the first answer came; of half a head nobody has been told anything, and no client could
+//! tell it from none. (From the first whole head on, an interim one included, it is passed on, and there is no way back.)
+//!
 //! *And after a time limit?* No. The client has waited that long already, and what hangs one backend hangs the next:
 //! a request that is too expensive must not be handed round until it has stopped them all.
 

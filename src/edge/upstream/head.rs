@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use http::header::{COOKIE, HOST, TE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use pingora::http::RequestHeader;
 
 use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
@@ -26,6 +26,8 @@ const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
+/// Who has passed a request on already (RFC 8586).
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// The fields that the gateway adds, at most: room for them is made at once.
 const OWN_FIELDS: usize = 15;
 
@@ -40,6 +42,32 @@ pub struct Provenance<'a> {
     pub assertion: Option<HeaderValue>,
     /// The certificate that the client's connection was opened with.
     pub client_certificate: Option<&'a ClientCertificate>,
+    /// By what this process knows a request that it has passed on before.
+    pub mark: &'a Mark,
+}
+
+/// A name of this process's that nobody else has: what a request carries that it comes back with, if it does.
+///
+/// A gateway that is among its own backends, or two that are each other's, would pass a request round until neither has
+/// a connection left (SEC-R79). *Why is only a request of nobody marked?* A person's comes back without our cookie, which
+/// no application gets, and ends at the log-in. *And why not with `Via`?* Web servers take it for a proxy that cannot be
+/// sent what is compressed (nginx: `gzip_proxied`), and what is open to everybody is style sheets and scripts.
+#[derive(Clone, Debug)]
+pub struct Mark(HeaderValue);
+
+impl Mark {
+    /// Of random bytes.
+    pub fn new(random: [u8; 8]) -> Self {
+        let text = format!("zonegate-{:016x}", u64::from_be_bytes(random));
+        // Letters, digits and a hyphen.
+        Self(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("zonegate")))
+    }
+
+    /// Whether a request with these fields was passed on by this process before.
+    pub(in crate::edge) fn is_on(&self, fields: &HeaderMap) -> bool {
+        let names = fields.get_all(CDN_LOOP).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+        names.map(<[u8]>::trim_ascii).any(|name| name == self.0.as_bytes())
+    }
 }
 
 /// Forgets in which case a client wrote its names, before pingora copies its head for the application.
@@ -84,7 +112,9 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
     fields.append(X_FORWARDED_HOST, zone.authority.clone());
     fields.append(X_REQUEST_ID, id(provenance.request)?);
     match (grant.bearer(), provenance.assertion) {
-        (Bearer::Nobody, None) => {}
+        (Bearer::Nobody, None) => {
+            fields.append(CDN_LOOP, provenance.mark.0.clone());
+        }
         (Bearer::Person(session), Some(assertion)) => {
             let described = identity(session, &zone.headers).map_err(|problem| {
                 pingora::Error::explain(pingora::ErrorType::InternalError, problem.to_string())

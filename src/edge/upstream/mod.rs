@@ -15,7 +15,7 @@ mod standing;
 mod template;
 
 pub(super) use attempts::{Attempts, Broken};
-pub use head::{Provenance, head};
+pub use head::{Mark, Provenance, head};
 pub(super) use head::{forget_case, nothing};
 
 use std::sync::Arc;

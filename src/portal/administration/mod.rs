@@ -70,13 +70,12 @@ impl Portal {
     /// The administrator whose session the request proves; else what to answer.
     async fn administrator(&self, visit: &Visit, headers: &HeaderMap) -> Result<Administrator, Answer> {
         let person = self.person(visit, headers)?;
-        let record = &person.session.record;
-        let account = self.store.account_by_id(record.user).await;
+        let account = self.store.account_by_id(person.session.user).await;
         let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let administers = |account: &Account| {
             account.user.level == SecurityLevel::Admin
                 && account.user.active
-                && account.tenant.id == record.tenant
+                && account.tenant.id == person.session.terms.tenant
                 && account.tenant.zone == person.zone.host
         };
         if let Some(account) = account.filter(administers) {

@@ -82,8 +82,8 @@ impl Portal {
         let callback = Callback::read(query).map_err(|problem| Refused::because(problem.name()))?;
         let browser = cookies::browser(headers).ok_or(Refused::because("no_browser_cookie"))?;
         let transaction = self.transaction(company, &callback, asking, &browser)?;
-        if let Some(session) = visit.session.as_ref().filter(|session| session.record.flow == transaction.id) {
-            let account = self.store.account_by_id(session.record.user).await?;
+        if let Some(session) = visit.session.as_ref().filter(|session| session.flow == transaction.id) {
+            let account = self.store.account_by_id(session.user).await?;
             return Ok(Come::Over(target(&transaction, account.as_ref())));
         }
         if !self.store.spend(transaction.id, transaction.deadline()).await? {

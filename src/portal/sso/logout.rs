@@ -166,7 +166,7 @@ impl Portal {
         match self.end_session_url(visit, session, browser).await {
             Ok(url) => url,
             Err(failed) => {
-                tracing::warn!(?failed, session = %session.record.id, "the log-out did not reach the provider");
+                tracing::warn!(?failed, session = %session.id, "the log-out did not reach the provider");
                 None
             }
         }
@@ -178,11 +178,10 @@ impl Portal {
         session: &Session,
         browser: Option<&BrowserToken>,
     ) -> Result<Option<Url>, Failed> {
-        let record = &session.record;
-        let (Method::Sso, Some(browser)) = (record.method, browser) else { return Ok(None) };
-        let Some(company) = self.company(visit, &session.principal.tenant_slug).await? else { return Ok(None) };
+        let (Method::Sso, Some(browser)) = (session.method, browser) else { return Ok(None) };
+        let Some(company) = self.company(visit, &session.terms.tenant_slug).await? else { return Ok(None) };
         let settings = &company.provider.settings;
-        let Some(at_provider) = self.store.provider_session(record.id).await? else { return Ok(None) };
+        let Some(at_provider) = self.store.provider_session(session.id).await? else { return Ok(None) };
         if !settings.logout || at_provider.issuer != settings.issuer {
             return Ok(None);
         }

@@ -101,7 +101,7 @@ async fn sec_r36_ending_a_session_needs_the_password_unless_it_was_just_given() 
     let world = World::new().await;
     let there = alice(&world, 0).await;
     let here = alice(&world, 30).await;
-    let id = world.session(&there).unwrap().record.id.to_string();
+    let id = world.session(&there).unwrap().id.to_string();
     here.at(30 + 600);
     let page = here.open(ACCOUNT).await;
     assert!(page.body.contains("id=\"password\""), "{}", page.body);
@@ -128,7 +128,7 @@ async fn nobody_ends_the_session_of_another_person() {
     let bob = world.browser();
     bob.log_in("bob@acme.example").await.expect_in("/");
     let here = alice(&world, 0).await;
-    let id = world.session(&bob).unwrap().record.id.to_string();
+    let id = world.session(&bob).unwrap().id.to_string();
     let csrf = token(&here.open(ACCOUNT).await);
     let known = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &id)]).await;
     let invented = send(&here, SESSIONS, &[("csrf", &csrf), ("session", &"0".repeat(32))]).await;
@@ -243,7 +243,7 @@ async fn r6_a_person_sees_their_links_and_removes_them_and_it_is_in_the_log() {
     assert_eq!(foreign.await.status, StatusCode::FORBIDDEN);
     let elsewhere = [("csrf", csrf.as_str()), ("issuer", "https://other.example")];
     send(&here, LINKS, &elsewhere).await.expect_in("/.zonegate/account");
-    let user = world.session(&here).unwrap().record.user;
+    let user = world.session(&here).unwrap().user;
     assert_eq!(world.fixture.store.links_of(user).await.unwrap().len(), 1);
     let removed = send(&here, LINKS, &[("csrf", &csrf), ("issuer", ISSUER)]).await;
     removed.expect_in("/.zonegate/account?done=unlinked");
@@ -265,7 +265,7 @@ async fn r8_nobody_gets_out_of_single_sign_on_by_removing_the_link_that_selects_
     assert!(page.body.contains(ISSUER) && !page.body.contains("name=\"issuer\""), "{}", page.body);
     let refused = send(&here, LINKS, &[("csrf", &token(&page)), ("issuer", ISSUER)]).await;
     refused.expect_message("account.unlinked.not");
-    let user = world.session(&here).unwrap().record.user;
+    let user = world.session(&here).unwrap().user;
     assert_eq!(world.fixture.store.links_of(user).await.unwrap().len(), 1);
 }
 

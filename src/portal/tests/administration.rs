@@ -4,7 +4,7 @@ use axum::http::{self, StatusCode, header};
 
 use super::account::{form, send, token};
 use super::fixture::{Browser, Got, PASSWORD, World, encoded, name};
-use crate::base::{TenantId, UserId, Username};
+use crate::base::{TenantId, Ttl, UserId, Username};
 use crate::directory::{SecurityLevel, SsoScope, UserKind};
 use crate::sso::{Audience, Issuer, Subject};
 use crate::store::Linked;
@@ -221,7 +221,7 @@ async fn d25_v2_a_provider_is_configured_tested_and_only_then_put_to_use() {
     }
     let provider = store.provider(ACME).await.unwrap().unwrap();
     assert_eq!(provider.settings.scopes, ["profile", "email"]);
-    assert_eq!(provider.settings.max_age.map(|age| age.seconds()), Some(8 * 3600));
+    assert_eq!(provider.settings.max_age.map(Ttl::seconds), Some(8 * 3600));
     assert!(provider.settings.logout && !provider.settings.provisioning);
     let tested = super::fixture::event(EventKind::ProviderTested);
     assert!(store.provider_was_tested(ACME, &provider.settings, provider.changed_at, &tested).await.unwrap());

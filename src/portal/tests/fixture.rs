@@ -273,6 +273,8 @@ fn settings(directory: &Path) -> Settings {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        // The way to providers wants one, and the process has one, whoever comes first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fixture = Fixture::new().await;
         let settings = Arc::new(settings(fixture._directory.path()));
         let clock = Arc::new(Clock::new());
@@ -387,7 +389,7 @@ impl Browser<'_> {
         let zones = &self.world.portal.settings.zones;
         let (realm, found) = match zones.find(self.host) {
             HostMatch::Zone(zone) => {
-                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.record.zone == zone.host))
+                (Realm::Zone(Arc::clone(zone)), found.filter(|session| session.terms.zone == zone.host))
             }
             HostMatch::Universal => (Realm::Universal, None),
             HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
@@ -396,7 +398,7 @@ impl Browser<'_> {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
             Some((Liveness::Ended(reason), session)) => {
-                (None, Some(Ended { reason, idle_max: session.record.lifetimes.idle_max }))
+                (None, Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }))
             }
             None => (None, None),
         };

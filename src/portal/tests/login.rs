@@ -38,9 +38,9 @@ async fn u6_username_password_code_and_in_where_it_was_going() {
     let cookie = done.headers[header::SET_COOKIE].to_str().unwrap();
     assert!(cookie.starts_with(cookies::SESSION) && cookie.contains("Secure; HttpOnly; SameSite=Lax"), "{cookie}");
     let session = world.session(&browser).unwrap();
-    assert_eq!((session.record.class, session.record.method), (Class::Web, Method::Local));
-    assert_eq!(session.record.factors, [Factor::Password, Factor::Totp]);
-    assert_eq!(session.record.device.label, "Firefox on Linux");
+    assert_eq!((session.class, session.method), (Class::Web, Method::Local));
+    assert_eq!(session.factors, [Factor::Password, Factor::Totp].into());
+    assert_eq!(session.device_label(), "Firefox on Linux");
     assert_eq!(used(&world, "alice").await, 0, "R58: a complete log-in forgets failures");
 }
 
@@ -69,8 +69,8 @@ async fn r43_without_a_deep_link_the_start_page_opens_and_a_foreign_one_counts_f
         let page = browser.answer(&page, "password", PASSWORD).await;
         browser.answer(&page, "code", &code(browser.now.get())).await.expect_in("/boards");
         let session = world.session(&browser).unwrap();
-        let (user, now) = (session.record.user, at(browser.now.get()));
-        world.portal.sessions.end(user, &[session.record.id], EndReason::LoggedOut, &[], now).await.unwrap();
+        let (user, now) = (session.user, at(browser.now.get()));
+        world.portal.sessions.end(user, &[session.id], EndReason::LoggedOut, &[], now).await.unwrap();
     }
 }
 
@@ -221,7 +221,7 @@ async fn r32_r35_u1_an_authenticator_is_set_up_and_an_abandoned_secret_is_worth_
     let page = browser.answer(&page, "code", &shown(&secret, 0)).await.expect_page("form-enrolled");
     assert!(page.body.contains("data-message=\"m13\"") && world.session(&browser).is_none());
     browser.post(&[("flow", &page.flow())]).await.expect_in("/");
-    assert_eq!(world.session(&browser).unwrap().record.factors, [Factor::Password, Factor::Totp]);
+    assert_eq!(world.session(&browser).unwrap().factors, [Factor::Password, Factor::Totp].into());
 
     // The abandoned page cannot enrol a second secret, and the code used to enrol opens nothing again.
     given_up.answer(&abandoned, "code", &shown(&old, 0)).await.expect_notice("expired");
@@ -239,7 +239,7 @@ async fn r70_a_dashboard_needs_its_password_only() {
     let world = World::new().await;
     let browser = world.browser();
     browser.up_to_code("dora@acme.example").await.expect_in("/");
-    assert_eq!(world.session(&browser).unwrap().record.factors, [Factor::Password]);
+    assert_eq!(world.session(&browser).unwrap().factors, [Factor::Password].into());
 }
 
 #[tokio::test]
@@ -272,7 +272,7 @@ async fn r81_r83_u16_at_the_fourth_the_person_chooses_and_the_chosen_one_is_told
     assert!(world.session(&fourth).is_none(), "no fourth session yet");
     assert_eq!(page.body.matches("id=\"session-").count(), 3);
     let victim = world.session(&three[1]).unwrap();
-    fourth.answer(&page, "session", &victim.record.id.to_string()).await.expect_in("/");
+    fourth.answer(&page, "session", &victim.id.to_string()).await.expect_in("/");
     assert_eq!(victim.end_reason(), Some(EndReason::Displaced));
     assert!(
         world.session(&fourth).is_some()
@@ -285,7 +285,7 @@ async fn r81_r83_u16_at_the_fourth_the_person_chooses_and_the_chosen_one_is_told
     *stranger.cookies.borrow_mut() = fourth.cookies.borrow().clone();
     stranger.cookies.borrow_mut().remove(cookies::SESSION);
     let other = world.session(&three[0]).unwrap();
-    stranger.at(now).answer(&page, "session", &other.record.id.to_string()).await.expect_notice("expired");
+    stranger.at(now).answer(&page, "session", &other.id.to_string()).await.expect_notice("expired");
     assert!(other.end_reason().is_none());
 }
 
@@ -299,7 +299,7 @@ async fn r84_keeping_the_sessions_makes_none_and_the_page_ends_none_afterwards()
     kept.expect_notice("allowed number of active sessions");
     assert!(world.session(&fourth).is_none());
     let victim = world.session(&three[0]).unwrap();
-    fourth.answer(&page, "session", &victim.record.id.to_string()).await.expect_notice("expired");
+    fourth.answer(&page, "session", &victim.id.to_string()).await.expect_notice("expired");
     for browser in &three {
         assert!(world.session(browser).is_some());
     }
@@ -319,8 +319,8 @@ async fn r83_the_limit_page_ends_only_sessions_of_the_same_person_and_class() {
     assert_eq!(page.body.matches("id=\"session-").count(), 3, "the phone's is not among them");
     for (target, later) in [(world.session(&bob).unwrap(), 60), (world.session(&phone).unwrap(), 90)] {
         let page = fourth.at(now + later).log_in(ALICE).await.expect_page("keep-sessions");
-        fourth.answer(&page, "session", &target.record.id.to_string()).await.expect_page("keep-sessions");
-        assert!(target.end_reason().is_none(), "{:?}", target.record.class);
+        fourth.answer(&page, "session", &target.id.to_string()).await.expect_page("keep-sessions");
+        assert!(target.end_reason().is_none(), "{:?}", target.class);
         let invented = SessionId::from_bytes([1; 16]).to_string();
         fourth.answer(&page, "session", &invented).await.expect_notice("expired");
     }
@@ -360,7 +360,7 @@ async fn r82_phone_and_web_sessions_do_not_count_against_each_other() {
     let mut phone = world.browser();
     phone.agent = PHONE;
     phone.at(now).log_in(ALICE).await.expect_in("/");
-    assert_eq!(world.session(&phone).unwrap().record.class, Class::Mobile);
+    assert_eq!(world.session(&phone).unwrap().class, Class::Mobile);
     let mut second = world.browser();
     second.agent = PHONE;
     let page = second.at(now + 30).log_in(ALICE).await.expect_page("keep-sessions");
@@ -375,10 +375,10 @@ async fn r88_the_same_browser_replaces_its_session_whoever_logs_in() {
         browser.at(number * 30).log_in(ALICE).await.expect_in("/");
     }
     let alices = world.session(&browser).unwrap();
-    assert_eq!(world.portal.sessions.of_user(alices.record.user, at(200)).len(), 1);
+    assert_eq!(world.portal.sessions.of_user(alices.user, at(200)).len(), 1);
     browser.at(200).log_in("bob@acme.example").await.expect_in("/");
     assert_eq!(alices.end_reason(), Some(EndReason::Replaced));
-    assert_eq!(world.session(&browser).unwrap().principal.username, "bob@acme.example");
+    assert_eq!(world.session(&browser).unwrap().principal.username(), "bob@acme.example");
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn a_second_click_and_back_lead_where_the_first_led() {
     browser.answer(&page, "code", &code(0)).await.expect_in("/");
     let session = world.session(&browser).unwrap();
     browser.answer(&page, "code", &code(0)).await.expect_in("/");
-    assert_eq!(world.session(&browser).unwrap().record.id, session.record.id, "and it is the same session");
+    assert_eq!(world.session(&browser).unwrap().id, session.id, "and it is the same session");
     assert_eq!(used(&world, "alice").await, 0);
 }
 

@@ -34,8 +34,8 @@ async fn r103_a_phone_logs_in_with_password_and_code() {
     let got = log_in(&app, "livemobile").await;
     expect(&got, StatusCode::OK, "authenticated");
     let session = world.session(&app).unwrap();
-    assert_eq!((session.record.class, session.record.device.label.as_str()), (Class::Mobile, "LiveMobile"));
-    assert_eq!(got.json()["session"]["id"], session.record.id.to_string());
+    assert_eq!((session.class, session.device_label()), (Class::Mobile, "LiveMobile"));
+    assert_eq!(got.json()["session"]["id"], session.id.to_string());
     assert_eq!(got.json()["session"]["class"], "mobile");
     assert_eq!(got.json()["session"]["expires_at"], at(86400).to_string());
 }
@@ -131,7 +131,7 @@ async fn u17_phone_and_mail_share_one_slot_and_leave_the_web_alone() {
     let phones = world.session(&phone).unwrap();
     // Only what was listed can be ended.
     let webs = world.session(&web).unwrap();
-    let foreign = json!({"flow": got.json()["flow"], "terminate": webs.record.id.to_string()});
+    let foreign = json!({"flow": got.json()["flow"], "terminate": webs.id.to_string()});
     let got = mail.tell(&foreign).await;
     expect(&got, StatusCode::CONFLICT, "session_limit");
     let chosen = json!({"flow": got.json()["flow"], "terminate": listed[0]["id"]});

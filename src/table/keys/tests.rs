@@ -53,7 +53,7 @@ fn verify(jwks: &[u8], algorithm: Algorithm, assertion: &HeaderValue, audience: 
 async fn an_assertion_verifies_against_the_published_keys_in_its_own_zone_only() {
     for (ours, theirs) in [(KeyAlgorithm::Es256, Algorithm::ES256), (KeyAlgorithm::EdDsa, Algorithm::EdDSA)] {
         let (_dir, _store, ring) = ring(ours).await;
-        let session = samples::session(samples::record("a.example"));
+        let session = samples::session(&samples::record("a.example"));
         let assertion = ring.assertion(&session, &samples::zone("a.example"), at(10)).unwrap();
         assert!(assertion.is_sensitive(), "never indexed by HPACK, never printed");
         let claims = verify(&ring.jwks(), theirs, &assertion, "aud:a.example").unwrap();
@@ -83,7 +83,7 @@ async fn k3_neither_the_key_set_nor_debug_shows_a_private_key() {
 #[tokio::test]
 async fn one_assertion_serves_until_seventy_percent_of_its_life() {
     let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     let sent = |seconds| ring.assertion(&session, &zone, at(seconds)).unwrap();
     let first = sent(0);
     assert_eq!(sent(41), first);
@@ -100,7 +100,7 @@ async fn one_assertion_serves_until_seventy_percent_of_its_life() {
 #[tokio::test]
 async fn while_one_request_signs_the_others_go_on_with_the_present_one() {
     let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     let present = ring.assertion(&session, &zone, at(0)).unwrap();
     session.assertion.load().as_deref().unwrap().refreshing.store(true, Ordering::Release);
     assert_eq!(ring.assertion(&session, &zone, at(50)).unwrap(), present);
@@ -110,7 +110,7 @@ async fn while_one_request_signs_the_others_go_on_with_the_present_one() {
 #[tokio::test]
 async fn eight_threads_renew_an_assertion_once() {
     let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     let present = ring.assertion(&session, &zone, at(0)).unwrap();
     let mut sent: Vec<_> = std::thread::scope(|scope| {
         let ask = || ring.assertion(&session, &zone, at(45)).unwrap();
@@ -125,7 +125,7 @@ async fn eight_threads_renew_an_assertion_once() {
 #[tokio::test]
 async fn a_rotation_by_another_process_is_picked_up_and_loses_no_request() {
     let (dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     let old = ring.signing_kid();
     let start = 1000;
     let other = Store::open(&dir.path().join("store.db"), &MasterKey::from_bytes([7; 32])).await.unwrap();
@@ -165,7 +165,7 @@ async fn sec_r64_a_retired_key_is_published_for_the_overlap_and_then_gone_from_t
 #[tokio::test]
 async fn a_leaked_key_is_gone_at_once() {
     let (_dir, store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     let forged = ring.assertion(&session, &zone, at(499)).unwrap();
     let new = rotate_signing_key(&store, KeyAlgorithm::EdDsa, Rotation::AtOnce, Actor::Operator, at(500)).await;
     ring.refresh(at(500)).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_restart_keeps_the_key_and_another_algorithm_brings_a_new_one() {
 #[tokio::test]
 async fn an_assertion_is_never_sent_to_whom_it_is_not_meant_for() {
     let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let session = samples::session(samples::record("a.example"));
+    let session = samples::session(&samples::record("a.example"));
     let before = samples::zone("a.example");
     let after = Zone { audience: "other".into(), ..samples::zone("a.example") };
     // Requests of two generations take turns on one session.
@@ -207,7 +207,7 @@ async fn an_assertion_is_never_sent_to_whom_it_is_not_meant_for() {
 #[tokio::test]
 async fn other_settings_hold_for_what_is_signed_next_and_another_algorithm_brings_a_key() {
     let (_dir, _store, ring) = ring(KeyAlgorithm::Es256).await;
-    let session = samples::session(samples::record("a.example"));
+    let session = samples::session(&samples::record("a.example"));
     let zone = samples::zone("a.example");
     ring.assertion(&session, &zone, at(1)).unwrap();
     let algorithm = KeyAlgorithm::EdDsa;
@@ -228,7 +228,7 @@ async fn other_settings_hold_for_what_is_signed_next_and_another_algorithm_bring
 #[tokio::test]
 async fn without_the_store_the_keys_at_hand_go_on() {
     let (_dir, store, ring) = ring(KeyAlgorithm::Es256).await;
-    let (session, zone) = (samples::session(samples::record("a.example")), samples::zone("a.example"));
+    let (session, zone) = (samples::session(&samples::record("a.example")), samples::zone("a.example"));
     store.close().await;
     assert!(matches!(ring.refresh(at(100)).await, Err(KeyFault::Store(_))));
     let assertion = ring.assertion(&session, &zone, at(100)).unwrap();

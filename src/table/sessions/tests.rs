@@ -183,7 +183,7 @@ async fn r83_r87_of_log_ins_that_chose_the_same_victim_one_gets_its_slot() {
         world.web(&account).await;
         let tasks: Vec<_> = (0..8)
             .map(|_| {
-                let (world, account, victim) = (Arc::clone(&world), Arc::clone(&account), victim.record.id);
+                let (world, account, victim) = (Arc::clone(&world), Arc::clone(&account), victim.id);
                 tokio::spawn(async move {
                     let leaving = vec![(victim, EndReason::Displaced)];
                     matches!(world.log_in(&account, Class::Web, leaving).await, Begun::Session(..))
@@ -207,7 +207,7 @@ async fn r81_the_full_answer_lists_the_sessions_of_that_class_and_begins_none() 
     begun(world.log_in(&account, Class::Mobile, vec![]).await);
     let Begun::Full(held) = world.log_in(&account, Class::Web, vec![]).await else { panic!("all slots are held") };
     let ids = |sessions: &[Arc<Session>]| {
-        let mut ids: Vec<_> = sessions.iter().map(|session| session.record.id).collect();
+        let mut ids: Vec<_> = sessions.iter().map(|session| session.id).collect();
         ids.sort_unstable();
         ids
     };
@@ -223,7 +223,7 @@ async fn r88_the_same_browsers_old_session_is_replaced_and_not_counted_twice() {
     world.web(&account).await;
     world.web(&account).await;
     for _ in 0..5 {
-        let leaving = vec![(last.0.record.id, EndReason::Replaced)];
+        let leaving = vec![(last.0.id, EndReason::Replaced)];
         let next = begun(world.log_in(&account, Class::Web, leaving).await);
         assert_eq!(last.0.end_reason(), Some(EndReason::Replaced));
         assert_eq!((world.live(&account), world.stored(&account).await), (3, 3));
@@ -236,8 +236,8 @@ async fn nobody_ends_another_users_session_by_naming_it() {
     let world = World::new().await;
     let (alice, bob) = (world.user("alice", vec![]).await, world.user("bob", vec![]).await);
     let (victim, token) = world.web(&bob).await;
-    begun(world.log_in(&alice, Class::Web, vec![(victim.record.id, EndReason::Displaced)]).await);
-    let id = [victim.record.id];
+    begun(world.log_in(&alice, Class::Web, vec![(victim.id, EndReason::Displaced)]).await);
+    let id = [victim.id];
     world.sessions.end(alice.user.id, &id, EndReason::Revoked, &[], world.at(0)).await.unwrap();
     assert_eq!(victim.liveness(world.at(0)), Liveness::Live);
     assert_eq!(world.stored(&bob).await, 1);
@@ -290,7 +290,7 @@ async fn a_restart_loses_no_session_and_still_tells_why_one_ended() {
     let account = world.user("alice", vec!["staff".into()]).await;
     let (session, token) = world.web(&account).await;
     let (gone, gone_token) = world.web(&account).await;
-    world.sessions.end(account.user.id, &[gone.record.id], EndReason::LoggedOut, &[], world.at(0)).await.unwrap();
+    world.sessions.end(account.user.id, &[gone.id], EndReason::LoggedOut, &[], world.at(0)).await.unwrap();
     world.sessions.touch(&session, world.at(100));
     world.sessions.flush().await.unwrap();
     let again = world.restart().await;
@@ -309,7 +309,7 @@ async fn s2_a_token_that_only_begins_like_a_sessions_finds_nothing() {
     let (session, token) = world.web(&account).await;
     assert!(world.sessions.find(&token).is_some());
     assert!(world.sessions.find(&SessionToken::from_bytes([9; 32])).is_none());
-    let mut like = *session.record.token.as_bytes();
+    let mut like = *session.token.as_bytes();
     like[31] ^= 1;
     let like = TokenDigest::from_bytes(like);
     assert_eq!(like.key(), session.key(), "the table's key is the same");
@@ -346,7 +346,7 @@ async fn r86_r89_the_reason_is_remembered_over_night_and_forgotten_in_the_end() 
     let (displaced, displaced_token) = world.web(&account).await;
     // Untouched for an hour, then displaced: the hour must not count as time in the grave.
     let hour = world.at(3600);
-    let id = [displaced.record.id];
+    let id = [displaced.id];
     world.sessions.end(account.user.id, &id, EndReason::Displaced, &[], hour).await.unwrap();
     world.sessions.sweep(hour).await.unwrap();
     world.sessions.sweep(world.at(9 * 3600)).await.unwrap();
@@ -402,7 +402,7 @@ async fn one_session_ended_by_another_process_is_the_only_one_that_ends() {
     let world = World::new().await;
     let account = world.user("alice", vec![]).await;
     let (first, second) = (world.web(&account).await.0, world.web(&account).await.0);
-    let id = [first.record.id];
+    let id = [first.id];
     let other = world.elsewhere().await;
     other.end_sessions(account.user.id, &id, EndReason::Revoked, world.at(0), &[]).await.unwrap();
     assert_eq!(first.liveness(world.at(0)), Liveness::Live, "not heard of yet");
@@ -525,5 +525,5 @@ async fn a_store_that_cannot_end_sessions_keeps_their_zone() {
     world.store.close().await;
     assert!(world.sessions.confine(&world.without_a(), world.at(1)).await.is_err());
     assert_eq!(session.end_reason(), None);
-    assert!(world.sessions.zones.load().contains(&session.record.zone));
+    assert!(world.sessions.zones.load().contains(&session.terms.zone));
 }

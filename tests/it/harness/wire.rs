@@ -149,6 +149,8 @@ impl Wire {
         let (line, fields) = parse_head(&head);
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.unwrap_or_else(|| panic!("not a status line: {line:?}"));
+        // Whoever asks, and whatever becomes of it: no answer says what we are made of.
+        assert!(!of_name(&fields, "server").contains(&"Pingora"), "{line}: {fields:?}");
         Some(Reply { status, fields, body: String::new(), whole: true })
     }
 
