@@ -3,6 +3,7 @@
 //! Nothing here decides anything. A value of one of these types is well-formed by construction, so the rules
 //! above never meet an empty hostname, a username in two spellings, or a lifetime of zero.
 
+pub mod csv;
 mod host;
 mod id;
 mod network;

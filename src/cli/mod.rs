@@ -8,7 +8,6 @@ mod admin;
 mod apply;
 mod backup;
 mod check;
-mod csv;
 mod demo;
 mod files;
 mod keys;

@@ -1,6 +1,6 @@
 //! Which ways in a user has: exactly one of four sets, computed and never stored (R1).
 
-use super::{SsoScope, Tenant, User, UserKind};
+use super::{SecurityLevel, SsoScope, Tenant, User, UserKind};
 
 /// The ways in that a user has. A mix that the rules forbid has no variant (R1, R8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,11 +51,37 @@ pub const fn is_at_provider(kind: UserKind, sso: SsoScope, selected: bool, exemp
     }
 }
 
+/// Why somebody cannot be the administrator who gets in when the provider is broken (D25).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum EmergencyProblem {
+    /// Could mend nothing.
+    #[error("is no administrator")]
+    NotAnAdministrator,
+    /// Inactive, or of a kind that has no password.
+    #[error("cannot log in")]
+    CannotLogIn,
+    /// Would not get in.
+    #[error("has no password yet: set one first")]
+    NoPassword,
+}
+
+/// Whether `user` gets in by themselves when nobody else does, and can mend it.
+pub fn emergency_problem(tenant: &Tenant, user: &User, has_password: bool) -> Option<EmergencyProblem> {
+    let alone = Tenant { sso: SsoScope::Off, ..tenant.clone() };
+    match user.level {
+        SecurityLevel::User => Some(EmergencyProblem::NotAnAdministrator),
+        SecurityLevel::Admin if !user.active || !methods(&alone, user).allows_local() => {
+            Some(EmergencyProblem::CannotLogIn)
+        }
+        SecurityLevel::Admin => (!has_password).then_some(EmergencyProblem::NoPassword),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::{TenantId, UserId};
-    use crate::directory::{SecurityLevel, SecurityOverrides};
+    use crate::directory::SecurityOverrides;
 
     const ALICE: UserId = UserId::from_bytes([2; 16]);
 

@@ -3,7 +3,7 @@
 mod methods;
 mod settings;
 
-pub use methods::{Methods, is_at_provider, methods};
+pub use methods::{EmergencyProblem, Methods, emergency_problem, is_at_provider, methods};
 pub use settings::{
     Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,
 };

@@ -4,17 +4,21 @@
 //! escaped by the template engine; there is no inline script or style, so that the policy the portal sends
 //! (`default-src 'none'`) holds. No page needs script: the one file there is adds a "show" switch and nothing more.
 
+mod administration;
 mod assets;
 mod brand;
 mod models;
 mod texts;
 
+pub use administration::{
+    AdminPage, Field, LinkedRow, ProviderFields, ProviderPage, RosterPage, UserRow, UsersPage, WrongLine,
+};
 pub use assets::{Asset, AssetPaths, Assets};
 pub use brand::{Brand, Colour, ColourProblem, Links, Logo};
 pub use models::{
-    AccountPage, CodePage, EnrolPage, EnrolledPage, ErrorPage, ForbiddenPage, ForgotPage, HostingPage,
-    InitiatePage, LogoutPage, NewQrPage, Page, PasswordPage, ProviderErrorPage, SessionRow, SlotsPage, TrialPage,
-    UsernamePage, ZoneRow,
+    AccountPage, CodePage, Confirm, EnrolPage, EnrolledPage, ErrorPage, ForbiddenPage, ForgotPage, HostingPage,
+    InitiatePage, LinkView, LogoutPage, NewQrPage, Page, PasswordPage, ProviderErrorPage, SessionRow, SlotsPage,
+    TrialPage, UsernamePage, ZoneRow,
 };
 pub use texts::{choose_language, is_text_id, text_ids};
 

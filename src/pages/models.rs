@@ -29,6 +29,7 @@ macro_rules! page {
         }
     };
 }
+pub(super) use page;
 
 /// P1: the username.
 #[derive(Clone, Debug, Default)]
@@ -170,6 +171,31 @@ pub struct ForgotPage<'a> {
 }
 page!(ForgotPage, ForgotView, "forgot.html");
 
+/// What a form wants besides its own fields before it is believed (SEC-R36).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Confirm<'a> {
+    /// Nothing: the person has shown who they are a moment ago.
+    #[default]
+    Nothing,
+    /// The password.
+    Password,
+    /// A new log-in, at this address: the person has no password that counts.
+    LogIn(&'a str),
+}
+
+/// Who a person is at a provider.
+#[derive(Clone, Debug)]
+pub struct LinkView {
+    /// The provider.
+    pub issuer: String,
+    /// Who there.
+    pub subject: String,
+    /// Since when.
+    pub linked_at: UnixTime,
+    /// Whether the person may remove it themselves.
+    pub removable: bool,
+}
+
 /// P13: my settings.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPage<'a> {
@@ -185,10 +211,14 @@ pub struct AccountPage<'a> {
     pub sessions: Vec<SessionRow>,
     /// Slots of the two classes.
     pub slots: (u8, u8),
-    /// Whether an authenticator is set up.
-    pub enrolled: bool,
-    /// Whether ending sessions needs the password (SEC-R36).
-    pub reauthenticate: bool,
+    /// Whether an authenticator is set up; `None` for somebody who needs none, because a provider says who they are.
+    pub enrolled: Option<bool>,
+    /// Who the user is at providers (R6).
+    pub links: Vec<LinkView>,
+    /// Whether there are pages for administrators to see.
+    pub administers: bool,
+    /// What ending sessions and links wants besides the form.
+    pub confirm: Confirm<'a>,
     /// Proof that forms came from this page.
     pub csrf: &'a str,
     /// What was done: the id of a text.
@@ -197,6 +227,16 @@ pub struct AccountPage<'a> {
     pub error: Option<&'static str>,
 }
 page!(AccountPage, AccountView, "account.html");
+
+impl AccountPage<'_> {
+    fn may_unlink(&self) -> bool {
+        self.links.iter().any(|link| link.removable)
+    }
+
+    const fn must_log_in(&self) -> bool {
+        matches!(self.confirm, Confirm::LogIn(_))
+    }
+}
 
 /// P13: a new QR code, behind re-authentication.
 #[derive(Clone, Debug, Default)]
@@ -277,6 +317,8 @@ pub struct TrialPage<'a> {
     pub username: Option<&'a str>,
     /// Whether it may be enabled now: the settings were still those that were tried.
     pub counts: bool,
+    /// Where an administrator who is logged in here goes on.
+    pub back: Option<&'a str>,
 }
 page!(TrialPage, TrialView, "trial.html");
 

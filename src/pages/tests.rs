@@ -3,6 +3,7 @@
 //! `ZONEGATE_DUMP_PAGES=DIR cargo test pages::` also writes them to a folder, to be looked at.
 
 use super::*;
+use crate::directory::{Methods, SsoScope};
 use crate::session::Class;
 use crate::zone::Language;
 
@@ -38,6 +39,97 @@ impl Sample {
             row(2, Class::Web, false),
             row(3, Class::Mobile, false),
         ]
+    }
+
+    fn links(&self) -> Vec<LinkView> {
+        let link = |removable| LinkView {
+            issuer: self.text.into(),
+            subject: self.text.into(),
+            linked_at: UnixTime::from_seconds(1_795_500_000),
+            removable,
+        };
+        vec![link(true), link(false)]
+    }
+
+    /// The administrator's form with everything in it and something wrong everywhere.
+    fn provider(&self, chrome: &Chrome<'_>) -> String {
+        let field = |error| Field { value: self.text.into(), error };
+        let fields = ProviderFields {
+            issuer: field(Some("admin.wrong.issuer")),
+            client_id: field(Some("admin.wrong.clientid")),
+            secret_error: Some("admin.wrong.secret"),
+            scopes: field(Some("admin.wrong.words")),
+            username_claim: field(Some("admin.wrong.word")),
+            hosts: field(Some("admin.wrong.hosts")),
+            acr: field(None),
+            amr: field(None),
+            max_age: field(Some("admin.wrong.maxage")),
+            provisioning: true,
+            ..ProviderFields::default()
+        };
+        let page = ProviderPage {
+            company: self.text,
+            fields,
+            configured: true,
+            has_secret: true,
+            tested_at: Some(UnixTime::from_seconds(1_795_500_000)),
+            address: "https://desk.example/.zonegate/sso/acme",
+            scope: SsoScope::Selected,
+            administrators: &[(self.text.to_owned(), true)],
+            confirm: Confirm::Password,
+            csrf: self.text,
+            notice: Some("admin.saved"),
+            error: Some("admin.wrong.form"),
+        };
+        page.html(chrome)
+    }
+
+    fn roster(&self, chrome: &Chrome<'_>) -> String {
+        let row = |at: u8| LinkedRow {
+            id: format!("{at:032x}"),
+            username: self.text.into(),
+            subject: self.text.into(),
+            linked_at: UnixTime::from_seconds(1_795_500_000),
+        };
+        let wrong = |text| WrongLine { line: 3, text, value: self.text.into() };
+        let page = RosterPage {
+            company: self.text,
+            issuer: Some(self.text),
+            search: self.text,
+            rows: (0..4).map(row).collect(),
+            found: 1200,
+            username: Field { value: self.text.into(), error: Some("admin.wrong.user.other") },
+            subject: Field { value: self.text.into(), error: Some("admin.wrong.subject.taken") },
+            wrong: ["table", "columns", "username", "unknown", "subject", "taken", "other"]
+                .map(|name| text_ids().find(|id| *id == format!("admin.line.{name}")).unwrap())
+                .map(wrong)
+                .into(),
+            more_wrong: 7,
+            confirm: Confirm::Password,
+            csrf: self.text,
+            notice: None,
+            error: Some("admin.notimported"),
+        };
+        page.html(chrome)
+    }
+
+    fn users(&self, chrome: &Chrome<'_>) -> String {
+        let row = |methods, administers, locked| UserRow {
+            username: self.text.into(),
+            display_name: self.text.into(),
+            administers,
+            methods,
+            exempt: administers,
+            active: methods != Methods::Api,
+            locked,
+        };
+        let rows = vec![
+            row(Methods::Local, true, false),
+            row(Methods::LocalAndSuite, false, true),
+            row(Methods::Sso, false, false),
+            row(Methods::Api, false, false),
+        ];
+        UsersPage { company: self.text, search: self.text, rows, found: 4 }.html(chrome)
     }
 
     /// Every page, each in the states that look different.
@@ -100,11 +192,55 @@ impl Sample {
                         company: t,
                         sessions: self.rows(),
                         slots: (3, 1),
-                        enrolled: true,
-                        reauthenticate: true,
+                        enrolled: Some(true),
+                        links: self.links(),
+                        administers: true,
+                        confirm: Confirm::Password,
                         csrf: t,
                         notice: Some("account.ended"),
                         error: None,
+                    }
+                    .html(c)
+                }),
+            ),
+            (
+                "account-provider",
+                Box::new(move |c| {
+                    AccountPage {
+                        username: t,
+                        company: t,
+                        sessions: self.rows(),
+                        slots: (3, 1),
+                        links: self.links(),
+                        confirm: Confirm::LogIn("/.zonegate/sso/acme?anew&return_to=/.zonegate/account"),
+                        csrf: t,
+                        ..AccountPage::default()
+                    }
+                    .html(c)
+                }),
+            ),
+            ("admin", Box::new(move |c| AdminPage { company: t, scope: SsoScope::Selected, csrf: t }.html(c))),
+            (
+                "admin-sso-new",
+                Box::new(move |c| ProviderPage { company: t, csrf: t, ..ProviderPage::default() }.html(c)),
+            ),
+            ("admin-sso", Box::new(move |c| self.provider(c))),
+            ("admin-sso-users", Box::new(move |c| self.roster(c))),
+            (
+                "admin-sso-users-none",
+                Box::new(move |c| RosterPage { company: t, csrf: t, ..RosterPage::default() }.html(c)),
+            ),
+            ("admin-users", Box::new(move |c| self.users(c))),
+            (
+                "trial",
+                Box::new(move |c| {
+                    TrialPage {
+                        company: t,
+                        issuer: t,
+                        subject: t,
+                        username: Some(t),
+                        counts: true,
+                        back: Some("/.zonegate/admin/sso"),
                     }
                     .html(c)
                 }),
@@ -172,7 +308,18 @@ fn every_page_is_whole_and_needs_nothing_inline() {
             }
             assert!(html.contains("id=\"link-status\""), "{what}: R42 asks for the status link");
             // An id of a text that does not exist shows itself.
-            for id in ["footer.", "account.", "error.4", "error.5", "m1<", "username.t", "code.", "enrol."] {
+            for id in [
+                "footer.",
+                "account.",
+                "error.4",
+                "error.5",
+                "m1<",
+                "username.t",
+                "code.",
+                "enrol.",
+                "admin.",
+                "trial.",
+            ] {
                 assert!(!html.contains(&format!(">{id}")), "{what}: a text is missing ({id})");
             }
             if let Ok(folder) = std::env::var("ZONEGATE_DUMP_PAGES") {

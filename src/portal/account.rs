@@ -1,7 +1,9 @@
-//! My settings: who I am, my sessions, and ending them (P13; SEC-R36, R86).
+//! My settings: who I am, here and at providers, my sessions, and ending them (P13; R6, R86, SEC-R36).
 //!
-//! Ending somebody's sessions is what a thief would do first. So it needs the password, unless the person proved
-//! who they are in the last ten minutes. A session's id of another person is answered like one that nobody has.
+//! Ending somebody's sessions is what a thief would do first, so that it wants a proof of who is asking ([`confirm`]).
+//! A session's id of another person is answered like one that nobody has.
+//!
+//! [`confirm`]: super::confirm
 
 use std::sync::Arc;
 
@@ -13,20 +15,24 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::answer::{Answer, html, see_other};
-use super::form::Form;
+use super::confirm::Confirmation;
 use super::person::Person;
-use super::verifier::Verdict;
 use super::{Portal, Visit, cookies};
-use crate::base::{SessionId, Ttl};
-use crate::pages::{AccountPage, Page, SessionRow};
+use crate::base::SessionId;
+use crate::directory::{SecurityLevel, SsoScope, Tenant, methods};
+use crate::pages::{AccountPage, LinkView, Page, SessionRow};
 use crate::session::{EndReason, Session};
-use crate::telemetry::{EventKind, SecurityEvent};
+use crate::sso::Audience;
+use crate::store::LinkRow;
+use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
-/// How long a log-in counts as a proof of who is asking.
-const FRESH: Ttl = Ttl::seconds_const(10 * 60);
+const ACCOUNT: &str = "/.zonegate/account";
 
 pub(super) fn routes() -> Router<Arc<Portal>> {
-    Router::new().route("/.zonegate/account", get(show)).route("/.zonegate/account/sessions", post(end_sessions))
+    Router::new()
+        .route(ACCOUNT, get(show))
+        .route("/.zonegate/account/sessions", post(end_sessions))
+        .route("/.zonegate/account/links", post(unlink))
 }
 
 async fn show(
@@ -49,6 +55,7 @@ fn notice(done: &str) -> Option<&'static str> {
     match done {
         "ended" => Some("account.ended"),
         "others" => Some("account.ended.others"),
+        "unlinked" => Some("account.unlinked"),
         "authenticator" => Some("account.newqr.done"),
         _ => None,
     }
@@ -61,6 +68,17 @@ async fn end_sessions(
     body: Body,
 ) -> Answer {
     match portal.end_sessions(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+async fn unlink(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.unlink(&visit, &headers, body).await {
         Ok(answer) | Err(answer) => answer,
     }
 }
@@ -80,10 +98,15 @@ impl Portal {
             Ok(None) => return self.refusal(visit, headers, StatusCode::NOT_FOUND),
             Err(fault) => return self.store_fault(visit, headers, &fault),
         };
+        let links = match self.store.links_of(session.user).await {
+            Ok(links) => links,
+            Err(fault) => return self.store_fault(visit, headers, &fault),
+        };
         let (csrf, fresh_browser) = match self.form_token(visit, person, headers) {
             Ok(token) => token,
             Err(answer) => return answer,
         };
+        let confirmation = Confirmation::of(&person.session, &account, visit, ACCOUNT);
         let slots = self.settings.security.with(&account.tenant.overrides).slots;
         let page = AccountPage {
             username: account.user.username.as_str(),
@@ -92,8 +115,11 @@ impl Portal {
             company: &account.tenant.name,
             sessions: self.sessions.of_user(session.user, visit.now).iter().map(|s| row(s, session.id)).collect(),
             slots: (slots.web.get(), slots.mobile.get()),
-            enrolled: account.totp.is_some(),
-            reauthenticate: !is_fresh(&person.session, visit),
+            // Whoever logs in elsewhere is asked for no code here, and could not confirm a new authenticator (R68).
+            enrolled: methods(&account.tenant, &account.user).allows_local().then_some(account.totp.is_some()),
+            links: links.into_iter().map(|link| link_view(link, &account.tenant)).collect(),
+            administers: account.user.level == SecurityLevel::Admin,
+            confirm: confirmation.shown(),
             csrf: &csrf,
             notice,
             error,
@@ -115,9 +141,7 @@ impl Portal {
         let named = form.field("session").unwrap_or_default();
         let chosen = live.iter().map(|session| session.id).find(|id| id.to_string() == named);
         // The password is asked whatever was chosen: the answer must not tell which ids exist.
-        if !is_fresh(&person.session, visit)
-            && let Some(error) = self.password_problem(visit, &person, headers, &form).await?
-        {
+        if let Some(error) = self.unconfirmed(visit, &person, headers, &form).await? {
             return Ok(self.account_page(visit, &person, headers, None, Some(error)).await);
         }
         let (reason, event) = (EndReason::Revoked, ended(&person, visit));
@@ -133,33 +157,42 @@ impl Portal {
         Ok(see_other(if others { "/.zonegate/account?done=others" } else { "/.zonegate/account?done=ended" }))
     }
 
-    /// Asks for the person's password once more. `Some`: what to say; it was not right.
-    async fn password_problem(
-        &self,
-        visit: &Visit,
-        person: &Person,
-        headers: &HeaderMap,
-        form: &Form,
-    ) -> Result<Option<&'static str>, Answer> {
-        let user = person.session.user;
-        let account =
-            self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        let Some(account) = account else { return Ok(Some("m2")) };
-        let attempt = person.attempt(visit);
-        let verdict = self
-            .verifier
-            .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
-            .await;
-        match verdict.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
-            Verdict::Right(found) if found.user.id == user => Ok(None),
-            Verdict::Right(_) | Verdict::Wrong => Ok(Some("m2")),
-            Verdict::Locked => Ok(Some("m3")),
+    async fn unlink(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let person = self.person(visit, headers)?;
+        let form = self.form(visit, &person, headers, body).await?;
+        let again = async |error| Ok(self.account_page(visit, &person, headers, None, Some(error)).await);
+        if let Some(error) = self.unconfirmed(visit, &person, headers, &form).await? {
+            return again(error).await;
         }
+        let user = person.session.user;
+        let account = self.store.account_by_id(user).await;
+        let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let links = self.store.links_of(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let named = form.field("issuer").unwrap_or_default();
+        let link = links.into_iter().find(|link| link.issuer.as_str() == named);
+        let Some((account, link)) = account.zip(link) else { return Ok(see_other(ACCOUNT)) };
+        if !is_removable(&account.tenant, link.audience) {
+            return again("account.unlinked.not").await;
+        }
+        let detail = Some(Snippet::of(link.issuer.as_str()));
+        let event = SecurityEvent { detail, ..person.event(visit, EventKind::AccountUnlinked) };
+        let unlinked = self.store.unlink(user, &link.issuer, &event).await;
+        unlinked.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        // The sessions that began there have ended in the store: here as well, before anything is answered.
+        self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        Ok(see_other("/.zonegate/account?done=unlinked"))
     }
 }
 
-fn is_fresh(session: &Session, visit: &Visit) -> bool {
-    visit.now < session.authenticated_at.plus(FRESH)
+/// Whether people may remove a link of theirs themselves.
+///
+/// *Why not where single sign-on is for selected users?* The link is what selects them. Who removes it would get in with
+/// a password again, past what the company has decided (R8).
+fn is_removable(tenant: &Tenant, audience: Audience) -> bool {
+    match (audience, tenant.sso) {
+        (Audience::Suite, _) | (Audience::Tenant, SsoScope::Off | SsoScope::All) => true,
+        (Audience::Tenant, SsoScope::Selected) => false,
+    }
 }
 
 /// What the log says of a session that the person ended, whichever it was.
@@ -177,5 +210,14 @@ pub(super) fn row(session: &Session, current: SessionId) -> SessionRow {
         started_at: session.started_at,
         last_seen: session.last_seen(),
         current: session.id == current,
+    }
+}
+
+fn link_view(link: LinkRow, tenant: &Tenant) -> LinkView {
+    LinkView {
+        removable: is_removable(tenant, link.audience),
+        issuer: link.issuer.into(),
+        subject: link.subject.into(),
+        linked_at: link.linked_at,
     }
 }

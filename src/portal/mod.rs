@@ -6,8 +6,10 @@
 
 mod account;
 mod admin;
+mod administration;
 pub mod answer;
 mod authenticator;
+mod confirm;
 pub mod cookies;
 pub mod csrf;
 mod device;
@@ -238,6 +240,17 @@ impl Portal {
         }
     }
 
+    /// The largest form that is read for this visitor at `path`, in bytes: a table is longer than what a person types, and
+    /// is nobody's to send who is not logged in.
+    pub fn form_bytes_max(&self, visit: &Visit, path: &str) -> usize {
+        let usual = self.settings.limits.form_bytes_max;
+        if path == administration::IMPORT && visit.session.is_some() {
+            usual.max(administration::TABLE_BYTES_MAX)
+        } else {
+            usual
+        }
+    }
+
     /// The host a request came to.
     pub fn host(&self, visit: &Visit) -> Hostname {
         match (&visit.realm, self.settings.zones.universal()) {
@@ -266,6 +279,7 @@ impl Portal {
 pub fn router(portal: Arc<Portal>) -> Router {
     Router::new()
         .merge(account::routes())
+        .merge(administration::routes())
         .merge(authenticator::routes())
         .merge(session::routes())
         .merge(logout::routes())

@@ -64,10 +64,22 @@ impl Portal {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Form, Answer> {
+        self.form_up_to(self.settings.limits.form_bytes_max, visit, person, headers, body).await
+    }
+
+    /// The same, of a size that is not the usual one.
+    pub(super) async fn form_up_to(
+        &self,
+        bytes_max: usize,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Form, Answer> {
         let refuse = |status| self.refusal(visit, headers, status);
         let ours = csrf::came_from(headers, &person.zone.origin);
         let form = match ours {
-            true => Form::read(headers, body, self.settings.limits.form_bytes_max).await.map_err(refuse)?,
+            true => Form::read(headers, body, bytes_max).await.map_err(refuse)?,
             false => return Err(self.forged_by(visit, person, headers, "foreign_origin").await),
         };
         let browser = cookies::browser(headers);

@@ -19,6 +19,7 @@ mod logout;
 mod metadata;
 mod outbound;
 mod proof;
+mod roster;
 mod settings;
 mod signed;
 mod ticket;
@@ -33,10 +34,11 @@ pub use logout::LogoutToken;
 pub use metadata::{Metadata, MetadataProblem};
 pub use outbound::{OUTBOUND_TIMEOUT_DEFAULT, OutboundSettings};
 pub use proof::Proof;
+pub use roster::{Entry, LineProblem, read_roster, write_roster};
 pub use settings::{
     Audience, CLIENT_ID_BYTES_MAX, ClientAuthentication, ClientSecret, Issuer, IssuerProblem, LIST_MAX,
     MAX_AGE_SECONDS_MAX, ProviderSettings, SigningAlgorithm, Subject, USERNAME_CLAIM_DEFAULT, is_client_id,
-    is_word,
+    is_word, max_age,
 };
 pub use ticket::{TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
 pub use token::{Expected, IdToken, TokenProblem, UserInfo};

@@ -317,6 +317,13 @@ pub fn is_word(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// A length of time as people write it, like `8h` or `15m`, if `max_age` may be it.
+pub fn max_age(text: &str) -> Option<Ttl> {
+    let time = text.parse::<jiff::SignedDuration>().ok()?;
+    let seconds = u32::try_from(time.as_secs()).ok().filter(|seconds| *seconds <= MAX_AGE_SECONDS_MAX)?;
+    Ttl::from_seconds(seconds)
+}
+
 impl ProviderSettings {
     /// The settings of a client at an issuer, with everything else as it is by default.
     pub fn new(issuer: Issuer, client_id: String) -> Self {

@@ -168,6 +168,14 @@ impl Store {
         self.reading(query.fetch_all(&self.read)).await?.iter().map(|row| self.account_of(row)).collect()
     }
 
+    /// A tenant's administrators, by username.
+    pub async fn administrators(&self, tenant: TenantId) -> Result<Vec<Account>, StoreFault> {
+        let query =
+            sqlx::query(account_query!("account.tenant = $1 AND account.level = $2 ORDER BY account.username"));
+        let query = query.bind(tenant.as_bytes().to_vec()).bind(SecurityLevel::Admin.name());
+        self.reading(query.fetch_all(&self.read)).await?.iter().map(|row| self.account_of(row)).collect()
+    }
+
     /// The tenant whose usernames end in that domain: it decides the zone (R17).
     pub async fn tenant_by_domain(&self, domain: &str) -> Result<Option<Tenant>, StoreFault> {
         let query = sqlx::query(tenant_query!(

@@ -243,7 +243,7 @@ fn who_is_who_is_listed_and_comes_back_from_a_spreadsheet_whole_or_not_at_all() 
             "zonegate: wrong.csv is not imported, and nothing was changed:",
             "wrong.csv:3: \"bob\" is not of the form username@domain.com",
             "wrong.csv:3: \"\" is no subject: 1 to 255 printable ASCII characters",
-            "wrong.csv:4: acme has no user eve@bolt.example",
+            "wrong.csv:4: there is no user eve@bolt.example",
         ],
     );
     folder.write(

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::provider::found;
-use crate::base::{UserId, Username};
+use crate::base::Username;
 use crate::cli::files::Disk;
 use crate::cli::operator::{Site, columns};
-use crate::cli::{CommandProblem, csv, say};
+use crate::cli::{CommandProblem, say};
 use crate::config::Surroundings as _;
 use crate::directory::Tenant;
-use crate::sso::{Audience, Issuer, Subject};
+use crate::sso::{Audience, Issuer, Subject, read_roster, write_roster};
 use crate::store::{Account, Linked};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
@@ -65,24 +65,14 @@ pub(super) async fn unlink(site: &Site, username: &Username, at: Option<&Issuer>
 pub(super) async fn list(site: &Site, tenant: &Tenant, as_csv: bool) -> Result<(), CommandProblem> {
     let issuer = found(site, tenant).await?.settings.issuer;
     let links = site.store.links(tenant.id).await?;
-    let rows = links
-        .iter()
-        .filter(|link| link.issuer == issuer)
-        .map(|link| [link.username.to_string(), link.subject.as_str().to_owned(), link.linked_at.to_string()]);
+    let links = links.iter().filter(|link| link.issuer == issuer);
     if as_csv {
-        let head = ["username", "subject", "linked_at"].map(String::from);
-        return say(csv::write(std::iter::once(head).chain(rows)));
+        return say(write_roster(links.map(|link| (&link.username, &link.subject, link.linked_at))));
     }
+    let rows = links
+        .map(|link| [link.username.to_string(), link.subject.as_str().to_owned(), link.linked_at.to_string()]);
     let head = ["USERNAME", "SUBJECT", "LINKED"].map(String::from);
     say(columns(std::iter::once(head).chain(rows)))
-}
-
-/// A line of the file that says something that can be.
-struct Line {
-    number: usize,
-    username: Username,
-    user: UserId,
-    subject: Subject,
 }
 
 pub(super) async fn import(site: &Site, tenant: &Tenant, file: &Path) -> Result<(), CommandProblem> {
@@ -90,60 +80,27 @@ pub(super) async fn import(site: &Site, tenant: &Tenant, file: &Path) -> Result<
     let name = file.display();
     let bytes = Disk.read(file).map_err(CommandProblem::Input)?;
     let text = String::from_utf8(bytes).map_err(|_| CommandProblem::Input(format!("{name} is not UTF-8 text")))?;
-    let (lines, mut wrong) = lines(site, tenant, &text).await?;
+    let accounts = site.store.accounts(Some(tenant.id)).await?;
+    let known: HashMap<_, _> = accounts.iter().map(|account| (&account.user.username, account.user.id)).collect();
+    let (entries, mut wrong) = match read_roster(&text, |username| known.get(username).copied()) {
+        Ok(entries) => (entries, Vec::new()),
+        Err(wrong) => (Vec::new(), wrong.into_iter().map(|(line, why)| (line, why.to_string())).collect()),
+    };
     if wrong.is_empty() {
-        let pairs: Vec<_> = lines.iter().map(|line| (line.user, line.subject.clone())).collect();
+        let pairs: Vec<_> = entries.iter().map(|entry| (entry.user, entry.subject.clone())).collect();
         let linked = event(site, EventKind::AccountLinked, &issuer);
         let answers = site.store.link_all(tenant.id, &issuer, &pairs, Audience::Tenant, &linked).await?;
         wrong.extend(
-            lines
+            entries
                 .iter()
                 .zip(answers)
                 .filter(|(_, answer)| *answer != Linked::Yes)
-                .map(|(line, answer)| (line.number, refusal(line.username.as_str(), &line.subject, answer))),
+                .map(|(entry, answer)| (entry.line, refusal(entry.username.as_str(), &entry.subject, answer))),
         );
     }
     if wrong.is_empty() {
-        return say(format_args!("{} users of {} are linked at {issuer}.", lines.len(), tenant.slug));
+        return say(format_args!("{} users of {} are linked at {issuer}.", entries.len(), tenant.slug));
     }
     let told: Vec<_> = wrong.iter().map(|(line, text)| format!("{name}:{line}: {text}")).collect();
     Err(CommandProblem::Input(format!("{name} is not imported, and nothing was changed:\n{}", told.join("\n"))))
-}
-
-/// Every line that can be, and why the others cannot.
-async fn lines(
-    site: &Site,
-    tenant: &Tenant,
-    text: &str,
-) -> Result<(Vec<Line>, Vec<(usize, String)>), CommandProblem> {
-    let rows = match csv::read(text) {
-        Ok(rows) => rows,
-        Err((line, text)) => return Ok((Vec::new(), vec![(line, text.to_owned())])),
-    };
-    let mut rows = rows.into_iter();
-    let (number, head) = rows.next().unwrap_or((1, Vec::new()));
-    let column = |name: &str| head.iter().position(|cell| cell.trim().eq_ignore_ascii_case(name));
-    let (Some(username), Some(subject)) = (column("username"), column("subject")) else {
-        let text = "must name the columns, username and subject among them".to_owned();
-        return Ok((Vec::new(), vec![(number, text)]));
-    };
-    let accounts = site.store.accounts(Some(tenant.id)).await?;
-    let known: HashMap<_, _> = accounts.iter().map(|account| (&account.user.username, account.user.id)).collect();
-    let (mut good, mut wrong) = (Vec::new(), Vec::new());
-    for (number, row) in rows {
-        let cell = |at: usize| row.get(at).map_or("", |cell| cell.trim());
-        let read = cell(username).parse::<Username>().map_err(|problem| format!("{:?} {problem}", cell(username)));
-        let found = read.and_then(|username| match known.get(&username) {
-            Some(user) => Ok((username, *user)),
-            None => Err(format!("{} has no user {username}", tenant.slug)),
-        });
-        let subject = Subject::parse(cell(subject))
-            .ok_or_else(|| format!("{:?} is no subject: 1 to 255 printable ASCII characters", cell(subject)));
-        match (found, subject) {
-            (Ok((username, user)), Ok(subject)) => good.push(Line { number, username, user, subject }),
-            (Err(text), Ok(_)) | (Ok(_), Err(text)) => wrong.push((number, text)),
-            (Err(first), Err(second)) => wrong.extend([(number, first), (number, second)]),
-        }
-    }
-    Ok((good, wrong))
 }

@@ -9,9 +9,7 @@ use super::CommandProblem;
 use super::operator::Site;
 use crate::base::{Hostname, Ttl, Username};
 use crate::directory::{SsoScope, Tenant};
-use crate::sso::{
-    ClientAuthentication, Issuer, MAX_AGE_SECONDS_MAX, SigningAlgorithm, Subject, is_client_id, is_word,
-};
+use crate::sso::{self, ClientAuthentication, Issuer, SigningAlgorithm, Subject, is_client_id, is_word};
 
 /// What is done with a tenant's single sign-on.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -222,7 +220,6 @@ fn max_age(text: &str) -> Result<Entry<Ttl>, String> {
     if text == "any" {
         return Ok(Entry::None);
     }
-    let seconds = text.parse::<jiff::SignedDuration>().ok().and_then(|time| u32::try_from(time.as_secs()).ok());
-    let seconds = seconds.filter(|seconds| *seconds <= MAX_AGE_SECONDS_MAX).and_then(Ttl::from_seconds);
-    seconds.map(Entry::Some).ok_or_else(|| "is neither a length of time up to 720h, like 15m, nor any".into())
+    let age = sso::max_age(text).map(Entry::Some);
+    age.ok_or_else(|| "is neither a length of time up to 720h, like 15m, nor any".into())
 }

@@ -11,10 +11,10 @@ use crate::cli::files::Disk;
 use crate::cli::operator::{Site, columns};
 use crate::cli::{CommandProblem, say};
 use crate::config::Surroundings as _;
-use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, User, methods};
+use crate::directory::{SsoScope, Tenant, User, emergency_problem, methods};
 use crate::machine::random;
 use crate::sso::{ClientAuthentication, ClientSecret, LIST_MAX, ProviderSettings, TICKET_PURPOSE, TestTicket};
-use crate::store::{Account, Provider, SsoSet, StoreFault};
+use crate::store::{Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// The most that is read of something that holds a secret.
@@ -282,18 +282,10 @@ pub(in crate::cli) fn untested(slug: &str) -> String {
 async fn emergency_admin(site: &Site, tenant: &Tenant, username: &Username) -> Result<User, CommandProblem> {
     let account = site.store.account(username).await?.filter(|account| account.tenant.id == tenant.id);
     let account = account.ok_or_else(|| input(format!("{} has no user {username}", tenant.slug)))?;
-    let local = match methods(&Tenant { sso: SsoScope::Off, ..tenant.clone() }, &account.user) {
-        Methods::Local | Methods::LocalAndSuite => true,
-        Methods::Sso | Methods::Api => false,
-    };
-    let Account { user, password, .. } = account;
-    let problem = match (user.level, user.active && local, password) {
-        (SecurityLevel::User, _, _) => "is no administrator",
-        (SecurityLevel::Admin, false, _) => "cannot log in",
-        (SecurityLevel::Admin, true, None) => "has no password yet: set one first",
-        (SecurityLevel::Admin, true, Some(_)) => return Ok(user),
-    };
-    Err(input(format!("{username} {problem}")))
+    match emergency_problem(tenant, &account.user, account.password.is_some()) {
+        None => Ok(account.user),
+        Some(problem) => Err(input(format!("{username} {problem}"))),
+    }
 }
 
 pub(super) async fn disable(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {

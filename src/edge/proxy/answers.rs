@@ -36,7 +36,8 @@ impl Edge {
     ) -> Result<bool> {
         let limits = &generation.settings.limits;
         let too_slow: Duration = limits.form_time_max.into();
-        let body = match tokio::time::timeout(too_slow, read_form(exchange, limits.form_bytes_max)).await {
+        let most = generation.portal.form_bytes_max(&visit, exchange.req_header().uri.path());
+        let body = match tokio::time::timeout(too_slow, read_form(exchange, most)).await {
             Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => {
                 return self.refuse_form(exchange, generation, &visit, StatusCode::PAYLOAD_TOO_LARGE).await;

@@ -10,10 +10,11 @@ use axum::Extension;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
+use super::super::administration::ADMIN_SSO;
 use super::super::answer::{Answer, html, see_other};
 use super::super::flow::{Asking, Outcome};
 use super::super::{Portal, Visit, cookies, device, login};
-use super::{Company, Failed, Refused, address};
+use super::{Company, Failed, Refused};
 use crate::base::{BrowserToken, LocalPath, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, UserKind, methods};
 use crate::idp::Client;
@@ -62,8 +63,8 @@ pub(super) async fn take(
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&company, &tried, &visit, &headers),
         Err(Failed::Refused(refused)) => {
-            let again = address(&company.tenant.slug);
-            portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), Some(&again)).await
+            let again = company.again(&visit);
+            portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), again.as_deref()).await
         }
         Err(Failed::Trouble(trouble)) => portal.trouble(&visit, &headers, &trouble),
     }
@@ -271,6 +272,7 @@ impl Portal {
             subject: tried.token.subject().as_str(),
             username: username.as_ref().map(Username::as_str),
             counts: tried.counts,
+            back: visit.session.as_ref().map(|_| ADMIN_SSO),
         };
         html(StatusCode::OK, page.html(&self.chrome(visit, headers)))
     }

@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use super::administration::ADMIN_SSO;
 use super::answer::{Answer, html, see_other};
 use super::flow::Trouble;
 use super::{Portal, Realm, Visit, cookies, device};
@@ -44,6 +45,11 @@ pub(super) fn address(slug: &str) -> String {
     format!("/.zonegate/sso/{slug}")
 }
 
+/// The address where somebody of a tenant shows their provider once more who they are, and comes back to `path`.
+pub(super) fn anew(slug: &str, path: &str) -> String {
+    format!("{}?anew&return_to={path}", address(slug))
+}
+
 /// A tenant of the zone that was asked, with the provider it has.
 pub(super) struct Company {
     pub(super) zone: Arc<Zone>,
@@ -57,10 +63,13 @@ impl Company {
         format!("{}{}/callback", self.zone.origin, address(&self.tenant.slug))
     }
 
-    /// Where to begin anew after an error. Nowhere while single sign-on is off: whoever tries the provider then begins at
-    /// the address that the command printed.
-    fn again(&self) -> Option<String> {
-        (self.tenant.sso != SsoScope::Off).then(|| address(&self.tenant.slug))
+    /// Where another try begins. While single sign-on is off, nowhere but at the settings, for who came from there: nobody
+    /// else tries a provider that nobody uses yet but at the address that the command printed.
+    fn again(&self, visit: &Visit) -> Option<String> {
+        match self.tenant.sso {
+            SsoScope::Off => visit.session.is_some().then(|| ADMIN_SSO.into()),
+            SsoScope::Selected | SsoScope::All => Some(address(&self.tenant.slug)),
+        }
     }
 }
 
@@ -74,12 +83,15 @@ pub(super) struct Errand<'a> {
     pub(super) purpose: Purpose,
     /// What this very answer names the browser, where it had no name.
     pub(super) browser: Option<&'a BrowserToken>,
+    /// Whether the provider is asked not to take a log-in of before for an answer (`prompt`, OpenID Connect Core 1.0
+    /// section 3.1.2.1).
+    pub(super) anew: bool,
 }
 
 impl Errand<'_> {
     /// To log in, and to go there afterwards.
     pub(super) const fn log_in(return_to: Option<LocalPath>) -> Self {
-        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn, browser: None }
+        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn, browser: None, anew: false }
     }
 }
 
@@ -165,6 +177,7 @@ async fn begin(
     }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },
+        anew: query(&uri, "anew").is_some(),
         ..Errand::log_in(query(&uri, "return_to").and_then(|text| text.parse().ok()))
     };
     portal.to_provider(&company, errand, &visit, &headers).await
@@ -222,7 +235,7 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let again = company.again();
+        let again = company.again(visit);
         match self.authorization(company, errand, visit, headers).await {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
@@ -263,7 +276,10 @@ impl Portal {
         };
         let state = transaction.seal(&self.transaction_key, random()?)?;
         let hint = errand.hint.or(transaction.username.as_ref().map(Username::as_str));
-        let url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        let mut url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        if errand.anew {
+            url.query_pairs_mut().append_pair("prompt", "login");
+        }
         let mut answer = see_other(url.as_str());
         if known.is_none() {
             answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));

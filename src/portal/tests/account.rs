@@ -3,10 +3,14 @@
 use axum::http::{self, StatusCode, header};
 use serde_json::json;
 
-use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded};
+use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded, event, name};
+use crate::base::TenantId;
 use crate::credential::current_code;
-use crate::directory::TotpPeriod;
+use crate::directory::{SsoScope, TotpPeriod};
 use crate::portal::cookies;
+use crate::sso::{Audience, Issuer, Subject};
+use crate::store::{Linked, SsoSet};
+use crate::telemetry::EventKind;
 
 const LOGOUT: &str = "/.zonegate/logout";
 const ACCOUNT: &str = "/.zonegate/account";
@@ -14,19 +18,19 @@ const AUTHENTICATOR: &str = "/.zonegate/account/authenticator";
 const SESSIONS: &str = "/.zonegate/account/sessions";
 
 /// A form for `path` as a browser sends it from a page of `origin`.
-fn form(path: &str, origin: &str) -> http::request::Builder {
+pub(super) fn form(path: &str, origin: &str) -> http::request::Builder {
     http::Request::post(path)
         .header(header::ACCEPT, "text/html")
         .header(header::ORIGIN, origin)
         .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
 }
 
-async fn send(browser: &Browser<'_>, path: &str, fields: &[(&str, &str)]) -> Got {
+pub(super) async fn send(browser: &Browser<'_>, path: &str, fields: &[(&str, &str)]) -> Got {
     browser.send(form(path, "https://desk.localhost:8443"), encoded(fields)).await
 }
 
 /// The token of the forms on the account page.
-fn token(page: &Got) -> String {
+pub(super) fn token(page: &Got) -> String {
     page.body.split("name=\"csrf\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
@@ -211,4 +215,71 @@ async fn s11_a_new_authenticator_ends_the_other_sessions_and_its_form_works_once
     assert!(world.session(there.at(90)).is_none(), "another one does not");
     // A second time it would put the used steps back.
     confirm(120).await.expect_message("notice.expired");
+}
+
+const LINKS: &str = "/.zonegate/account/links";
+const ISSUER: &str = "https://login.acme.example";
+
+/// Alice is somebody at her company's provider.
+async fn linked(world: &World) {
+    let store = &world.fixture.store;
+    let alice = store.account(&name("alice")).await.unwrap().unwrap();
+    let (issuer, subject) = (Issuer::parse(ISSUER).unwrap(), Subject::parse("248289761001").unwrap());
+    let event = event(EventKind::AccountLinked);
+    let linked = store.link(alice.tenant.id, &issuer, &subject, alice.user.id, Audience::Tenant, &event).await;
+    assert_eq!(linked.unwrap(), Linked::Yes);
+}
+
+#[tokio::test]
+async fn r6_a_person_sees_their_links_and_removes_them_and_it_is_in_the_log() {
+    let world = World::new().await;
+    let here = alice(&world, 0).await;
+    assert!(!here.open(ACCOUNT).await.body.contains("id=\"h-links\""), "nothing to see yet");
+    linked(&world).await;
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains(ISSUER) && page.body.contains("248289761001"), "{}", page.body);
+    let csrf = token(&page);
+    let foreign = here.send(form(LINKS, "https://evil.example"), encoded(&[("csrf", &csrf), ("issuer", ISSUER)]));
+    assert_eq!(foreign.await.status, StatusCode::FORBIDDEN);
+    let elsewhere = [("csrf", csrf.as_str()), ("issuer", "https://other.example")];
+    send(&here, LINKS, &elsewhere).await.expect_in("/.zonegate/account");
+    let user = world.session(&here).unwrap().user;
+    assert_eq!(world.fixture.store.links_of(user).await.unwrap().len(), 1);
+    let removed = send(&here, LINKS, &[("csrf", &csrf), ("issuer", ISSUER)]).await;
+    removed.expect_in("/.zonegate/account?done=unlinked");
+    assert!(world.fixture.store.links_of(user).await.unwrap().is_empty());
+    let events = world.fixture.store.events(Some(user), 1).await.unwrap();
+    assert_eq!((events[0].kind.as_str(), events[0].actor.as_str()), ("account_unlinked", "user"));
+}
+
+#[tokio::test]
+async fn r8_nobody_gets_out_of_single_sign_on_by_removing_the_link_that_selects_them() {
+    let world = World::new().await;
+    world.fixture.provider_tested().await;
+    let here = alice(&world, 0).await;
+    linked(&world).await;
+    let acme = TenantId::from_bytes([1; 16]);
+    let set = world.fixture.store.set_sso(acme, SsoScope::Selected, None, &event(EventKind::SsoChanged)).await;
+    assert_eq!(set.unwrap(), SsoSet::Yes);
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains(ISSUER) && !page.body.contains("name=\"issuer\""), "{}", page.body);
+    let refused = send(&here, LINKS, &[("csrf", &token(&page)), ("issuer", ISSUER)]).await;
+    refused.expect_message("account.unlinked.not");
+    let user = world.session(&here).unwrap().user;
+    assert_eq!(world.fixture.store.links_of(user).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_has_no_password_that_counts_is_asked_for_none_but_to_log_in_anew() {
+    let world = World::new().await;
+    let (there, here) = (alice(&world, 0).await, alice(&world, 30).await);
+    world.fixture.sso_for_all().await;
+    here.at(30 + 600);
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains("/.zonegate/sso/acme?anew&#38;return_to=/.zonegate/account"), "{}", page.body);
+    assert!(!page.body.contains("type=\"password\"") && !page.body.contains("id=\"new-qr\""), "{}", page.body);
+    let csrf = token(&page);
+    let ended = send(&here, SESSIONS, &[("csrf", &csrf), ("action", "others"), ("password", PASSWORD)]).await;
+    ended.expect_message("account.anew");
+    assert!(world.session(there.at(630)).is_some(), "the password was not even looked at");
 }

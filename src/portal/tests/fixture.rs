@@ -96,7 +96,7 @@ impl Fixture {
         fixture
     }
 
-    async fn tenant(&self, id: u8, slug: &str, zone: &str) {
+    pub(crate) async fn tenant(&self, id: u8, slug: &str, zone: &str) {
         let tenant = Tenant {
             id: TenantId::from_bytes([id; 16]),
             slug: slug.into(),
@@ -111,7 +111,14 @@ impl Fixture {
         self.store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.unwrap();
     }
 
-    async fn user(&self, tenant: u8, username: &str, kind: UserKind, password: bool, enrolled: bool) -> UserId {
+    pub(crate) async fn user(
+        &self,
+        tenant: u8,
+        username: &str,
+        kind: UserKind,
+        password: bool,
+        enrolled: bool,
+    ) -> UserId {
         let new = NewUser {
             username: username.parse().unwrap(),
             email: None,
@@ -135,6 +142,22 @@ impl Fixture {
             assert!(kept.await.unwrap());
         }
         id
+    }
+
+    /// Makes an administrator of somebody, or no administrator any more.
+    pub(crate) async fn set_level(&self, username: &str, level: SecurityLevel) {
+        let user = self.store.account(&username.parse().unwrap()).await.unwrap().unwrap().user;
+        let new = NewUser {
+            username: user.username,
+            email: user.email,
+            display_name: user.display_name,
+            kind: user.kind,
+            level,
+            groups: user.groups,
+            active: user.active,
+            start_page: user.start_page,
+        };
+        self.store.update_user(user.id, &new, &event(EventKind::UserChanged)).await.unwrap();
     }
 
     /// A throttle that stops nobody.
@@ -173,6 +196,14 @@ impl Fixture {
 
     /// Puts the whole tenant of alice under single sign-on.
     pub(crate) async fn sso_for_all(&self) {
+        self.provider_tested().await;
+        let acme = TenantId::from_bytes([1; 16]);
+        let set = self.store.set_sso(acme, SsoScope::All, None, &event(EventKind::SsoChanged)).await.unwrap();
+        assert_eq!(set, SsoSet::Yes);
+    }
+
+    /// A provider of that tenant, which works and nobody must use.
+    pub(crate) async fn provider_tested(&self) {
         let acme = TenantId::from_bytes([1; 16]);
         let settings =
             ProviderSettings::new(Issuer::parse("https://login.acme.example").unwrap(), "zonegate".into());
@@ -180,8 +211,6 @@ impl Fixture {
         self.store.set_provider(acme, &settings, None, &changed).await.unwrap();
         let tested = event(EventKind::ProviderTested);
         assert!(self.store.provider_was_tested(acme, &settings, at(0), &tested).await.unwrap());
-        let set = self.store.set_sso(acme, SsoScope::All, None, &event(EventKind::SsoChanged)).await.unwrap();
-        assert_eq!(set, SsoSet::Yes);
     }
 
     /// And out again.
@@ -251,6 +280,8 @@ fn settings(directory: &Path) -> Settings {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        // The way to providers wants one, and the process has one, whoever comes first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fixture = Fixture::new().await;
         let settings = Arc::new(settings(fixture._directory.path()));
         let clock = Arc::new(Clock::new());

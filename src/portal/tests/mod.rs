@@ -1,6 +1,7 @@
 //! The portal in process: a real store, real sessions, no socket.
 
 mod account;
+mod administration;
 pub(super) mod fixture;
 mod login;
 mod native;

@@ -7,7 +7,7 @@
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
 /// Rows as text.
-pub(super) fn write<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub fn write<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let line = |row: [String; N]| row.map(|cell| quoted(&cell)).join(",");
     rows.into_iter().map(line).collect::<Vec<_>>().join("\r\n")
 }
@@ -27,10 +27,10 @@ fn needs_guard(cell: &str) -> bool {
 }
 
 /// A row and the line that it begins on, from 1.
-pub(super) type Row = (usize, Vec<String>);
+pub type Row = (usize, Vec<String>);
 
 /// Reads a table; rows without any text are left out. The error names a line.
-pub(super) fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
+pub fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
     let mut rows = Vec::new();
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
     let (mut line, mut begun, mut row, mut cell) = (1, 1, Vec::new(), String::new());

@@ -1,0 +1,258 @@
+//! The pages of a tenant's administrators: one view model each.
+
+use askama::Template;
+
+use super::Chrome;
+use super::models::{Confirm, Page, page};
+use crate::base::UnixTime;
+use crate::directory::{Methods, SsoScope};
+use crate::sso::{ClientAuthentication, SigningAlgorithm};
+
+/// Where the administrator's pages begin.
+#[derive(Clone, Debug, Default)]
+pub struct AdminPage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// Who of it must log in at its provider.
+    pub scope: SsoScope,
+    /// Proof that forms came from this page.
+    pub csrf: &'a str,
+}
+page!(AdminPage, AdminView, "admin.html");
+
+/// The id of the text that says who must use the provider.
+const fn scope_text(scope: SsoScope) -> &'static str {
+    match scope {
+        SsoScope::Off => "admin.scope.off",
+        SsoScope::Selected => "admin.scope.selected",
+        SsoScope::All => "admin.scope.all",
+    }
+}
+
+impl AdminPage<'_> {
+    const fn scope_text(&self) -> &'static str {
+        scope_text(self.scope)
+    }
+}
+
+/// What stands in a field, and what is wrong with it: the id of a text.
+#[derive(Clone, Debug, Default)]
+pub struct Field {
+    /// As it was typed, or as it is kept.
+    pub value: String,
+    /// Nothing, as a rule.
+    pub error: Option<&'static str>,
+}
+
+impl From<String> for Field {
+    fn from(value: String) -> Self {
+        Self { value, error: None }
+    }
+}
+
+/// A provider's settings, as they stand in the form.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderFields {
+    /// Who it is.
+    pub issuer: Field,
+    /// What it calls us.
+    pub client_id: Field,
+    /// What was wrong with the secret. The secret itself is never shown.
+    pub secret_error: Option<&'static str>,
+    /// How we prove who we are.
+    pub client_authentication: ClientAuthentication,
+    /// What its tokens are signed with.
+    pub signing_algorithm: SigningAlgorithm,
+    /// What is asked for besides `openid`, divided by spaces.
+    pub scopes: Field,
+    /// The claim that carries the username.
+    pub username_claim: Field,
+    /// Its other hosts, divided by spaces.
+    pub hosts: Field,
+    /// Authentication contexts, divided by spaces.
+    pub acr: Field,
+    /// Methods, divided by spaces.
+    pub amr: Field,
+    /// How long ago somebody may have logged in there.
+    pub max_age: Field,
+    /// Whether people whom the directory does not know are entered into it.
+    pub provisioning: bool,
+    /// Whether to log out here is to log out there as well.
+    pub logout: bool,
+}
+
+/// A3, General: the tenant's provider, and who must use it.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderPage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// What stands in the form.
+    pub fields: ProviderFields,
+    /// Whether there is a provider.
+    pub configured: bool,
+    /// Whether it has a secret.
+    pub has_secret: bool,
+    /// When it was tried as it is configured now.
+    pub tested_at: Option<UnixTime>,
+    /// What is registered there, below this.
+    pub address: &'a str,
+    /// Who must use it.
+    pub scope: SsoScope,
+    /// Who can be the emergency administrator, and who is.
+    pub administrators: &'a [(String, bool)],
+    /// What a change wants besides the form.
+    pub confirm: Confirm<'a>,
+    /// Proof that forms came from this page.
+    pub csrf: &'a str,
+    /// What was done: the id of a text.
+    pub notice: Option<&'static str>,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(ProviderPage, ProviderView, "admin_sso.html");
+
+impl ProviderPage<'_> {
+    const fn must_log_in(&self) -> bool {
+        matches!(self.confirm, Confirm::LogIn(_))
+    }
+
+    fn authentications(&self) -> Vec<(&'static str, bool)> {
+        ClientAuthentication::ALL.map(|way| (way.name(), way == self.fields.client_authentication)).into()
+    }
+
+    fn algorithms(&self) -> Vec<(&'static str, bool)> {
+        SigningAlgorithm::ALL
+            .map(|algorithm| (algorithm.name(), algorithm == self.fields.signing_algorithm))
+            .into()
+    }
+
+    fn scopes(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let all = [SsoScope::Off, SsoScope::Selected, SsoScope::All];
+        all.map(|scope| (scope.name(), scope_text(scope), scope == self.scope)).into()
+    }
+
+    /// The last part of an address, and the id of the text that says what it is.
+    const fn addresses(&self) -> [(&'static str, &'static str); 5] {
+        [
+            ("callback", "admin.address.callback"),
+            ("initiate", "admin.address.initiate"),
+            ("backchannel-logout", "admin.address.backchannel"),
+            ("frontchannel-logout", "admin.address.frontchannel"),
+            ("logged-out", "admin.address.loggedout"),
+        ]
+    }
+}
+
+/// Somebody who is linked to somebody at the provider.
+#[derive(Clone, Debug)]
+pub struct LinkedRow {
+    /// The account's id.
+    pub id: String,
+    /// Its name.
+    pub username: String,
+    /// Who that is at the provider.
+    pub subject: String,
+    /// Since when.
+    pub linked_at: UnixTime,
+}
+
+/// Why a line of a table does not count.
+#[derive(Clone, Debug)]
+pub struct WrongLine {
+    /// Which, from 1.
+    pub line: usize,
+    /// The id of the text that says why.
+    pub text: &'static str,
+    /// What stands there.
+    pub value: String,
+}
+
+/// A3, Resources: who is who at the provider.
+#[derive(Clone, Debug, Default)]
+pub struct RosterPage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// The provider; `None` when there is none yet.
+    pub issuer: Option<&'a str>,
+    /// What was searched for.
+    pub search: &'a str,
+    /// The first of those that were found.
+    pub rows: Vec<LinkedRow>,
+    /// How many were found.
+    pub found: usize,
+    /// What stands in the form.
+    pub username: Field,
+    /// The same.
+    pub subject: Field,
+    /// The first lines of a table that were wrong.
+    pub wrong: Vec<WrongLine>,
+    /// How many more there are.
+    pub more_wrong: usize,
+    /// What a change wants besides the form.
+    pub confirm: Confirm<'a>,
+    /// Proof that forms came from this page.
+    pub csrf: &'a str,
+    /// What was done, in words.
+    pub notice: Option<String>,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(RosterPage, RosterView, "admin_roster.html");
+
+impl RosterPage<'_> {
+    const fn must_log_in(&self) -> bool {
+        matches!(self.confirm, Confirm::LogIn(_))
+    }
+}
+
+/// A user, as a list shows them.
+#[derive(Clone, Debug)]
+pub struct UserRow {
+    /// The account's name.
+    pub username: String,
+    /// The person's.
+    pub display_name: String,
+    /// Whether they administer.
+    pub administers: bool,
+    /// How they get in.
+    pub methods: Methods,
+    /// Whether they are the one administrator who does not use the provider.
+    pub exempt: bool,
+    /// Whether they can log in at all.
+    pub active: bool,
+    /// Whether too many wrong passwords were given.
+    pub locked: bool,
+}
+
+impl UserRow {
+    const fn methods_text(&self) -> &'static str {
+        match self.methods {
+            Methods::Local => "admin.method.local",
+            Methods::LocalAndSuite => "admin.method.suite",
+            Methods::Sso => "admin.method.sso",
+            Methods::Api => "admin.method.api",
+        }
+    }
+
+    const fn state_text(&self) -> &'static str {
+        match (self.active, self.locked) {
+            (false, _) => "admin.state.disabled",
+            (true, true) => "admin.state.locked",
+            (true, false) => "admin.state.active",
+        }
+    }
+}
+
+/// A1: the users of a tenant, to be looked at.
+#[derive(Clone, Debug, Default)]
+pub struct UsersPage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// What was searched for.
+    pub search: &'a str,
+    /// The first of those that were found.
+    pub rows: Vec<UserRow>,
+    /// How many were found.
+    pub found: usize,
+}
+page!(UsersPage, UsersView, "admin_users.html");

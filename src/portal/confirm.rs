@@ -1,0 +1,82 @@
+//! Is it still the person who logged in? What a thief of a session would do first wants the password, unless the person
+//! proved who they are in the last ten minutes (SEC-R36).
+//!
+//! *And who has no password that counts?* Logs in anew, at the provider, which is asked to have the person show who they
+//! are. Whether it does is its affair, as every log-in there is (R69, R101).
+
+use axum::http::HeaderMap;
+
+use super::answer::Answer;
+use super::form::Form;
+use super::person::Person;
+use super::verifier::Verdict;
+use super::{Portal, Visit, sso};
+use crate::base::Ttl;
+use crate::directory::methods;
+use crate::pages::Confirm;
+use crate::session::Session;
+use crate::store::Account;
+
+/// How long a log-in counts as a proof of who is asking.
+const FRESH: Ttl = Ttl::seconds_const(10 * 60);
+
+/// What a page asks for before a change.
+pub(super) struct Confirmation {
+    is_fresh: bool,
+    /// Where somebody without a password logs in anew, and comes back from.
+    log_in: Option<String>,
+}
+
+impl Confirmation {
+    /// For the person of `account`, on the page at `path`.
+    pub(super) fn of(session: &Session, account: &Account, visit: &Visit, path: &str) -> Self {
+        let has_password = methods(&account.tenant, &account.user).allows_local();
+        let log_in = (!has_password).then(|| sso::anew(&account.tenant.slug, path));
+        Self { is_fresh: is_fresh(session, visit), log_in }
+    }
+
+    /// As the page shows it.
+    pub(super) fn shown(&self) -> Confirm<'_> {
+        match (self.is_fresh, &self.log_in) {
+            (true, _) => Confirm::Nothing,
+            (false, None) => Confirm::Password,
+            (false, Some(address)) => Confirm::LogIn(address),
+        }
+    }
+}
+
+fn is_fresh(session: &Session, visit: &Visit) -> bool {
+    visit.now < session.authenticated_at.plus(FRESH)
+}
+
+impl Portal {
+    /// Whether the person has shown who they are, a moment ago or in this form. `Some`: what to say; they have not.
+    pub(super) async fn unconfirmed(
+        &self,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+        form: &Form,
+    ) -> Result<Option<&'static str>, Answer> {
+        if is_fresh(&person.session, visit) {
+            return Ok(None);
+        }
+        let user = person.session.user;
+        let account =
+            self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let Some(account) = account else { return Ok(Some("m2")) };
+        if !methods(&account.tenant, &account.user).allows_local() {
+            return Ok(Some("account.anew"));
+        }
+        let attempt = person.attempt(visit);
+        let verdict = self
+            .verifier
+            .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
+            .await;
+        match verdict.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
+            Verdict::Right(found) if found.user.id == user => Ok(None),
+            Verdict::Right(_) | Verdict::Wrong => Ok(Some("m2")),
+            Verdict::Locked => Ok(Some("m3")),
+        }
+    }
+}
