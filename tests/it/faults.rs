@@ -209,6 +209,24 @@ async fn m7_bytes_behind_an_answer_are_nobodys() {
     bench.gateway.assert_well();
 }
 
+/// An application that answers HEAD with a body may send it when the connection is another client's already.
+#[tokio::test]
+async fn m7_a_connection_that_answered_head_answers_nobody_else() {
+    let mut bench = Bench::new().await;
+    for _ in 0..20 {
+        let mut wire = bench.connect().await;
+        wire.send(bench.request("HEAD", "/x", "")).await;
+        assert_eq!(wire.try_reply(true).await.unwrap().status, 200);
+        let reply = bench.connect().await.ask(bench.request("GET", "/next", "")).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok"));
+        let received = bench.upstream.received();
+        let lines: Vec<_> = received.iter().map(|received| received.line.as_str()).collect();
+        assert_eq!(lines, ["HEAD /x HTTP/1.1", "GET /next HTTP/1.1"]);
+        assert_ne!(received[0].connection, received[1].connection, "{received:#?}");
+    }
+    bench.gateway.assert_well();
+}
+
 /// What an application says wrong on its HTTP/1.1 is one stream's affair on the client's HTTP/2.
 #[tokio::test]
 async fn m7_a_wrong_answer_ends_its_own_stream_and_no_other() {
@@ -302,10 +320,12 @@ async fn f12_a_body_that_breaks_off_is_seen_to_break_off() {
             bench.upstream.on("/x", play);
             let mut wire = bench.connect().await;
             wire.send(bench.request("GET", "/x", "")).await;
-            let reply = wire.reply().await;
-            let told = reply.status == 502 || !reply.whole;
-            assert!(told, "{answer:?}: {reply:?}");
-            assert!(!reply.body.contains("HTTP/1.1"), "{answer:?}: {reply:?}");
+            // Nothing at all is seen as well: the break may come while the head still waits to be written.
+            if let Some(reply) = wire.try_reply(false).await {
+                let told = reply.status == 502 || !reply.whole;
+                assert!(told, "{answer:?}: {reply:?}");
+                assert!(!reply.body.contains("HTTP/1.1"), "{answer:?}: {reply:?}");
+            }
             wire.assert_ended("an answer is not behind an answer").await;
             bench.assert_clean(answer).await;
         }

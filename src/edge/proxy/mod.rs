@@ -216,7 +216,11 @@ impl ProxyHttp for Edge {
         passage.body_began = Instant::now();
         let may_be_long = zone.speaks_http2() && may_be_long(exchange);
         let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
-        peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))
+        let mut peer = peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))?;
+        if exchange.req_header().method == Method::HEAD && !zone.speaks_http2() {
+            upstream::carries_one(&mut peer);
+        }
+        Ok(peer)
     }
 
     fn fail_to_connect(

@@ -155,6 +155,15 @@ fn fresh_group() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Makes `peer` one whose connection carries this request and no other.
+///
+/// An application may send a body where there is none, in answer to `HEAD`: pingora does not read it, and what of it comes
+/// after the connection was kept would be the beginning of somebody else's answer (M7).
+pub(in crate::edge) fn carries_one(peer: &mut HttpPeer) {
+    peer.group_key = fresh_group();
+    peer.options.idle_timeout = Some(Duration::from_secs(1));
+}
+
 /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
 fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
     peer.group_key = fresh_group();
