@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::super::administration::ADMIN_SSO;
@@ -47,15 +47,10 @@ struct Tried {
 pub(super) async fn take(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let company = match portal.company(&visit, &slug).await {
-        Ok(Some(company)) => company,
-        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
-    };
     let label = device::label(&headers);
     let asking = Asking { visit: &visit, host: &company.zone.host, label: &label };
     match portal.come_back(&company, uri.query().unwrap_or_default(), &asking, &headers).await {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::super::answer::{Answer, html, outward};
@@ -25,14 +25,13 @@ const HINT_BYTES_MAX: usize = 254;
 pub(super) async fn ask(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let company = match portal.enabled(&visit, &headers, &slug).await {
-        Ok(company) => company,
-        Err(answer) => return answer,
-    };
+    if company.tenant.sso == SsoScope::Off {
+        return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
+    }
     // The address says which tenant, so `iss` may be left out; one that is there must be the tenant's provider.
     if query(&uri, "iss").is_some_and(|issuer| issuer != company.provider.settings.issuer.as_str()) {
         let refused = Refused::because("initiate_issuer");
@@ -63,14 +62,13 @@ pub(super) async fn ask(
 pub(super) async fn go(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let company = match portal.enabled(&visit, &headers, &slug).await {
-        Ok(company) => company,
-        Err(answer) => return answer,
-    };
+    if company.tenant.sso == SsoScope::Off {
+        return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
+    }
     if !csrf::came_from(&headers, &company.zone.origin) {
         return portal.forged(&visit, &headers, "foreign_origin").await;
     }
@@ -88,17 +86,6 @@ pub(super) async fn go(
     let return_to = form.field("return_to").and_then(|text| text.parse().ok());
     let errand = Errand { hint, ..Errand::log_in(return_to) };
     portal.to_provider(&company, errand, &visit, &headers).await
-}
-
-impl Portal {
-    /// The tenant, where single sign-on is on; else what to answer.
-    async fn enabled(&self, visit: &Visit, headers: &HeaderMap, slug: &str) -> Result<Company, Answer> {
-        match self.company(visit, slug).await {
-            Ok(Some(company)) if company.tenant.sso != SsoScope::Off => Ok(company),
-            Ok(_) => Err(self.refusal(visit, headers, StatusCode::NOT_FOUND)),
-            Err(fault) => Err(self.store_fault(visit, headers, &fault)),
-        }
-    }
 }
 
 /// The path of a target on the tenant's own zone; any other is dropped, and home is where it leads (W1, U32).

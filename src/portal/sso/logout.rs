@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
@@ -27,15 +27,10 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 pub(super) async fn back_channel(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    let company = match portal.company(&visit, &slug).await {
-        Ok(Some(company)) => company,
-        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
-    };
     let form = Form::read(&headers, body, portal.settings.limits.form_bytes_max).await;
     let token = form.as_ref().ok().and_then(|form| form.field("logout_token")).unwrap_or_default();
     let refused = match portal.told_to_end(&company, token, &visit).await {
@@ -56,15 +51,10 @@ pub(super) async fn back_channel(
 pub(super) async fn front_channel(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let company = match portal.company(&visit, &slug).await {
-        Ok(Some(company)) => company,
-        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
-    };
     let issuer = &company.provider.settings.issuer;
     let sid = query(&uri, "sid").filter(|sid| !sid.is_empty());
     let (Some(sid), true) = (sid, query(&uri, "iss").as_deref() == Some(issuer.as_str())) else {
@@ -84,16 +74,10 @@ pub(super) async fn front_channel(
 /// the log-in page like everybody else, and no word on it (SEC-R50).
 pub(super) async fn back_again(
     State(portal): State<Arc<Portal>>,
-    Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let company = match portal.company(&visit, &slug).await {
-        Ok(Some(company)) => company,
-        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
-    };
     let ours = query(&uri, "state")
         .zip(cookies::browser(&headers))
         .is_some_and(|(state, browser)| portal.logout_state.holds(&state, &company.zone.host, &browser));

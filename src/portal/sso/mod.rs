@@ -10,8 +10,10 @@ mod logout;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
@@ -69,6 +71,25 @@ impl Company {
         match self.tenant.sso {
             SsoScope::Off => visit.session.is_some().then(|| ADMIN_SSO.into()),
             SsoScope::Selected | SsoScope::All => Some(address(&self.tenant.slug)),
+        }
+    }
+}
+
+/// The company whose address was asked; 404 where the zone has none of that name with a provider.
+impl FromRequestParts<Arc<Portal>> for Company {
+    type Rejection = Answer;
+
+    async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Answer> {
+        let refused = IntoResponse::into_response;
+        let Extension(visit) = Extension::<Visit>::from_request_parts(parts, portal).await.map_err(refused)?;
+        let slug = Path::<String>::from_request_parts(parts, portal).await;
+        let headers = &parts.headers;
+        // What cannot be read as a name is none's.
+        let Ok(Path(slug)) = slug else { return Err(portal.refusal(&visit, headers, StatusCode::NOT_FOUND)) };
+        match portal.company(&visit, &slug).await {
+            Ok(Some(company)) => Ok(company),
+            Ok(None) => Err(portal.refusal(&visit, headers, StatusCode::NOT_FOUND)),
+            Err(fault) => Err(portal.store_fault(&visit, headers, &fault)),
         }
     }
 }
@@ -158,15 +179,10 @@ troubles!(Trouble, StoreFault, SessionFault, EntropyFault, SealProblem);
 async fn begin(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    Path(slug): Path<String>,
+    company: Company,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let company = match portal.company(&visit, &slug).await {
-        Ok(Some(company)) => company,
-        Ok(None) => return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND),
-        Err(fault) => return portal.store_fault(&visit, &headers, &fault),
-    };
     let ticket = query(&uri, "test");
     let is_trial = ticket.is_some_and(|ticket| {
         let (tenant, host) = (company.tenant.id, &company.zone.host);
