@@ -5,3 +5,4 @@ mod administration;
 pub(super) mod fixture;
 mod login;
 mod native;
+mod slots;
