@@ -8,7 +8,7 @@ use zonegate::base::{FlowId, MasterKey, TenantId};
 use zonegate::config::{self, Surroundings};
 use zonegate::credential::TotpSecret;
 use zonegate::directory::{
-    Lifetimes, SecurityLevel, SecurityOverrides, Slots, SsoScope, Tenant, TotpPeriod, UserKind,
+    Lifetimes, SecurityLevel, SecurityOverrides, Slots, SsoScope, SuiteAccess, Tenant, TotpPeriod, UserKind,
 };
 use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant};
 use zonegate::machine::{Clock, random};
@@ -106,7 +106,7 @@ async fn begin_session(store: &Store, settings: &config::Settings) -> String {
         name: "Bench".into(),
         zone: zone.host.clone(),
         domains: vec!["bench.example".parse().expect("a domain")],
-        suite: false,
+        suite: SuiteAccess::default(),
         sso: SsoScope::Off,
         sso_exempt: None,
         overrides: SecurityOverrides::default(),

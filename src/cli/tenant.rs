@@ -3,7 +3,7 @@
 use super::operator::{Configuration, Site, columns};
 use super::{CommandProblem, say, sso};
 use crate::base::{Domain, Hostname, TenantId};
-use crate::directory::{SLUG_BYTES_MAX, SecurityOverrides, SsoScope, Tenant, is_slug};
+use crate::directory::{SLUG_BYTES_MAX, SecurityOverrides, SsoScope, SuiteAccess, Tenant, is_slug};
 use crate::machine::random;
 use crate::telemetry::{EventKind, SecurityEvent};
 
@@ -87,7 +87,7 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
         name: new.name.clone(),
         zone: new.zone.clone(),
         domains: new.domains.clone(),
-        suite: false,
+        suite: SuiteAccess::default(),
         sso: SsoScope::Off,
         sso_exempt: None,
         overrides: SecurityOverrides::default(),

@@ -45,6 +45,7 @@ impl Changes {
             brand,
             log,
             sso,
+            suite,
             traces,
             watch,
             threads,
@@ -71,6 +72,7 @@ impl Changes {
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
             ("sso", *sso != old.sso),
+            ("suite", *suite != old.suite),
             ("traces.otlp", traces.otlp != old.traces.otlp),
             ("threads", *threads != old.threads),
         ];

@@ -8,11 +8,13 @@ use super::Surroundings;
 use super::problems::Problems;
 use super::provider::{self, SsoEntry};
 use super::section::{Findings, Scalar, Section};
+use super::suite;
 use super::tree::{self, Node};
 use crate::assertion::{FIELD_BYTES_MAX, check_person};
 use crate::base::{Domain, Hostname, LocalPath, Ttl, Username};
 use crate::directory::{
-    SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, TotpPeriod, UserKind, is_email, is_label, is_slug,
+    SLUG_BYTES_MAX, SecurityLevel, SecurityOverrides, SuiteAccess, TotpPeriod, UserKind, is_email, is_label,
+    is_slug,
 };
 use crate::sso::Subject;
 use crate::zone::{IdentityField, ZoneTable};
@@ -32,6 +34,8 @@ pub struct TenantEntry {
     pub overrides: SecurityOverrides,
     /// Its provider and who must use it; `None` where the file says nothing of it, and what is there stays.
     pub sso: Option<SsoEntry>,
+    /// What its users may do with the suite; `None` where the file says nothing of it, and what is there stays.
+    pub suite: Option<SuiteAccess>,
     /// Its users, as far as the file names them. Users that it does not name are left alone.
     pub users: Vec<UserEntry>,
 }
@@ -57,6 +61,8 @@ pub struct UserEntry {
     pub start_page: Option<LocalPath>,
     /// Who the user is at the tenant's provider; `None` where the file says nothing of it, and what is there stays.
     pub sso_subject: Option<Subject>,
+    /// Whether the user logs in locally although the tenant requires the suite; `None` as above.
+    pub suite_exempt: Option<bool>,
 }
 
 /// Reads a directory file, or everything that is wrong with it. Secrets that it names come from `outside`.
@@ -172,11 +178,7 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, place: Place<'_>, names: &mut
             "is missing: the domains that usernames end in, the primary one first",
         );
     }
-    if let Some(scalar) = section.scalar("suite")
-        && !matches!(scalar.text, "off" | "false")
-    {
-        section.report_at(&scalar, "is not in this version: only off");
-    }
+    let suite = suite::access(&section);
     let sso = provider::read(&section, place);
     let overrides = overrides(section.section("security"));
     // A subject is somebody's of this tenant; another tenant may know the same one.
@@ -186,7 +188,7 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, place: Place<'_>, names: &mut
     section.finish();
     let slug = slug?.text.to_owned();
     let name = name.unwrap_or_else(|| slug.clone());
-    Some(TenantEntry { name, slug, zone: zone?, domains, overrides, sso, users })
+    Some(TenantEntry { name, slug, zone: zone?, domains, overrides, sso, suite, users })
 }
 
 fn overrides(section: Section<'_>) -> SecurityOverrides {
@@ -288,6 +290,7 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         active: section.flag("active", true),
         start_page: section.optional("start_page"),
         sso_subject,
+        suite_exempt: section.has("suite_exempt").then(|| section.flag("suite_exempt", false)),
         username: match username {
             Some(username) => username,
             None => {

@@ -15,6 +15,7 @@ mod rules;
 mod section;
 mod settings;
 mod sso;
+mod suite;
 mod traces;
 mod tree;
 mod upstream;

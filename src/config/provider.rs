@@ -1,4 +1,4 @@
-//! A tenant's identity provider, as the directory file describes it.
+//! An identity provider, as a file describes it: a tenant's own in the directory file, the suite's in the configuration.
 
 use super::directory::Place;
 use super::section::{Either, Scalar, Section};
@@ -48,7 +48,26 @@ pub(super) fn read(tenant: &Section<'_>, place: Place<'_>) -> Option<SsoEntry> {
     }
 }
 
-fn entry(section: &Section<'_>, (directory, outside): Place<'_>) -> Option<SsoEntry> {
+fn entry(section: &Section<'_>, place: Place<'_>) -> Option<SsoEntry> {
+    let provider = client(section, place);
+    let scope = required(section, "for", "all").and_then(|scalar| {
+        let word = if scalar.text == "false" { "off" } else { scalar.text };
+        let scope = SsoScope::from_name(word);
+        if scope.is_none() {
+            section.report_at(&scalar, format!("{:?} is none of off, selected, all", scalar.text));
+        }
+        scope
+    });
+    let emergency_admin = section.optional("emergency_admin");
+    let username_claim = claim(section, "username_claim", USERNAME_CLAIM_DEFAULT);
+    let (provisioning, logout) = (section.flag("provision", false), section.flag("logout", false));
+    let ProviderEntry { settings, secret } = provider?;
+    let settings = ProviderSettings { username_claim, provisioning, logout, ..settings };
+    Some(SsoEntry { scope: scope?, emergency_admin, provider: Some(ProviderEntry { settings, secret }) })
+}
+
+/// What a provider is to us, whosever it is.
+pub(super) fn client(section: &Section<'_>, (directory, outside): Place<'_>) -> Option<ProviderEntry> {
     let issuer = required(section, "issuer", "https://login.acme.example");
     let issuer = issuer.and_then(|scalar| {
         let read = Issuer::parse(scalar.text);
@@ -69,39 +88,33 @@ fn entry(section: &Section<'_>, (directory, outside): Place<'_>) -> Option<SsoEn
         }
         found
     });
-    let scope = required(section, "for", "all").and_then(|scalar| {
-        let word = if scalar.text == "false" { "off" } else { scalar.text };
-        let scope = SsoScope::from_name(word);
-        if scope.is_none() {
-            section.report_at(&scalar, format!("{:?} is none of off, selected, all", scalar.text));
-        }
-        scope
-    });
-    let emergency_admin = section.optional("emergency_admin");
     let none = Ttl::seconds_const(1);
     let max_age = section.duration("max_age", none, 2..=MAX_AGE_SECONDS_MAX);
-    let claim = section.scalar("username_claim").filter(|scalar| word(section, scalar));
+    let client_authentication =
+        named(section, "client_authentication", &ClientAuthentication::ALL, ClientAuthentication::name);
+    let signing_algorithm = named(section, "signing_algorithm", &SigningAlgorithm::ALL, SigningAlgorithm::name);
+    let (scopes, acr, amr) = (words(section, "scopes"), words(section, "acr"), words(section, "amr"));
+    let hosts = list(section, "hosts").iter().filter_map(|scalar| section.parse(scalar)).collect();
     let settings = ProviderSettings {
-        client_authentication: named(section, "client_authentication", &ClientAuthentication::ALL, |way| {
-            way.name()
-        }),
-        signing_algorithm: named(section, "signing_algorithm", &SigningAlgorithm::ALL, |algorithm| {
-            algorithm.name()
-        }),
-        scopes: words(section, "scopes"),
-        username_claim: claim.map_or(USERNAME_CLAIM_DEFAULT, |scalar| scalar.text).to_owned(),
-        hosts: list(section, "hosts").iter().filter_map(|scalar| section.parse(scalar)).collect(),
-        acr: words(section, "acr"),
-        amr: words(section, "amr"),
+        client_authentication,
+        signing_algorithm,
+        scopes,
+        hosts,
+        acr,
+        amr,
         max_age: Some(max_age).filter(|age| *age != none),
-        provisioning: section.flag("provision", false),
-        logout: section.flag("logout", false),
         ..ProviderSettings::new(issuer?, client_id?.text.to_owned())
     };
-    Some(SsoEntry { scope: scope?, emergency_admin, provider: Some(ProviderEntry { settings, secret }) })
+    Some(ProviderEntry { settings, secret })
 }
 
-fn required<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<Scalar<'a>> {
+/// The name of a claim.
+pub(super) fn claim(section: &Section<'_>, name: &str, default: &str) -> String {
+    let claim = section.scalar(name).filter(|scalar| word(section, scalar));
+    claim.map_or(default, |scalar| scalar.text).to_owned()
+}
+
+pub(super) fn required<'a>(section: &Section<'a>, name: &str, example: &str) -> Option<Scalar<'a>> {
     let scalar = section.scalar(name);
     if scalar.is_none() {
         section.report(section.line, name, format!("is missing, for example {name}: {example}"));

@@ -10,7 +10,7 @@ use super::log::{self, LogSettings};
 use super::problems::Place;
 use super::section::{Scalar, Section, nearest};
 use super::traces::{self, TraceSettings};
-use super::{sso, upstream, zones};
+use super::{sso, suite, upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
@@ -18,7 +18,7 @@ use crate::base::{Hostname, MasterKey, Ttl};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
 use crate::pages::{Brand, Links, Logo, text_ids};
-use crate::sso::OutboundSettings;
+use crate::sso::{OutboundSettings, Suite};
 use crate::zone::{Language, ZoneTable};
 
 /// The single values at the top of the file: what an environment variable without `__` may name.
@@ -59,6 +59,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// How providers of single sign-on are reached.
     pub sso: OutboundSettings,
+    /// The vendor's suite log-in, where there is one.
+    pub suite: Option<Suite>,
     /// What becomes of traces.
     pub traces: TraceSettings,
     /// Whether files that change are read anew without being told.
@@ -192,6 +194,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let native_clients = native_clients(&root);
     let log = log::read(root.section("log"), directory);
     let sso = sso::read(root.section("sso"), directory, outside);
+    let suite = suite::read(root.section_if_map("suite"), (directory, outside));
     let traces = traces::read(root.section("traces"));
     let watch = watch(root.section("reload"));
     let name_servers = upstream::name_servers(&root);
@@ -223,6 +226,7 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
             brand,
             log,
             sso,
+            suite,
             traces,
             watch,
             threads: usize::try_from(threads).ok().filter(|threads| *threads > 0).unwrap_or(cores),
@@ -538,12 +542,16 @@ fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> 
 }
 
 fn link(section: &Section<'_>, name: &str) -> Option<String> {
-    let scalar = section.scalar(name)?;
+    web_address(section, &section.scalar(name)?).map(String::from)
+}
+
+/// Where people can be sent.
+pub(super) fn web_address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<url::Url> {
     match url::Url::parse(scalar.text) {
-        Ok(url) if matches!(url.scheme(), "https" | "http") => Some(url.into()),
+        Ok(url) if matches!(url.scheme(), "https" | "http") => Some(url),
         Ok(_) | Err(_) => {
             section.report_at(
-                &scalar,
+                scalar,
                 format!("{:?} is not a web address, like https://status.example.com/", scalar.text),
             );
             None

@@ -207,7 +207,7 @@ fn a_key_that_stands_twice_is_told_with_both_lines() {
     check_added(
         "headers: default\n",
         &[
-            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, sso, traces, reload, name_servers, threads, universal_host, zones",
+            "4: headers is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, sso, suite, traces, reload, name_servers, threads, universal_host, zones",
         ],
     );
 }
@@ -490,6 +490,33 @@ fn o6_where_providers_may_be_is_read_whole_or_told_off() {
             "4: sso.ca_file /etc/zg/nothing.pem cannot be read",
             "4: sso.timeout \"2m\" is not a length of time from 1s to 1m, written like 90s, 15m or 8h",
             "4: sso.proxy is not a key here; the keys are networks, ca_file, timeout",
+        ],
+    );
+}
+
+#[test]
+fn r90_a_suite_is_read_whole_or_told_off() {
+    let secret = Outside::new().variable("SUITE_SECRET", "hunter2");
+    let full = "suite: { name: AcmeOne, issuer: 'https://one.example', client_id: zonegate, client_secret: env:SUITE_SECRET, \
+                company_claim: org, home: 'https://one.example/', modules: [{ id: desk, name: Desk, url: 'https://desk.example/' }] }\n";
+    let suite = load(&format!("{HEAD}{full}"), "/etc/zg/z.yaml", &secret).unwrap().suite.unwrap();
+    assert_eq!(
+        (suite.name.as_str(), suite.company_claim.as_str(), suite.modules_claim.as_str()),
+        ("AcmeOne", "org", "modules")
+    );
+    assert_eq!((suite.modules[0].id.as_str(), suite.modules[0].url.as_str()), ("desk", "https://desk.example/"));
+    assert!(suite.settings.logout, "a log-out here is one there (R96)");
+    assert!(load(HEAD, "/etc/zg/z.yaml", &Outside::new()).unwrap().suite.is_none());
+    check_added(
+        "suite: { issuer: 'https://one.example', client_id: zonegate, username_claim: x, home: there,\n  modules: [{ id: 'a b', name: A, url: 'ftp://x' }, { id: a, url: 'https://a' }, { id: a, name: B, url: 'https://b' }] }\n",
+        &[
+            "4: suite.name is missing, for example name: AcmeOne",
+            "4: suite.client_secret is missing: file:PATH or env:NAME",
+            "4: suite.home \"there\" is not a web address, like https://status.example.com/",
+            "4: suite.username_claim is not a key here; the keys are name, issuer, client_id, client_secret, max_age, client_authentication, signing_algorithm, scopes, acr, amr, hosts, home, company_claim, modules_claim, master_claim, modules",
+            "5: suite.modules[0].id \"a b\" is no word of printable ASCII",
+            "5: suite.modules[0].url \"ftp://x\" is not a web address, like https://status.example.com/",
+            "5: suite.modules[1].name is missing, for example name: AcmeOne",
         ],
     );
 }

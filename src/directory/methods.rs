@@ -1,6 +1,6 @@
 //! Which ways in a user has: exactly one of four sets, computed and never stored (R1).
 
-use super::{SecurityLevel, SsoScope, Tenant, User, UserKind};
+use super::{SecurityLevel, SsoScope, SuiteMode, Tenant, User, UserKind};
 
 /// The ways in that a user has. A mix that the rules forbid has no variant (R1, R8).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,7 +31,7 @@ pub fn methods(tenant: &Tenant, user: &User) -> Methods {
     match user.kind {
         UserKind::ApiOnly => Methods::Api,
         kind if is_at_provider(kind, tenant.sso, user.sso_selected, exempt) => Methods::Sso,
-        UserKind::Regular if tenant.suite => Methods::LocalAndSuite,
+        UserKind::Regular if tenant.suite.mode != SuiteMode::Off => Methods::LocalAndSuite,
         UserKind::Regular | UserKind::Contractor | UserKind::Dashboard | UserKind::CoManaged => Methods::Local,
     }
 }
@@ -48,6 +48,25 @@ pub const fn is_at_provider(kind: UserKind, sso: SsoScope, selected: bool, exemp
         UserKind::Regular | UserKind::Contractor | UserKind::Dashboard => wanted && !exempt,
         // Co-managed users are people of other companies: the tenant's provider does not know them (D24).
         UserKind::ApiOnly | UserKind::CoManaged => false,
+    }
+}
+
+/// Whether `user` may not use the local log-in that they have, because the tenant requires the suite (D22).
+///
+/// *Why is that no fifth set of [`Methods`]?* R1 names four. What is required can be given up for one user, and the
+/// password, the authenticator and their rules go on being theirs.
+pub fn must_use_suite(tenant: &Tenant, user: &User) -> bool {
+    let has_suite = methods(tenant, user) == Methods::LocalAndSuite;
+    has_suite && is_suite_required(user.kind, tenant.suite.mode, user.suite_exempt)
+}
+
+/// The same of somebody for whom the tenant's own provider does not speak.
+pub const fn is_suite_required(kind: UserKind, mode: SuiteMode, exempt: bool) -> bool {
+    match (kind, mode) {
+        (UserKind::Regular, SuiteMode::Required) => !exempt,
+        (UserKind::Regular, SuiteMode::Off | SuiteMode::Allowed)
+        // The suite does not let them in (D24): they keep the log-in that they have.
+        | (UserKind::Contractor | UserKind::CoManaged | UserKind::Dashboard | UserKind::ApiOnly, _) => false,
     }
 }
 
@@ -81,11 +100,11 @@ pub fn emergency_problem(tenant: &Tenant, user: &User, has_password: bool) -> Op
 mod tests {
     use super::*;
     use crate::base::{TenantId, UserId};
-    use crate::directory::SecurityOverrides;
+    use crate::directory::{SecurityOverrides, SuiteAccess};
 
     const ALICE: UserId = UserId::from_bytes([2; 16]);
 
-    fn check(kind: UserKind, sso: SsoScope, selected: bool, suite: bool, want: Methods) {
+    fn check(kind: UserKind, sso: SsoScope, selected: bool, suite: SuiteMode, want: Methods) {
         check_exempt(None, kind, sso, selected, suite, want);
     }
 
@@ -94,7 +113,7 @@ mod tests {
         kind: UserKind,
         sso: SsoScope,
         selected: bool,
-        suite: bool,
+        suite: SuiteMode,
         want: Methods,
     ) {
         let tenant = Tenant {
@@ -103,7 +122,7 @@ mod tests {
             name: "Acme".into(),
             zone: "desk.example".parse().unwrap(),
             domains: vec!["acme.example".parse().unwrap()],
-            suite,
+            suite: SuiteAccess { mode: suite, ..SuiteAccess::default() },
             sso,
             sso_exempt,
             overrides: SecurityOverrides::default(),
@@ -119,29 +138,45 @@ mod tests {
             groups: vec![],
             active: true,
             sso_selected: selected,
+            suite_exempt: false,
             start_page: None,
             epoch: 0,
             flow_epoch: 0,
         };
-        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite} {sso_exempt:?}");
+        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite:?} {sso_exempt:?}");
     }
 
     #[test]
     fn r1_each_user_has_exactly_one_allowed_set() {
-        check(UserKind::Regular, SsoScope::Off, false, false, Methods::Local);
-        check(UserKind::Regular, SsoScope::Off, false, true, Methods::LocalAndSuite);
-        check(UserKind::Regular, SsoScope::Selected, true, true, Methods::Sso);
-        check(UserKind::Regular, SsoScope::Selected, false, true, Methods::LocalAndSuite);
-        check(UserKind::Regular, SsoScope::All, false, true, Methods::Sso);
-        check(UserKind::Dashboard, SsoScope::Off, false, true, Methods::Local);
-        check(UserKind::Contractor, SsoScope::Off, false, true, Methods::Local);
+        check(UserKind::Regular, SsoScope::Off, false, SuiteMode::Off, Methods::Local);
+        check(UserKind::Regular, SsoScope::Off, false, SuiteMode::Allowed, Methods::LocalAndSuite);
+        check(UserKind::Regular, SsoScope::Selected, true, SuiteMode::Allowed, Methods::Sso);
+        check(UserKind::Regular, SsoScope::Selected, false, SuiteMode::Allowed, Methods::LocalAndSuite);
+        check(UserKind::Regular, SsoScope::All, false, SuiteMode::Allowed, Methods::Sso);
+        check(UserKind::Dashboard, SsoScope::Off, false, SuiteMode::Allowed, Methods::Local);
+        check(UserKind::Contractor, SsoScope::Off, false, SuiteMode::Allowed, Methods::Local);
+    }
+
+    #[test]
+    fn d22_whoever_must_use_the_suite_could_and_nobody_else_must() {
+        for kind in UserKind::ALL {
+            for mode in SuiteMode::ALL {
+                let must = |exempt| is_suite_required(kind, mode, exempt);
+                assert_eq!(
+                    must(false),
+                    kind == UserKind::Regular && mode == SuiteMode::Required,
+                    "{kind:?} {mode:?}"
+                );
+                assert!(!must(true), "{kind:?} {mode:?}");
+            }
+        }
     }
 
     #[test]
     fn trap_17_programs_and_co_managed_people_never_use_the_tenants_provider() {
         for sso in [SsoScope::Off, SsoScope::Selected, SsoScope::All] {
-            check(UserKind::ApiOnly, sso, true, true, Methods::Api);
-            check(UserKind::CoManaged, sso, true, true, Methods::Local);
+            check(UserKind::ApiOnly, sso, true, SuiteMode::Allowed, Methods::Api);
+            check(UserKind::CoManaged, sso, true, SuiteMode::Allowed, Methods::Local);
         }
     }
 
@@ -149,10 +184,10 @@ mod tests {
     fn d25_the_one_emergency_administrator_is_a_local_user_and_nobody_else_is() {
         for sso in [SsoScope::Selected, SsoScope::All] {
             let check = |exempt, suite, want| check_exempt(exempt, UserKind::Regular, sso, true, suite, want);
-            check(Some(ALICE), false, Methods::Local);
-            check(Some(ALICE), true, Methods::LocalAndSuite);
-            check(Some(UserId::from_bytes([3; 16])), true, Methods::Sso);
-            check_exempt(Some(ALICE), UserKind::ApiOnly, sso, true, true, Methods::Api);
+            check(Some(ALICE), SuiteMode::Off, Methods::Local);
+            check(Some(ALICE), SuiteMode::Required, Methods::LocalAndSuite);
+            check(Some(UserId::from_bytes([3; 16])), SuiteMode::Allowed, Methods::Sso);
+            check_exempt(Some(ALICE), UserKind::ApiOnly, sso, true, SuiteMode::Allowed, Methods::Api);
         }
     }
 }

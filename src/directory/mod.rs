@@ -2,11 +2,15 @@
 
 mod methods;
 mod settings;
+mod suite;
 
-pub use methods::{EmergencyProblem, Methods, emergency_problem, is_at_provider, methods};
+pub use methods::{
+    EmergencyProblem, Methods, emergency_problem, is_at_provider, is_suite_required, methods, must_use_suite,
+};
 pub use settings::{
     Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,
 };
+pub use suite::{NoSuiteCompany, SuiteAccess, SuiteCompany, SuiteMode};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +29,8 @@ pub struct Tenant {
     pub zone: Hostname,
     /// The domains its usernames end in; the first is the primary one. No domain belongs to two tenants (D32).
     pub domains: Vec<Domain>,
-    /// Whether its users may use the vendor's suite log-in.
-    pub suite: bool,
+    /// What its users may do with the vendor's suite log-in.
+    pub suite: SuiteAccess,
     /// Who of its users must use the tenant's own identity provider.
     pub sso: SsoScope,
     /// The one administrator who logs in locally although everybody else must not: somebody has to get in when the
@@ -120,6 +124,8 @@ pub struct User {
     pub active: bool,
     /// Whether the user is one of [`SsoScope::Selected`]: who is linked to a subject at the tenant's provider.
     pub sso_selected: bool,
+    /// Whether the user logs in locally although the tenant requires the suite (D22).
+    pub suite_exempt: bool,
     /// Where a complete log-in opens when no deep link was asked for (R43).
     pub start_page: Option<LocalPath>,
     /// Raised by password change, deactivation, reset and "end all": sessions and flows of an older epoch are

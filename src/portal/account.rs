@@ -176,7 +176,7 @@ impl Portal {
         }
         let detail = Some(Snippet::of(link.issuer.as_str()));
         let event = SecurityEvent { detail, ..person.event(visit, EventKind::AccountUnlinked) };
-        let unlinked = self.store.unlink(user, &link.issuer, &event).await;
+        let unlinked = self.store.unlink(user, link.audience, &link.issuer, &event).await;
         unlinked.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         // The sessions that began there have ended in the store: here as well, before anything is answered.
         self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;

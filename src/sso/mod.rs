@@ -22,6 +22,7 @@ mod proof;
 mod roster;
 mod settings;
 mod signed;
+mod suite;
 mod ticket;
 mod token;
 mod transaction;
@@ -40,6 +41,7 @@ pub use settings::{
     MAX_AGE_SECONDS_MAX, ProviderSettings, SigningAlgorithm, Subject, USERNAME_CLAIM_DEFAULT, is_client_id,
     is_word, max_age,
 };
+pub use suite::{MODULES_MAX, Module, Suite};
 pub use ticket::{TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
 pub use token::{Expected, IdToken, TokenProblem, UserInfo};
 pub use transaction::{

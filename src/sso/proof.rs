@@ -18,6 +18,8 @@ pub struct Proof {
     subject: Subject,
     sid: Option<String>,
     hint: Option<String>,
+    #[serde(default)]
+    modules: Vec<String>,
 }
 
 impl Proof {
@@ -29,7 +31,14 @@ impl Proof {
             subject: token.subject().clone(),
             sid: token.sid().map(str::to_owned),
             hint: (text.len() <= HINT_BYTES_MAX).then(|| text.to_owned()),
+            modules: Vec::new(),
         }
+    }
+
+    /// The same of somebody who may open these modules of the suite.
+    #[must_use]
+    pub fn with_modules(self, modules: Vec<String>) -> Self {
+        Self { modules, ..self }
     }
 
     /// Whose provider.
@@ -50,6 +59,11 @@ impl Proof {
     /// The provider's session (OpenID Connect Front-Channel Logout 1.0 section 3).
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
+    }
+
+    /// The ids of the suite's modules that the person may open (R95).
+    pub fn modules(&self) -> &[String] {
+        &self.modules
     }
 
     /// The ID token, as `id_token_hint` when the person logs out there.

@@ -246,6 +246,14 @@ impl ClientSecret {
     }
 }
 
+impl PartialEq for ClientSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.is(other)
+    }
+}
+
+impl Eq for ClientSecret {}
+
 impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientSecret(..)")

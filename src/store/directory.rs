@@ -8,11 +8,12 @@ use super::{Store, StoreFault, Tx, events, sessions};
 use crate::base::{Domain, LocalPath, TenantId, UnixTime, UserId, Username};
 use crate::credential::{PasswordHash, TotpSecret};
 use crate::directory::{
-    SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, User, UserKind, is_at_provider,
+    SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, SuiteMode, Tenant, TotpPeriod, User, UserKind,
+    is_at_provider, is_suite_required,
 };
 use crate::machine::random;
 use crate::session::EndReason;
-use crate::sso::{Issuer, Subject};
+use crate::sso::{Audience, Issuer, Subject};
 use crate::telemetry::SecurityEvent;
 
 /// A user with everything that a log-in needs to know.
@@ -87,7 +88,7 @@ pub struct Owner {
     pub tenant: TenantId,
     /// What the tenant sets differently.
     pub overrides: SecurityOverrides,
-    /// Whether the tenant's provider says who they are, and no password does.
+    /// Whether somebody else says who they are, the tenant's provider or the suite, and no password does.
     pub at_provider: bool,
 }
 
@@ -95,7 +96,8 @@ pub struct Owner {
 macro_rules! account_query {
     ($condition:literal) => {
         concat!(
-            "SELECT account.*, tenant.slug, tenant.name, tenant.zone, tenant.suite, tenant.sso, tenant.sso_exempt, ",
+            "SELECT account.*, tenant.slug, tenant.name, tenant.zone, tenant.suite_mode, tenant.suite_company, ",
+            "tenant.suite_provisioning, tenant.sso, tenant.sso_exempt, ",
             "tenant.overrides, ",
             "(SELECT json_group_array(domain) FROM (SELECT domain FROM tenant_domain ",
             "WHERE tenant_domain.tenant = tenant.id ORDER BY position)) AS domains, ",
@@ -134,7 +136,8 @@ impl Store {
     /// Who has that name; nothing secret is opened.
     pub async fn owner(&self, username: &Username) -> Result<Option<Owner>, StoreFault> {
         let row = sqlx::query(
-            "SELECT account.id, account.tenant, account.kind, account.sso_selected, tenant.overrides, tenant.sso, \
+            "SELECT account.id, account.tenant, account.kind, account.sso_selected, account.suite_exempt, tenant.overrides, \
+             tenant.sso, tenant.suite_mode, \
              CASE WHEN tenant.sso_exempt = account.id THEN 1 ELSE 0 END AS exempt \
              FROM account JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
         )
@@ -145,11 +148,13 @@ impl Store {
             let columns = Columns { row: &row, what: "account" };
             let (kind, sso) = (columns.named("kind", UserKind::from_name)?, columns.json("sso")?);
             let (selected, exempt) = (columns.flag("sso_selected")?, columns.flag("exempt")?);
+            let suite = columns.named("suite_mode", SuiteMode::from_name)?;
             Ok(Owner {
                 user: UserId::from_bytes(columns.array("id")?),
                 tenant: TenantId::from_bytes(columns.array("tenant")?),
                 overrides: columns.json("overrides")?,
-                at_provider: is_at_provider(kind, sso, selected, exempt),
+                at_provider: is_at_provider(kind, sso, selected, exempt)
+                    || is_suite_required(kind, suite, columns.flag("suite_exempt")?),
             })
         })
         .transpose()
@@ -196,8 +201,8 @@ impl Store {
         self.reading(query.fetch_all(&self.read)).await?.iter().map(tenant).collect()
     }
 
-    /// The account that a subject of an issuer has in one tenant. What other tenants know of the same subject is not
-    /// looked at.
+    /// The account that a subject of a tenant's own provider has in that tenant. What other tenants know of the same
+    /// subject is not looked at.
     pub async fn linked(
         &self,
         tenant: TenantId,
@@ -206,37 +211,37 @@ impl Store {
     ) -> Result<Option<Account>, StoreFault> {
         let query = sqlx::query(account_query!(
             "account.tenant = $1 AND account.id = (SELECT link.account FROM link \
-             WHERE link.tenant = $1 AND link.issuer = $2 AND link.subject = $3)"
+             WHERE link.tenant = $1 AND link.issuer = $2 AND link.subject = $3 AND link.audience = $4)"
         ))
         .bind(tenant.as_bytes().to_vec())
         .bind(issuer.as_str())
-        .bind(subject.as_str());
+        .bind(subject.as_str())
+        .bind(Audience::Tenant.name());
         self.reading(query.fetch_optional(&self.read)).await?.map(|row| self.account_of(&row)).transpose()
     }
 
-    /// Creates a tenant; its id is given by the caller's `tenant.id`. Nobody of it uses a provider yet.
+    /// Creates a tenant; its id is given by the caller's `tenant.id`. Nobody of it uses a provider or
+    /// the suite yet.
     pub async fn create_tenant(&self, tenant: &Tenant, event: &SecurityEvent) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO tenant (id, slug, name, zone, suite, sso, overrides) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        )
-        .bind(tenant.id.as_bytes().to_vec())
-        .bind(&tenant.slug)
-        .bind(&tenant.name)
-        .bind(tenant.zone.as_str())
-        .bind(i64::from(tenant.suite))
-        .bind(to_json(&SsoScope::Off)?)
-        .bind(to_json(&tenant.overrides)?)
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| taken(error, || format!("tenant {}", tenant.slug)))?;
+        sqlx::query("INSERT INTO tenant (id, slug, name, zone, sso, overrides) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(tenant.id.as_bytes().to_vec())
+            .bind(&tenant.slug)
+            .bind(&tenant.name)
+            .bind(tenant.zone.as_str())
+            .bind(to_json(&SsoScope::Off)?)
+            .bind(to_json(&tenant.overrides)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(|error| taken(error, || format!("tenant {}", tenant.slug)))?;
         set_domains(&mut tx, tenant).await?;
         events::append(&mut tx, event).await?;
         Ok(tx.commit().await?)
     }
 
-    /// Writes a tenant's changed record, but for who must use its provider: that is [`Store::set_sso`]'s. A tenant that moves to another zone loses its sessions: a session is
-    /// valid in one zone (C3).
+    /// Writes a tenant's changed record, but for who must use its provider or the suite: that is [`Store::set_sso`]'s and
+    /// [`Store::set_suite`]'s. A tenant that moves to another zone loses its sessions: a session is valid in one zone
+    /// (C3).
     pub async fn update_tenant(&self, tenant: &Tenant, event: &SecurityEvent) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
         let before: Option<String> = sqlx::query_scalar("SELECT zone FROM tenant WHERE id = $1")
@@ -244,12 +249,11 @@ impl Store {
             .fetch_optional(&mut *tx)
             .await?;
         let before = before.ok_or_else(|| StoreFault::Missing(format!("tenant {}", tenant.slug)))?;
-        sqlx::query("UPDATE tenant SET slug = $2, name = $3, zone = $4, suite = $5, overrides = $6 WHERE id = $1")
+        sqlx::query("UPDATE tenant SET slug = $2, name = $3, zone = $4, overrides = $5 WHERE id = $1")
             .bind(tenant.id.as_bytes().to_vec())
             .bind(&tenant.slug)
             .bind(&tenant.name)
             .bind(tenant.zone.as_str())
-            .bind(i64::from(tenant.suite))
             .bind(to_json(&tenant.overrides)?)
             .execute(&mut *tx)
             .await
@@ -498,6 +502,7 @@ fn user(columns: Columns<'_>) -> Result<User, StoreFault> {
         groups: columns.json("groups")?,
         active: columns.flag("active")?,
         sso_selected: columns.flag("sso_selected")?,
+        suite_exempt: columns.flag("suite_exempt")?,
         start_page: start_page.map(|page| page.parse()).transpose().map_err(|_| columns.corrupt())?,
         epoch: columns.number("epoch")?,
         flow_epoch: columns.number("flow_epoch")?,
@@ -514,7 +519,15 @@ fn tenant(row: &SqliteRow) -> Result<Tenant, StoreFault> {
         name: columns.text("name")?,
         zone: columns.parsed("zone")?,
         domains,
-        suite: columns.flag("suite")?,
+        suite: SuiteAccess {
+            mode: columns.named("suite_mode", SuiteMode::from_name)?,
+            company: columns
+                .text_or_null("suite_company")?
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|_| columns.corrupt())?,
+            provisioning: columns.flag("suite_provisioning")?,
+        },
         sso,
         sso_exempt: columns.array_or_null("sso_exempt")?.map(UserId::from_bytes),
         overrides: columns.json("overrides")?,

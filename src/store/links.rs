@@ -13,7 +13,7 @@ use crate::telemetry::{EventKind, SecurityEvent};
 pub enum Linked {
     /// They do, or did already.
     Yes,
-    /// The subject is another account's of the tenant.
+    /// The subject is another account's, and at a tenant's own provider it can be one's only.
     SubjectTaken,
     /// The account is linked to somebody else at this issuer.
     UserHasAnother,
@@ -80,13 +80,20 @@ impl Store {
         Ok(answers)
     }
 
-    /// Removes an account's link at an issuer. The sessions that it began end, and log-ins under way start again: what
+    /// Removes an account's link at an issuer, of one kind of log-in. The sessions that it began end, and log-ins under way start again: what
     /// was linked by mistake is somebody else. `false`: there was none.
-    pub async fn unlink(&self, user: UserId, issuer: &Issuer, event: &SecurityEvent) -> Result<bool, StoreFault> {
+    pub async fn unlink(
+        &self,
+        user: UserId,
+        audience: Audience,
+        issuer: &Issuer,
+        event: &SecurityEvent,
+    ) -> Result<bool, StoreFault> {
         let mut tx = self.begin().await?;
-        let removed = sqlx::query("DELETE FROM link WHERE account = $1 AND issuer = $2")
+        let removed = sqlx::query("DELETE FROM link WHERE account = $1 AND issuer = $2 AND audience = $3")
             .bind(user.as_bytes().to_vec())
             .bind(issuer.as_str())
+            .bind(audience.name())
             .execute(&mut *tx)
             .await?;
         if removed.rows_affected() == 0 {
@@ -102,10 +109,12 @@ impl Store {
         .await?;
         let sessions: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT session.id FROM session JOIN provider_session ON provider_session.session = session.id \
-             WHERE session.account = $1 AND provider_session.issuer = $2 AND session.ended_at IS NULL",
+             WHERE session.account = $1 AND provider_session.issuer = $2 AND provider_session.audience = $3 \
+             AND session.ended_at IS NULL",
         )
         .bind(user.as_bytes().to_vec())
         .bind(issuer.as_str())
+        .bind(audience.name())
         .fetch_all(&mut *tx)
         .await?;
         let event = SecurityEvent { user: Some(user), ..event.clone() };
@@ -125,13 +134,13 @@ impl Store {
         Ok(true)
     }
 
-    /// Every link of a tenant, by username.
-    pub async fn links(&self, tenant: TenantId) -> Result<Vec<LinkRow>, StoreFault> {
+    /// Every link of a tenant of one kind of log-in, by username.
+    pub async fn links(&self, tenant: TenantId, audience: Audience) -> Result<Vec<LinkRow>, StoreFault> {
         let query = sqlx::query(
             "SELECT link.*, account.username FROM link JOIN account ON account.id = link.account \
-             WHERE link.tenant = $1 ORDER BY account.username, link.issuer",
+             WHERE link.tenant = $1 AND link.audience = $2 ORDER BY account.username, link.issuer",
         );
-        let query = query.bind(tenant.as_bytes().to_vec());
+        let query = query.bind(tenant.as_bytes().to_vec()).bind(audience.name());
         let rows = self.reading(query.fetch_all(&self.read)).await?;
         rows.iter().map(|row| link_row(Columns { row, what: "link" })).collect()
     }
@@ -155,20 +164,27 @@ async fn link(
     audience: Audience,
     event: &SecurityEvent,
 ) -> Result<Linked, StoreFault> {
-    let holder: Option<Vec<u8>> =
-        sqlx::query_scalar("SELECT account FROM link WHERE tenant = $1 AND issuer = $2 AND subject = $3")
-            .bind(tenant.as_bytes().to_vec())
-            .bind(issuer.as_str())
-            .bind(subject.as_str())
-            .fetch_optional(&mut **tx)
-            .await?;
-    if let Some(holder) = holder {
-        return Ok(if holder == user.as_bytes() { Linked::Yes } else { Linked::SubjectTaken });
+    let holders: Vec<Vec<u8>> = sqlx::query_scalar(
+        "SELECT account FROM link WHERE tenant = $1 AND issuer = $2 AND subject = $3 AND audience = $4",
+    )
+    .bind(tenant.as_bytes().to_vec())
+    .bind(issuer.as_str())
+    .bind(subject.as_str())
+    .bind(audience.name())
+    .fetch_all(&mut **tx)
+    .await?;
+    if holders.iter().any(|holder| holder == user.as_bytes()) {
+        return Ok(Linked::Yes);
+    }
+    match audience {
+        Audience::Tenant if !holders.is_empty() => return Ok(Linked::SubjectTaken),
+        // One person of the suite may have several accounts (R92, D21).
+        Audience::Tenant | Audience::Suite => {}
     }
     let linked = sqlx::query(
         "INSERT INTO link (tenant, issuer, subject, account, audience, linked_at) \
          SELECT tenant, $3, $4, id, $5, $6 FROM account WHERE id = $1 AND tenant = $2 \
-         ON CONFLICT (account, issuer) DO NOTHING",
+         ON CONFLICT (account, audience, issuer) DO NOTHING",
     )
     .bind(user.as_bytes().to_vec())
     .bind(tenant.as_bytes().to_vec())

@@ -24,6 +24,7 @@ mod provider_sessions;
 mod providers;
 mod rows;
 mod sessions;
+mod suite;
 mod transaction;
 mod zones;
 
@@ -37,6 +38,7 @@ pub use meter::Meter;
 pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout};
 pub use providers::{Provider, SsoSet};
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
+pub use suite::SuitePerson;
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

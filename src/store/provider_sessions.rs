@@ -3,7 +3,7 @@
 //! It is written in the session's own commit, and an ID token is forgotten a day after the session's end: until then the
 //! provider may have to be told again that it ended (D19).
 
-use super::rows::{Columns, integer, seconds};
+use super::rows::{Columns, integer, seconds, to_json};
 use super::{Store, StoreFault, Tx};
 use crate::base::{SealKey, SessionId, TenantId, UnixTime, UserId};
 use crate::machine::random;
@@ -25,6 +25,8 @@ pub struct ProviderSessionRow {
     pub sid: Option<String>,
     /// To be shown when the session there is to end.
     pub id_token: Option<IdTokenHint>,
+    /// The ids of the suite's modules that the person may open; none at a tenant's own provider.
+    pub modules: Vec<String>,
 }
 
 impl ProviderSessionRow {
@@ -36,6 +38,7 @@ impl ProviderSessionRow {
             subject: proof.subject().clone(),
             sid: proof.sid().map(str::to_owned),
             id_token: proof.hint().map(|hint| IdTokenHint::new(hint.to_owned())),
+            modules: proof.modules().to_vec(),
         }
     }
 }
@@ -182,8 +185,8 @@ pub(super) async fn begin(
         None => None,
     };
     sqlx::query(
-        "INSERT INTO provider_session (session, audience, issuer, subject, sid, id_token) \
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO provider_session (session, audience, issuer, subject, sid, id_token, modules) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(session.as_bytes().to_vec())
     .bind(row.audience.name())
@@ -191,6 +194,7 @@ pub(super) async fn begin(
     .bind(row.subject.as_str())
     .bind(row.sid.as_deref())
     .bind(sealed)
+    .bind((!row.modules.is_empty()).then(|| to_json(&row.modules)).transpose()?)
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -225,5 +229,9 @@ fn provider_session(columns: Columns<'_>, key: &SealKey) -> Result<ProviderSessi
         subject: columns.named("subject", Subject::parse)?,
         sid: columns.text_or_null("sid")?,
         id_token,
+        modules: match columns.text_or_null("modules")? {
+            None => Vec::new(),
+            Some(_) => columns.json("modules")?,
+        },
     })
 }

@@ -8,12 +8,13 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, Ttl, UserId, Username};
 use crate::credential::{PasswordHash, TotpSecret};
-use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind};
+use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, Tenant, TotpPeriod, UserKind};
 use crate::session::{EndReason, SessionRecord, samples};
 
 mod files;
 mod meter;
 mod providers;
+mod suite;
 
 const NOW: UnixTime = UnixTime::from_seconds(1_790_000_000);
 const ACME: TenantId = TenantId::from_bytes([4; 16]);
@@ -47,7 +48,7 @@ fn tenant(id: TenantId, slug: &str, domains: &[&str]) -> Tenant {
         name: slug.to_uppercase(),
         zone: "a.example".parse().unwrap(),
         domains: domains.iter().map(|domain| domain.parse().unwrap()).collect(),
-        suite: false,
+        suite: SuiteAccess::default(),
         sso: SsoScope::Off,
         sso_exempt: None,
         overrides: SecurityOverrides::default(),

@@ -143,6 +143,8 @@ event_kinds! {
     TenantChanged => "tenant_changed",
     /// Who must log in at their tenant's provider was changed.
     SsoChanged => "sso_changed",
+    /// What a tenant's users may do with the suite was changed, or for one of them.
+    SuiteChanged => "suite_changed",
     /// A provider's settings or its secret were changed, or it was removed.
     ProviderChanged => "provider_changed",
     /// A log-in at a provider was tried, and everything came back as it should.

@@ -110,7 +110,7 @@ async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<Ap
         name: wanted.name.clone(),
         zone: wanted.zone.clone(),
         domains: wanted.domains.clone(),
-        suite: false,
+        suite: found.as_ref().map(|found| found.suite.clone()).unwrap_or_default(),
         sso: found.as_ref().map_or(SsoScope::Off, |found| found.sso),
         sso_exempt: found.as_ref().and_then(|found| found.sso_exempt),
         overrides: wanted.overrides,

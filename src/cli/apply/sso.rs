@@ -49,7 +49,7 @@ pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<S
         return Ok(found);
     };
     let links = match &known {
-        Some(tenant) => site.store.links(tenant.id).await?,
+        Some(tenant) => site.store.links(tenant.id, Audience::Tenant).await?,
         None => Vec::new(),
     };
     let moves = |name: &Username| subjects(wanted).any(|(moved, _)| moved == name);
@@ -175,7 +175,7 @@ async fn apply_links(
     wanted: &TenantEntry,
     dry: bool,
 ) -> Result<usize, CommandProblem> {
-    let links = site.store.links(tenant.id).await?;
+    let links = site.store.links(tenant.id, Audience::Tenant).await?;
     let is_at_issuer = links.iter().filter(|link| link.issuer == *issuer);
     let now: HashMap<_, _> = is_at_issuer.map(|link| (&link.username, (link.user, &link.subject))).collect();
     let changed: Vec<_> =
@@ -187,7 +187,7 @@ async fn apply_links(
         say(format_args!("~ user {name}: sso_subject {before}{:?}", new.as_str()))?;
         if let Some((user, _)) = old.filter(|_| !dry) {
             let unlinked = SecurityEvent { tenant: Some(tenant.id), ..event(EventKind::AccountUnlinked) };
-            site.store.unlink(*user, issuer, &unlinked).await?;
+            site.store.unlink(*user, Audience::Tenant, issuer, &unlinked).await?;
         }
     }
     if !dry {

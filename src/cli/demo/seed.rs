@@ -5,7 +5,7 @@
 
 use crate::base::{MasterKey, TenantId, UnixTime, UserId, Username};
 use crate::credential::{HashCost, HashProblem, Pepper, TotpSecret, hash_password, normalise};
-use crate::directory::{SsoScope, Tenant, UserKind};
+use crate::directory::{SsoScope, SuiteAccess, Tenant, UserKind};
 use crate::machine::{EntropyFault, random};
 use crate::sso::{Audience, ClientSecret, Issuer, ProviderSettings, SigningAlgorithm, Subject};
 use crate::store::{Account, NewUser, Store, StoreFault};
@@ -137,7 +137,7 @@ fn tenant(company: &Company) -> Result<Tenant, SeedProblem> {
         name: company.name.into(),
         zone,
         domains: vec![domain],
-        suite: false,
+        suite: SuiteAccess::default(),
         sso: SsoScope::Off,
         sso_exempt: None,
         overrides: company.overrides,

@@ -53,7 +53,7 @@ pub(super) async fn unlink(site: &Site, username: &Username, at: Option<&Issuer>
         None => found(site, &tenant).await?.settings.issuer,
     };
     let unlinked = SecurityEvent { tenant: Some(tenant.id), ..event(site, EventKind::AccountUnlinked, &issuer) };
-    if site.store.unlink(user.id, &issuer, &unlinked).await? {
+    if site.store.unlink(user.id, Audience::Tenant, &issuer, &unlinked).await? {
         say(format_args!(
             "{username} is nobody at {issuer} any more, and the sessions that began there are ended."
         ))
@@ -64,7 +64,7 @@ pub(super) async fn unlink(site: &Site, username: &Username, at: Option<&Issuer>
 
 pub(super) async fn list(site: &Site, tenant: &Tenant, as_csv: bool) -> Result<(), CommandProblem> {
     let issuer = found(site, tenant).await?.settings.issuer;
-    let links = site.store.links(tenant.id).await?;
+    let links = site.store.links(tenant.id, Audience::Tenant).await?;
     let links = links.iter().filter(|link| link.issuer == issuer);
     if as_csv {
         return say(write_roster(links.map(|link| (&link.username, &link.subject, link.linked_at))));

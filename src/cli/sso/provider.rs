@@ -13,7 +13,9 @@ use crate::cli::{CommandProblem, say};
 use crate::config::Surroundings as _;
 use crate::directory::{SsoScope, Tenant, User, emergency_problem, methods};
 use crate::machine::random;
-use crate::sso::{ClientAuthentication, ClientSecret, LIST_MAX, ProviderSettings, TICKET_PURPOSE, TestTicket};
+use crate::sso::{
+    Audience, ClientAuthentication, ClientSecret, LIST_MAX, ProviderSettings, TICKET_PURPOSE, TestTicket,
+};
 use crate::store::{Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
@@ -43,7 +45,7 @@ pub(super) async fn show(site: &Site, tenant: &Tenant) -> Result<(), CommandProb
             None => user.to_string(),
         },
     };
-    let linked = site.store.links(tenant.id).await?;
+    let linked = site.store.links(tenant.id, Audience::Tenant).await?;
     let linked = linked.iter().filter(|link| link.issuer == provider.settings.issuer).count();
     let mut rows = vec![
         ["must be used by".to_owned(), users(tenant.sso).to_owned()],

@@ -1,6 +1,7 @@
 //! Directory files, and everything that is told about broken ones.
 
 use super::*;
+use crate::directory::{SuiteAccess, SuiteMode};
 use crate::zone::ZoneTable;
 
 fn check_directory(text: &str, want: &[&str]) {
@@ -150,17 +151,17 @@ fn r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
             "d.yaml:2: tenants[0].sso.issuer \"http://idp.example\" must begin with https://",
             "d.yaml:2: tenants[0].sso.client_id \"é\" is no client identifier: printable ASCII",
             "d.yaml:2: tenants[0].sso.client_secret must be a reference, file:PATH or env:NAME: secrets never stand in this file",
-            "d.yaml:2: tenants[0].sso.for \"some\" is none of off, selected, all",
-            "d.yaml:2: tenants[0].sso.emergency_admin \"root\" is not of the form username@domain.com",
             "d.yaml:2: tenants[0].sso.max_age \"1s\" is not a length of time from 2s to 720h, written like 90s, 15m or 8h",
-            "d.yaml:2: tenants[0].sso.username_claim \"\" is no word of printable ASCII",
             "d.yaml:2: tenants[0].sso.client_authentication \"none\" is none of client_secret_basic, client_secret_post, private_key_jwt",
             "d.yaml:2: tenants[0].sso.signing_algorithm \"HS256\" is none of RS256, PS256, ES256, ES384, EdDSA",
             "d.yaml:2: tenants[0].sso.scopes[0] \"a b\" is no word of printable ASCII",
-            "d.yaml:2: tenants[0].sso.hosts[0] \"https://x.example\" must be a bare name, without scheme, port or path",
             "d.yaml:2: tenants[0].sso.amr has more than 16 entries",
+            "d.yaml:2: tenants[0].sso.hosts[0] \"https://x.example\" must be a bare name, without scheme, port or path",
+            "d.yaml:2: tenants[0].sso.for \"some\" is none of off, selected, all",
+            "d.yaml:2: tenants[0].sso.emergency_admin \"root\" is not of the form username@domain.com",
+            "d.yaml:2: tenants[0].sso.username_claim \"\" is no word of printable ASCII",
             "d.yaml:2: tenants[0].sso.provision \"maybe\" is neither true nor false",
-            "d.yaml:2: tenants[0].sso.secret is not a key here; the keys are issuer, client_id, client_secret, for, emergency_admin, max_age, username_claim, client_authentication, signing_algorithm, scopes, hosts, acr, amr, provision, logout",
+            "d.yaml:2: tenants[0].sso.secret is not a key here; the keys are issuer, client_id, client_secret, max_age, client_authentication, signing_algorithm, scopes, acr, amr, hosts, for, emergency_admin, username_claim, provision, logout",
         ],
     );
     let users = "{ username: u@a.example, sso_subject: s }, { username: v@a.example, sso_subject: s }, \
@@ -189,4 +190,26 @@ fn k1_a_providers_secret_comes_from_where_the_file_says_and_is_not_shown() {
     let want =
         "/etc/zg/d.yaml:1: tenants[0].sso.client_secret holds no client secret: one line of at most 2048 bytes";
     assert_eq!(told, want);
+}
+
+#[test]
+fn d22_a_tenants_suite_is_off_or_a_company_of_it() {
+    let suite = |text: &str| {
+        let tenant = format!("tenants:\n  - {{ slug: a, zone: a.example, domains: [a.example], {text} }}\n");
+        let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
+        load_directory(&tenant, "d.yaml", &zones, &Outside::new()).map(|tenants| tenants[0].suite.clone())
+    };
+    assert_eq!(suite("users: []").unwrap(), None, "what is there stays");
+    assert_eq!(suite("suite: off").unwrap(), Some(SuiteAccess::default()));
+    let access = suite("suite: { company: c-1042, require: true, provision: true }").unwrap().unwrap();
+    assert_eq!(access.mode, SuiteMode::Required);
+    assert_eq!((access.company.unwrap().as_str(), access.provisioning), ("c-1042", true));
+    assert_eq!(suite("suite: { company: C }").unwrap().unwrap().mode, SuiteMode::Allowed);
+    let told = |text: &str| suite(text).unwrap_err().to_string();
+    assert_eq!(told("suite: on"), "d.yaml:2: tenants[0].suite is neither off nor a section with company");
+    assert!(told("suite: { require: true }").contains("suite.company is missing, for example company: c-1042"));
+    assert!(
+        told("suite: { company: é }")
+            .contains("suite.company \"é\" is no company of the suite: 1 to 255 printable")
+    );
 }

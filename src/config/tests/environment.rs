@@ -81,7 +81,7 @@ fn what_the_environment_says_wrong_is_told_with_the_variable() {
         "ZONEGATE___",
         "1",
         &[
-            "is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, sso, traces, reload, name_servers, threads, universal_host, zones (the environment says so: ZONEGATE___)",
+            "is not a key here; the keys are listen, master_key, store, certificates, acme, brand, security, hashing, limits, assertion, native_clients, log, sso, suite, traces, reload, name_servers, threads, universal_host, zones (the environment says so: ZONEGATE___)",
         ],
     );
 }

@@ -35,7 +35,8 @@ fn whole(text: &str, outside: &Outside) -> Settings {
 /// Everything that the optional keys of the reference name.
 fn furnished() -> Outside {
     let root = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-    let outside = Outside::new().file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
+    let outside = Outside::new().variable("SUITE_SECRET", "hunter2");
+    let outside = outside.file("/etc/zg/internal-root.pem", root).file("/etc/zg/logo.svg", "<svg/>");
     let key = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
     let outside = outside.file("/etc/zg/zonegate-client.pem", root).file("/etc/zg/zonegate-client.key", key);
     let outside = outside.file("/etc/zg/clients-root.pem", root).file("/etc/zg/acme-root.pem", root);

@@ -104,7 +104,7 @@ impl Portal {
         let tenant = admin.account.tenant.id;
         let Some(provider) = self.store.provider(tenant).await? else { return Ok(None) };
         let issuer = provider.settings.issuer;
-        let links = self.store.links(tenant).await?;
+        let links = self.store.links(tenant, Audience::Tenant).await?;
         let links = links.into_iter().filter(|link| link.issuer == issuer && link.audience == Audience::Tenant);
         Ok(Some((issuer.clone(), links.collect())))
     }
@@ -167,7 +167,7 @@ impl Portal {
                     return Ok(self.roster_page(visit, headers, &admin, said).await);
                 };
                 let event = admin.event(visit, EventKind::AccountUnlinked, issuer.as_str());
-                let removed = self.store.unlink(link.user, &issuer, &event).await;
+                let removed = self.store.unlink(link.user, Audience::Tenant, &issuer, &event).await;
                 removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
                 // The sessions that began there have ended in the store: here as well, before anything is answered.
                 self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;

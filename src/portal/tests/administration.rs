@@ -74,7 +74,7 @@ async fn link(world: &World, tenant: TenantId, username: &str, subject: &str) {
 
 /// Who is who at Acme's provider.
 async fn links(world: &World, tenant: TenantId) -> Vec<(String, String)> {
-    let links = world.fixture.store.links(tenant).await.unwrap();
+    let links = world.fixture.store.links(tenant, Audience::Tenant).await.unwrap();
     links.into_iter().map(|link| (link.username.to_string(), link.subject.as_str().to_owned())).collect()
 }
 

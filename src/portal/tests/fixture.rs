@@ -21,7 +21,7 @@ use crate::config::{
 };
 use crate::credential::{HashCost, Pepper, TotpSecret, current_code, hash_password};
 use crate::directory::{
-    SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, Tenant, TotpPeriod, UserKind,
+    SecurityDefaults, SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, Tenant, TotpPeriod, UserKind,
 };
 use crate::machine::Clock;
 use crate::pages::Brand;
@@ -103,7 +103,7 @@ impl Fixture {
             name: slug.to_uppercase(),
             zone: zone.parse().unwrap(),
             domains: vec![format!("{slug}.example").parse().unwrap()],
-            suite: false,
+            suite: SuiteAccess::default(),
             sso: SsoScope::Off,
             sso_exempt: None,
             overrides: SecurityOverrides::default(),
@@ -271,6 +271,7 @@ fn settings(directory: &Path) -> Settings {
         native_clients: vec![client("livemobile", "LiveMobile"), client("outlook", "Outlook")],
         brand: Brand::default(),
         sso: OutboundSettings::default(),
+        suite: None,
         log: LogSettings { level: LogLevel::Info, access: AccessLines::Off, access_file: None },
         traces: TraceSettings { context: TraceContext::Pass, otlp: None, sampled: Share(0) },
         watch: false,

@@ -34,6 +34,7 @@ fn part(audience: Audience, host: &str, who: &str, sid: Option<&str>) -> Provide
         subject: subject(who),
         sid: sid.map(str::to_owned),
         id_token: Some(IdTokenHint::new(ID_TOKEN.into())),
+        modules: Vec::new(),
     }
 }
 
@@ -252,7 +253,7 @@ async fn o11_a_link_is_of_one_tenant_one_issuer_and_one_subject() {
     let (c, linked) = (subject("c"), event(EventKind::AccountLinked));
     let across = world.store.link(ACME, &idp, &c, bob, Audience::Tenant, &linked);
     assert!(matches!(across.await, Err(StoreFault::Missing(_))), "bob is nobody of acme's");
-    assert_eq!(world.store.links(ACME).await.unwrap().len(), 1);
+    assert_eq!(world.store.links(ACME, Audience::Tenant).await.unwrap().len(), 1);
     assert_eq!(world.store.links_of(bob).await.unwrap()[0].subject, subject("a"));
     world.set(ACME, &settings("idp.example"), None).await;
     assert!(world.store.provider(BOLT).await.unwrap().is_none(), "nor is a provider another tenant's");
@@ -278,9 +279,9 @@ async fn one_account_has_one_subject_and_one_subject_one_account() {
         world.store.link_all(ACME, &idp, pairs, Audience::Tenant, &event).await.unwrap()
     };
     assert_eq!(all(&pairs).await, [Linked::Yes, Linked::UserHasAnother]);
-    assert_eq!(world.store.links(ACME).await.unwrap().len(), 1);
+    assert_eq!(world.store.links(ACME, Audience::Tenant).await.unwrap().len(), 1);
     assert_eq!(all(&pairs[..1]).await, [Linked::Yes]);
-    assert_eq!(world.store.links(ACME).await.unwrap().len(), 2);
+    assert_eq!(world.store.links(ACME, Audience::Tenant).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
@@ -292,7 +293,7 @@ async fn r6_a_link_that_is_removed_takes_its_sessions_along_and_no_others() {
     let flow_epoch = world.account("alice@acme.example").await.unwrap().user.flow_epoch;
     let unlink = async || {
         let event = event(EventKind::AccountUnlinked);
-        world.store.unlink(world.alice, &issuer("idp.example"), &event).await.unwrap()
+        world.store.unlink(world.alice, Audience::Tenant, &issuer("idp.example"), &event).await.unwrap()
     };
     assert!(unlink().await);
     assert!(!unlink().await);
@@ -396,8 +397,8 @@ async fn a_provider_or_link_that_does_not_read_back_is_a_fault_that_names_its_ta
     world.set(ACME, &settings("idp.example"), Some(&secret())).await;
     assert_eq!(world.link(ACME, "a", world.alice).await, Linked::Yes);
     let damaged = |what: &str| format!("the store is damaged: {what} does not read back");
-    world.by_hand("UPDATE link SET audience = 'nobody'").await.unwrap();
-    assert_eq!(world.store.links(ACME).await.unwrap_err().to_string(), damaged("link"));
+    world.by_hand("UPDATE link SET issuer = 'nobody'").await.unwrap();
+    assert_eq!(world.store.links(ACME, Audience::Tenant).await.unwrap_err().to_string(), damaged("link"));
     world.by_hand("UPDATE provider SET settings = '{}'").await.unwrap();
     assert_eq!(world.store.provider(ACME).await.unwrap_err().to_string(), damaged("provider"));
 }

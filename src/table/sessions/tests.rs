@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::{MasterKey, TenantId};
-use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, UserKind};
+use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, Tenant, UserKind};
 use crate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant};
 use crate::session::{Liveness, samples};
 use crate::store::NewUser;
@@ -39,7 +39,7 @@ impl World {
             name: "Acme".into(),
             zone: "a.example".parse().unwrap(),
             domains: vec!["acme.example".parse().unwrap()],
-            suite: false,
+            suite: SuiteAccess::default(),
             sso: SsoScope::Off,
             sso_exempt: None,
             overrides: SecurityOverrides::default(),

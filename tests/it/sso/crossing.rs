@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use zonegate::base::TenantId;
-use zonegate::directory::{SecurityLevel, SecurityOverrides, SsoScope, Tenant, UserKind};
+use zonegate::directory::{SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, Tenant, UserKind};
 use zonegate::sso::ClientSecret;
 use zonegate::telemetry::EventKind;
 
@@ -23,7 +23,7 @@ impl World {
             name: "Dune".into(),
             zone: A.parse().unwrap(),
             domains: vec!["dune.example".parse().unwrap()],
-            suite: false,
+            suite: SuiteAccess::default(),
             sso: SsoScope::Off,
             sso_exempt: None,
             overrides: SecurityOverrides::default(),

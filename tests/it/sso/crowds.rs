@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use reqwest::StatusCode;
 use zonegate::directory::{SecurityLevel, UserKind};
+use zonegate::sso::Audience;
 
 use super::{ALICE, World};
 use crate::harness::{A, Visitor};
@@ -92,7 +93,7 @@ async fn two_hundred_people_at_once_are_each_who_they_are() {
         let who = request.all("x-forwarded-user").join(",");
         assert!(request.line.contains(&format!("?who={who} ")), "{request:?}");
     }
-    let links = world.store.links(world.acme).await.unwrap();
+    let links = world.store.links(world.acme, Audience::Tenant).await.unwrap();
     assert_eq!(links.len(), 200);
     assert!(links.iter().all(|link| link.username.as_str() == link.subject.as_str()), "{links:#?}");
 }

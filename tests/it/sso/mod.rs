@@ -19,7 +19,7 @@ use url::Url;
 use zonegate::base::{MasterKey, TenantId, UnixTime, UserId, Username};
 use zonegate::directory::{SecurityLevel, SsoScope, UserKind};
 use zonegate::machine::Clock;
-use zonegate::sso::{ClientSecret, ProviderSettings};
+use zonegate::sso::{Audience, ClientSecret, ProviderSettings};
 use zonegate::store::{EventRow, NewUser, SsoSet, Store, StoreFault};
 use zonegate::telemetry::{Actor, EventKind, SecurityEvent};
 
@@ -278,7 +278,7 @@ impl World {
         let accounts = patiently(async || self.store.accounts(None).await).await;
         let accounts: Vec<_> =
             accounts.iter().map(|account| (&account.user, account.attempts_used, account.locked_at)).collect();
-        let links = patiently(async || self.store.links(self.acme).await).await;
+        let links = patiently(async || self.store.links(self.acme, Audience::Tenant).await).await;
         format!("{accounts:#?} {links:#?} {}", self.live().await)
     }
 

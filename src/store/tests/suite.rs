@@ -1,0 +1,86 @@
+//! The vendor's suite in the store: who may use it, and whose accounts a person of it is offered.
+
+use super::*;
+use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode};
+use crate::sso::{Audience, Issuer, Subject};
+
+fn access(mode: SuiteMode, company: Option<&str>) -> SuiteAccess {
+    SuiteAccess { mode, company: company.map(|text| text.parse().unwrap()), provisioning: false }
+}
+
+async fn set(world: &World, tenant: TenantId, access: &SuiteAccess) -> bool {
+    world.store.set_suite(tenant, access, &event(EventKind::SuiteChanged)).await.unwrap()
+}
+
+/// The usernames that a person is offered.
+async fn offered(world: &World, company: &str, subject: &str, email: Option<&str>) -> Vec<String> {
+    let zone = "a.example".parse().unwrap();
+    let company: SuiteCompany = company.parse().unwrap();
+    let (issuer, subject) = (Issuer::parse("https://one.example").unwrap(), Subject::parse(subject).unwrap());
+    let person = SuitePerson { zone: &zone, company: &company, issuer: &issuer, subject: &subject, email };
+    let accounts = world.store.suite_accounts(person).await.unwrap();
+    accounts.into_iter().map(|account| account.user.username.to_string()).collect()
+}
+
+async fn link(world: &World, user: UserId, subject: &str) -> Linked {
+    let (issuer, subject) = (Issuer::parse("https://one.example").unwrap(), Subject::parse(subject).unwrap());
+    let linked = event(EventKind::AccountLinked);
+    world.store.link(ACME, &issuer, &subject, user, Audience::Suite, &linked).await.unwrap()
+}
+
+async fn with_email(world: &World, name: &str, email: &str) -> UserId {
+    let new = NewUser { email: Some(email.into()), ..user(name) };
+    world.store.create_user(ACME, &new, &event(EventKind::UserCreated)).await.unwrap()
+}
+
+#[tokio::test]
+async fn r92_a_person_of_the_suite_is_offered_what_their_company_and_primary_address_give() {
+    let world = World::new().await;
+    let ada = with_email(&world, "ada@acme.example", "Ada@Mail.example").await;
+    let mail = Some("ada@mail.example");
+    assert_eq!(offered(&world, "c-1", "s-ada", mail).await, Vec::<String>::new(), "the suite is off");
+    assert!(set(&world, ACME, &access(SuiteMode::Allowed, Some("c-1"))).await);
+    assert_eq!(offered(&world, "c-1", "s-ada", mail).await, ["ada@acme.example"]);
+    assert_eq!(offered(&world, "c-2", "s-ada", mail).await, Vec::<String>::new(), "another company's");
+    assert_eq!(offered(&world, "c-1", "s-ada", Some("a@mail.example")).await, Vec::<String>::new());
+    assert_eq!(offered(&world, "c-1", "s-ada", None).await, Vec::<String>::new(), "not verified");
+
+    // From here on the subject is who they are (D20): a changed address moves nothing, and nobody else gets in by it.
+    assert_eq!(link(&world, ada, "s-ada").await, Linked::Yes);
+    assert_eq!(offered(&world, "c-1", "s-ada", Some("new@mail.example")).await, ["ada@acme.example"]);
+    assert_eq!(offered(&world, "c-1", "s-eve", mail).await, Vec::<String>::new());
+    assert_eq!(link(&world, ada, "s-eve").await, Linked::UserHasAnother);
+
+    // A second account of the same address, and of the same person.
+    let second = with_email(&world, "ada.admin@acme.example", "ada@mail.example").await;
+    assert_eq!(offered(&world, "c-1", "s-ada", mail).await, ["ada.admin@acme.example", "ada@acme.example"]);
+    assert_eq!(link(&world, second, "s-ada").await, Linked::Yes);
+    assert!(set(&world, ACME, &access(SuiteMode::Off, Some("c-1"))).await);
+    assert_eq!(
+        offered(&world, "c-1", "s-ada", mail).await,
+        Vec::<String>::new(),
+        "off is off for the linked too (R93)"
+    );
+}
+
+#[tokio::test]
+async fn d34_what_is_set_reads_back_and_log_ins_under_way_start_again() {
+    let world = World::new().await;
+    let name = "alice@acme.example";
+    let before = world.account(name).await.unwrap();
+    assert_eq!((&before.tenant.suite, before.user.suite_exempt), (&SuiteAccess::default(), false));
+    assert!(!set(&world, ACME, &access(SuiteMode::Allowed, None)).await, "nobody could log in so");
+    assert_eq!(world.account(name).await.unwrap().user.flow_epoch, before.user.flow_epoch);
+    let required = SuiteAccess { provisioning: true, ..access(SuiteMode::Required, Some("c-1")) };
+    assert!(set(&world, ACME, &required).await);
+    let after = world.account(name).await.unwrap();
+    assert_eq!((&after.tenant.suite, after.user.epoch), (&required, before.user.epoch));
+    assert!(after.user.flow_epoch > before.user.flow_epoch);
+    let owner = async || world.store.owner(&name.parse().unwrap()).await.unwrap().unwrap();
+    assert!(owner().await.at_provider, "their password is not evaluated");
+    let changed = event(EventKind::SuiteChanged);
+    world.store.set_suite_exempt(world.alice, true, &changed).await.unwrap();
+    assert!(!owner().await.at_provider && world.account(name).await.unwrap().user.suite_exempt);
+    let nobody = world.store.set_suite_exempt(UserId::from_bytes([9; 16]), true, &changed).await;
+    assert!(matches!(nobody, Err(StoreFault::Missing(_))), "{nobody:?}");
+}
