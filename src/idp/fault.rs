@@ -15,6 +15,8 @@ pub enum Step {
     Tokens,
     /// What it knows of the person.
     UserInfo,
+    /// The end of its session.
+    LogOut,
 }
 
 impl Step {
@@ -25,6 +27,7 @@ impl Step {
             Self::Keys => "keys",
             Self::Tokens => "tokens",
             Self::UserInfo => "user info",
+            Self::LogOut => "log-out",
         }
     }
 }

@@ -37,7 +37,7 @@ use self::redeem::Code;
 use crate::base::{Hostname, UnixTime};
 use crate::machine::Clock;
 use crate::sso::{
-    ClientAuthentication, Expected, IdToken, Issuer, KeySet, LogoutToken, Metadata, OutboundSettings,
+    ClientAuthentication, Expected, IdToken, IdTokenHint, Issuer, KeySet, LogoutToken, Metadata, OutboundSettings,
     ProviderSettings, SigningAlgorithm, Subject, TokenProblem, UserInfo,
 };
 
@@ -46,6 +46,8 @@ const PROVIDERS_MAX: usize = 1024;
 /// How many exchanges with one provider may be under way; others wait for their turn. One that hangs holds up so many
 /// connections of ours, for the time of one exchange.
 const EXCHANGES_MAX: usize = 64;
+/// How long somebody who logs out waits for a word of their provider.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
 /// The way to all providers. Cheap to clone: all clones are the same.
 #[derive(Clone)]
@@ -143,6 +145,45 @@ impl Providers {
             return Err(unacceptable(step, "the answer is no JSON"));
         }
         Ok(Some(UserInfo::read(&answer.body, subject)?))
+    }
+
+    /// Whether the provider answers now, whatever it says. What is kept of it says nothing of that.
+    pub async fn answers(&self, settings: &ProviderSettings) -> Result<(), ProviderFault> {
+        let step = Step::LogOut;
+        let url = Url::parse(&settings.issuer.discovery_url());
+        let url = url.map_err(|_| unacceptable(step, "the issuer is no address"))?;
+        let asked = self.exchange(step, settings, &url, Ask::Get { fields: HeaderMap::new() });
+        // Somebody waits to see that they are logged out.
+        let answer = timeout(ANSWERS_WITHIN, asked).await.map_err(|_| ProviderFault::Slow { step })??;
+        match answer.status.is_server_error() {
+            false => Ok(()),
+            true => Err(unacceptable(step, &format!("status {}", answer.status.as_u16()))),
+        }
+    }
+
+    /// Tells the provider without a browser that a session ended (OpenID Connect RP-Initiated Logout 1.0 section 2).
+    /// `false`: it has no address for that.
+    ///
+    /// Whether it ends its own session without its browser's cookies is the provider's to decide: the ID token says which
+    /// one is meant.
+    pub async fn end_session(
+        &self,
+        settings: &ProviderSettings,
+        hint: &IdTokenHint,
+    ) -> Result<bool, ProviderFault> {
+        let step = Step::LogOut;
+        let metadata = self.metadata(settings).await?;
+        let Some(endpoint) = &metadata.end_session_endpoint else { return Ok(false) };
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("id_token_hint", hint.reveal())
+            .append_pair("client_id", &settings.client_id)
+            .finish();
+        let ask = Ask::Post { fields: HeaderMap::new(), form };
+        let status = self.exchange(step, settings, endpoint, ask).await?.status;
+        match status.is_client_error() || status.is_server_error() {
+            false => Ok(true),
+            true => Err(unacceptable(step, &format!("status {}", status.as_u16()))),
+        }
     }
 
     async fn verified<T>(

@@ -15,8 +15,8 @@ mod step;
 pub use handover::{Handover, HandoverProblem};
 pub use sealed::{FLOW_MAX, FlowProblem, Holder, Sender};
 pub use step::{
-    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant, Enrolled,
-    PASSWORD_STAGE_MAX, PROOF_MAX, Proven, Step,
+    AfterPassword, Authenticator, AwaitAccount, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant,
+    Enrolled, PASSWORD_STAGE_MAX, PROOF_MAX, Proven, Step,
 };
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,8 @@ pub enum Entry {
     /// A password, whatever the tenant has: for the few of a tenant whom its identity provider does not know (D24, D25).
     /// It is asked of every name, so that it does not tell who they are (E4).
     Password,
+    /// The suite, from the universal host on: the name is carried to its zone first.
+    Suite,
 }
 
 /// Who may go on with a flow.

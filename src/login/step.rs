@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Ttl, UnixTime, UserId, Username};
 use crate::credential::TotpSecret;
-use crate::directory::{TotpPeriod, UserKind};
+use crate::directory::{TotpPeriod, User, UserKind};
 use crate::session::{Factor, Method};
 use crate::sso::{Audience, Proof};
 
@@ -28,6 +28,8 @@ pub enum Step {
     Enrolment(AwaitEnrolment),
     /// "Continue", after the authenticator was set up (M13).
     Enrolled(Enrolled),
+    /// The choice between accounts, of a person of the suite who has several (D21).
+    Account(AwaitAccount),
     /// The choice between sessions (P8).
     Slot(AwaitSlot),
 }
@@ -41,6 +43,7 @@ impl Step {
             Self::Code(_) => "code",
             Self::Enrolment(_) => "enrolment",
             Self::Enrolled(_) => "enrolled",
+            Self::Account(_) => "account",
             Self::Slot(_) => "slot",
         }
     }
@@ -52,6 +55,7 @@ impl Step {
             Self::Enrolled(Enrolled(proven)) | Self::Slot(AwaitSlot(proven)) => {
                 Some(proven.authenticated_at.plus(PROOF_MAX))
             }
+            Self::Account(step) => Some(step.proved_at.plus(PROOF_MAX)),
             // Setting up an app takes people longer than reading a code; the flow's ten minutes hold.
             Self::Username | Self::Password(_) | Self::Enrolment(_) => None,
         }
@@ -69,6 +73,13 @@ pub struct Claimant {
     pub epoch: u64,
     /// What must be proved depends on it.
     pub kind: UserKind,
+}
+
+impl Claimant {
+    /// Who has that account, as it is now.
+    pub fn of(user: &User) -> Self {
+        Self { user: user.id, username: user.username.clone(), epoch: user.flow_epoch, kind: user.kind }
+    }
 }
 
 /// Whether the claimant has an authenticator.
@@ -202,6 +213,32 @@ impl Enrolled {
     }
 }
 
+/// The suite said who somebody is, and that is several accounts here (D21). None of them is logged in yet.
+#[derive(Clone, Debug)]
+pub struct AwaitAccount {
+    accounts: Vec<Claimant>,
+    proof: Proof,
+    proved_at: UnixTime,
+}
+
+impl AwaitAccount {
+    /// `accounts`: those that are the person's, by what `proof` says.
+    pub const fn new(accounts: Vec<Claimant>, proof: Proof, now: UnixTime) -> Self {
+        Self { accounts, proof, proved_at: now }
+    }
+
+    /// What there is to choose from.
+    pub fn accounts(&self) -> &[Claimant] {
+        &self.accounts
+    }
+
+    /// The person chose. `None`: what they were not offered.
+    pub fn was_chosen(&self, user: UserId) -> Option<Proven> {
+        let chosen = self.accounts.iter().find(|account| account.user == user)?;
+        Some(Proven::by_provider(chosen.clone(), self.proof.clone(), self.proved_at))
+    }
+}
+
 /// Everything is proved, but all slots of the class are held (R81).
 #[derive(Clone, Debug)]
 pub struct AwaitSlot(Proven);
@@ -289,6 +326,7 @@ pub(super) enum SealedStep {
     Code { claimant: Claimant, password_at: UnixTime },
     Enrolment { claimant: Claimant, secret: TotpSecret, period: TotpPeriod },
     Enrolled(SealedProven),
+    Account { accounts: Vec<Claimant>, proof: Proof, proved_at: UnixTime },
     Slot(SealedProven),
 }
 
@@ -320,6 +358,11 @@ impl Step {
                 period: step.period,
             },
             Self::Enrolled(step) => SealedStep::Enrolled(proven(&step.0)),
+            Self::Account(step) => SealedStep::Account {
+                accounts: step.accounts.clone(),
+                proof: step.proof.clone(),
+                proved_at: step.proved_at,
+            },
             Self::Slot(step) => SealedStep::Slot(proven(&step.0)),
         }
     }
@@ -339,6 +382,9 @@ impl Step {
                 Self::Enrolment(AwaitEnrolment { claimant, secret, period })
             }
             SealedStep::Enrolled(sealed) => Self::Enrolled(Enrolled(proven(sealed))),
+            SealedStep::Account { accounts, proof, proved_at } => {
+                Self::Account(AwaitAccount { accounts, proof, proved_at })
+            }
             SealedStep::Slot(sealed) => Self::Slot(AwaitSlot(proven(sealed))),
         }
     }

@@ -101,6 +101,18 @@ pub struct EnrolledPage<'a> {
 }
 page!(EnrolledPage, EnrolledView, "enrolled.html");
 
+/// Which of several accounts (D21).
+#[derive(Clone, Debug, Default)]
+pub struct AccountsPage<'a> {
+    /// The sealed flow.
+    pub flow: &'a str,
+    /// Their ids and usernames.
+    pub accounts: Vec<(String, String)>,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(AccountsPage, AccountsView, "accounts.html");
+
 /// One session in a list.
 #[derive(Clone, Debug)]
 pub struct SessionRow {

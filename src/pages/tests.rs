@@ -280,7 +280,8 @@ fn w9_nothing_that_a_stranger_wrote_becomes_markup() {
     let brand = Brand { product: HOSTILE.into(), ..brand() };
     let assets = Assets::of(&brand);
     for language in Language::ALL {
-        let chrome = Chrome { brand: &brand, assets: &assets.paths, language, zone: Some(HOSTILE) };
+        let chrome =
+            Chrome { brand: &brand, assets: &assets.paths, language, zone: Some(HOSTILE), suite: Some(HOSTILE) };
         for (name, page) in (Sample { text: HOSTILE }).pages() {
             let html = page(&chrome);
             assert!(!html.contains("<script>alert"), "{name} {language:?}");
@@ -294,7 +295,13 @@ fn every_page_is_whole_and_needs_nothing_inline() {
     let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
     let assets = Assets::of(&brand);
     for language in Language::ALL {
-        let chrome = Chrome { brand: &brand, assets: &assets.paths, language, zone: Some("Acme Desk East") };
+        let chrome = Chrome {
+            brand: &brand,
+            assets: &assets.paths,
+            language,
+            zone: Some("Acme Desk East"),
+            suite: Some("AcmeOne"),
+        };
         for (name, page) in sample.pages() {
             let html = page(&chrome);
             let what = format!("{name} {language:?}");
@@ -333,7 +340,7 @@ fn every_page_is_whole_and_needs_nothing_inline() {
 fn r41_password_managers_find_both_fields_on_both_pages() {
     let brand = brand();
     let assets = Assets::of(&brand);
-    let chrome = Chrome { brand: &brand, assets: &assets.paths, language: Language::En, zone: None };
+    let chrome = Chrome { brand: &brand, assets: &assets.paths, language: Language::En, zone: None, suite: None };
     let first = UsernamePage { flow: "f", ..UsernamePage::default() }.html(&chrome);
     let second = PasswordPage { flow: "f", username: "a@b.example", error: None }.html(&chrome);
     for (page, html) in [("P1", &first), ("P2", &second)] {

@@ -7,16 +7,16 @@ use std::sync::Arc;
 
 use super::verifier::{Attempt, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit};
-use crate::base::{FlowId, Hostname, LocalPath, SealProblem, SessionId, SessionToken, Username};
+use crate::base::{FlowId, Hostname, LocalPath, SealProblem, SessionId, SessionToken, UserId, Username};
 use crate::credential::{TotpCode, TotpSecret, accept};
-use crate::directory::{Methods, SsoScope, Tenant, methods};
+use crate::directory::{Methods, SsoScope, SuiteMode, Tenant, methods};
 use crate::login::{
-    AfterPassword, Authenticator, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding, Claimant, Entry,
-    Flow, Handover, Proven, Step,
+    AfterPassword, Authenticator, AwaitAccount, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding,
+    Claimant, Entry, Flow, Handover, Proven, Step,
 };
 use crate::machine::{EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Method, Session};
-use crate::store::{Account, StoreFault};
+use crate::store::{Account, Linked, StoreFault};
 use crate::table::{Begun, NewSession, SessionFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::Zone;
@@ -34,6 +34,10 @@ pub(super) struct Sent<'a> {
     pub(super) session: Option<&'a str>,
     /// The person keeps their sessions and does not log in.
     pub(super) keep: bool,
+    /// The person goes to the suite (R90).
+    pub(super) suite: bool,
+    /// The id of the account that the person means.
+    pub(super) account: Option<&'a str>,
 }
 
 /// Who sent it.
@@ -58,6 +62,10 @@ pub(super) enum Outcome {
     Elsewhere(Arc<Zone>, String),
     /// The name's tenant has an identity provider of its own, which says who it is (R38).
     ToProvider(Flow, Box<Tenant>, Username),
+    /// The person goes to the suite, which says who they are (R90).
+    ToSuite(Flow, Username),
+    /// The name's tenant requires the suite of almost all (D22).
+    SuiteRequired(Flow, Username),
     /// A session, its token, and where the person was going.
     Begun(Arc<Session>, SessionToken, LocalPath),
     /// This very flow has ended in the session that the visitor holds: a second click, or Back.
@@ -67,10 +75,11 @@ pub(super) enum Outcome {
 }
 
 /// The names that outcomes have in metrics, and the one of a fault.
-pub(super) const OUTCOMES: [&str; 14] = [
+pub(super) const OUTCOMES: [&str; 17] = [
     "session",
     "session_limit",
     "step",
+    "account_choice",
     "bad_username",
     "bad_credentials",
     "bad_code",
@@ -78,6 +87,8 @@ pub(super) const OUTCOMES: [&str; 14] = [
     "shed",
     "other_zone",
     "to_provider",
+    "to_suite",
+    "suite_required",
     "over",
     "expired",
     "sessions_kept",
@@ -90,6 +101,7 @@ impl Outcome {
     const fn name(&self) -> &'static str {
         match self {
             Self::Due(Flow { step: Step::Slot(_), .. }, None) => "session_limit",
+            Self::Due(Flow { step: Step::Account(_), .. }, None) => "account_choice",
             Self::Due(_, None) => "step",
             Self::Due(_, Some(Message::Username)) => "bad_username",
             Self::Due(_, Some(Message::Credentials)) => "bad_credentials",
@@ -98,6 +110,8 @@ impl Outcome {
             Self::Overloaded(_) => "shed",
             Self::Elsewhere(..) => "other_zone",
             Self::ToProvider(..) => "to_provider",
+            Self::ToSuite(..) => "to_suite",
+            Self::SuiteRequired(..) => "suite_required",
             Self::Begun(..) => "session",
             Self::Over(_) => "over",
             Self::Restart(Notice::Expired, _) => "expired",
@@ -222,7 +236,7 @@ impl Portal {
         }
         match flow.step.clone() {
             Step::Username => match sent.username {
-                Some(text) => self.username_given(flow, text, asking).await,
+                Some(text) => self.username_given(flow, text, sent.suite, asking).await,
                 None => Ok(Outcome::Due(flow, None)),
             },
             Step::Password(step) => match sent.password {
@@ -240,6 +254,10 @@ impl Portal {
             Step::Enrolled(step) => match self.account_of(step.claimant(), Method::Local, asking).await? {
                 Some(account) => self.finish(flow, step.was_read(), &account, None, asking).await,
                 None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+            },
+            Step::Account(step) => match sent.account {
+                Some(text) => self.account_chosen(flow, step, text, asking).await,
+                None => Ok(Outcome::Due(flow, None)),
             },
             Step::Slot(step) => match sent {
                 Sent { keep: true, .. } => self.sessions_kept(flow).await,
@@ -272,7 +290,15 @@ impl Portal {
         Ok(at.and_then(|at| zones.get(at)).cloned())
     }
 
-    async fn username_given(&self, flow: Flow, text: &str, asking: &Asking<'_>) -> Result<Outcome, Trouble> {
+    /// `suite`: the person wants to go there.
+    async fn username_given(
+        &self,
+        flow: Flow,
+        text: &str,
+        suite: bool,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let suite = suite && self.settings.suite.is_some();
         let Ok(username) = text.parse::<Username>() else {
             return Ok(Outcome::Due(flow, Some(Message::Username)));
         };
@@ -281,11 +307,16 @@ impl Portal {
                 let id = FlowId::from_bytes(random()?);
                 let handover = Handover::new(id, zone.host.clone(), username, asking.visit.now);
                 let sealed = handover.seal(&self.handover_key, random()?)?;
-                // Whoever chose the password page means it there as well.
-                let with = if flow.entry == Entry::Password { "&with=password" } else { "" };
+                // Whoever chose the password page, or the suite, means it there as well.
+                let with = match flow.entry {
+                    _ if suite => "&with=suite",
+                    Entry::Password => "&with=password",
+                    Entry::Usual | Entry::Suite => "",
+                };
                 let location = format!("{}/.zonegate/login?handover={sealed}{with}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))
             }
+            Some(_) if suite => Ok(Outcome::ToSuite(flow, username)),
             Some(_) => self.username_known(flow, username).await,
             // No zone is configured at all: there is nowhere to log in.
             None => Ok(Outcome::Due(flow, Some(Message::Username))),
@@ -294,31 +325,38 @@ impl Portal {
 
     /// Where a name leads that was typed here, or elsewhere and carried here: to its provider, or to the password.
     pub(super) async fn username_known(&self, flow: Flow, username: Username) -> Result<Outcome, Trouble> {
-        match self.provider_of(&flow, &username).await? {
-            Some(tenant) => Ok(Outcome::ToProvider(flow, Box::new(tenant), username)),
-            None => Ok(Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)),
+        match flow.entry {
+            Entry::Usual => {}
+            Entry::Password => return Ok(password_of(flow, username)),
+            Entry::Suite => return Ok(Outcome::ToSuite(flow, username)),
         }
+        let tenant = self.store.tenant_by_domain(username.domain()).await?;
+        let Some(tenant) = tenant.filter(|tenant| tenant.zone == flow.host) else {
+            return Ok(password_of(flow, username));
+        };
+        if self.is_at_provider(&tenant, &username).await? {
+            return Ok(Outcome::ToProvider(flow, Box::new(tenant), username));
+        }
+        // Every name of its domains is told so, whether anybody has it or not, and whether they are exempt or not (E4).
+        Ok(match tenant.suite.mode {
+            SuiteMode::Required => Outcome::SuiteRequired(flow, username),
+            SuiteMode::Off | SuiteMode::Allowed => password_of(flow, username),
+        })
     }
 
-    /// The tenant whose provider says who `username` is; `None`: a password says it.
+    /// Whether the tenant's own provider says who `username` is.
     ///
     /// Where everybody of a tenant uses its provider, every name of its domains leads there, whether anybody has it or
     /// not (E4, trap 37). Where some do, the marked ones lead there: that they are known cannot be hidden.
-    async fn provider_of(&self, flow: &Flow, username: &Username) -> Result<Option<Tenant>, Trouble> {
-        if flow.entry == Entry::Password {
-            return Ok(None);
-        }
-        let tenant = self.store.tenant_by_domain(username.domain()).await?;
-        let Some(tenant) = tenant.filter(|tenant| tenant.zone == flow.host) else { return Ok(None) };
-        let leads = match tenant.sso {
-            SsoScope::Off => false,
-            SsoScope::All => true,
+    async fn is_at_provider(&self, tenant: &Tenant, username: &Username) -> Result<bool, Trouble> {
+        match tenant.sso {
+            SsoScope::Off => Ok(false),
+            SsoScope::All => Ok(true),
             SsoScope::Selected => {
                 let account = self.store.account(username).await?;
-                account.is_some_and(|account| methods(&account.tenant, &account.user) == Methods::Sso)
+                Ok(account.is_some_and(|account| methods(&account.tenant, &account.user) == Methods::Sso))
             }
-        };
-        Ok(leads.then_some(tenant))
+        }
     }
 
     async fn password_given(
@@ -337,12 +375,7 @@ impl Portal {
             Ok(Verdict::Locked) => return Ok(Outcome::Due(flow, Some(Message::Locked))),
             Ok(Verdict::Right(account)) => account,
         };
-        let claimant = Claimant {
-            user: account.user.id,
-            username: account.user.username.clone(),
-            epoch: account.user.flow_epoch,
-            kind: account.user.kind,
-        };
+        let claimant = Claimant::of(&account.user);
         let authenticator = match &account.totp {
             Some(_) => Authenticator::Enrolled,
             None => Authenticator::Missing {
@@ -407,6 +440,48 @@ impl Portal {
             };
         }
         Ok(Outcome::Due(flow.at(Step::Enrolled(step.authenticator_was_kept(now))), None))
+    }
+
+    /// Of several accounts that the suite's person has, one was chosen. Only what was offered can be.
+    async fn account_chosen(
+        &self,
+        flow: Flow,
+        step: AwaitAccount,
+        text: &str,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let proven = text.parse::<UserId>().ok().and_then(|user| step.was_chosen(user));
+        let Some(proven) = proven else { return Ok(Outcome::Due(flow.at(Step::Account(step)), None)) };
+        let Some(account) = self.account_of(proven.claimant(), Method::Suite, asking).await? else {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        };
+        if account.locked_at.is_some() {
+            return Ok(Outcome::Due(flow.at(Step::Account(step)), Some(Message::Locked)));
+        }
+        if !self.link_to_suite(&account, &proven, flow.class, asking).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
+        self.finish(flow, proven, &account, None, asking).await
+    }
+
+    /// Makes the first log-in from the suite the one that counts: from here on the account is this subject's (D20, R6).
+    /// `false`: it is another's.
+    pub(super) async fn link_to_suite(
+        &self,
+        account: &Account,
+        proven: &Proven,
+        class: Class,
+        asking: &Asking<'_>,
+    ) -> Result<bool, Trouble> {
+        let Some(proof) = proven.provider() else { return Ok(false) };
+        let event = event(asking, class, EventKind::AccountLinked, account);
+        let (tenant, user) = (account.tenant.id, account.user.id);
+        let linked =
+            self.store.link(tenant, proof.issuer(), proof.subject(), user, proof.audience(), &event).await?;
+        match linked {
+            Linked::Yes => Ok(true),
+            Linked::SubjectTaken | Linked::UserHasAnother => Ok(false),
+        }
     }
 
     /// The flow ends here, so that its page ends no session later (trap 24).
@@ -531,6 +606,11 @@ impl Portal {
                 && method.is_of(methods(&account.tenant, &account.user))
         }))
     }
+}
+
+/// The password is what says who `username` is.
+fn password_of(flow: Flow, username: Username) -> Outcome {
+    Outcome::Due(flow.at(Step::Password(AwaitPassword::new(username))), None)
 }
 
 /// Where a log-in opens: where the person was going, else their start page, else the home page (R43).

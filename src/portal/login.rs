@@ -20,10 +20,11 @@ use super::sso::Errand;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Ttl};
 use crate::credential::otpauth_uri;
-use crate::directory::SsoScope;
-use crate::login::{Binding, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
+use crate::login::{Binding, Claimant, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
 use crate::machine::random;
-use crate::pages::{CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage};
+use crate::pages::{
+    AccountsPage, CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage,
+};
 use crate::session::{EndReason, Ended, Session};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
@@ -100,18 +101,22 @@ async fn first_page(
         Realm::Universal => None,
     };
     let with = query("with");
-    let entry = if with.as_deref() == Some("password") { Entry::Password } else { Entry::Usual };
+    let entry = match with.as_deref() {
+        Some("password") => Entry::Password,
+        Some("suite") if portal.settings.suite.is_some() => Entry::Suite,
+        Some(_) | None => Entry::Usual,
+    };
     // A browser that has logged in at a provider goes there again, unless it was led here to be told something, or to
     // log in as somebody else (D26).
     let plain = pairs().all(|(name, _)| name == "return_to");
     if plain
         && let Some(slug) = cookies::tenant(headers)
         && visit.ended.is_none()
-        && let Some(company) = portal.company(visit, slug).await?
-        && company.tenant.sso != SsoScope::Off
+        && let Some(registration) = portal.registration(visit, slug).await?
+        && registration.is_open()
     {
         let errand = Errand { browser: Some(browser), ..Errand::log_in(return_to) };
-        return Ok(portal.to_provider(&company, errand, visit, headers).await);
+        return Ok(portal.to_provider(&registration, errand, visit, headers).await);
     }
     let flow = here.new_flow(return_to, entry)?;
     if let Some(sealed) = query("handover")
@@ -128,7 +133,16 @@ async fn first_page(
         Some(Ended { reason: EndReason::from_name(&query("reason")?)?, idle_max })
     };
     let ended = visit.ended.or_else(told);
-    here.page(&flow, Above { notice: ended.map(|ended| here.ending(ended)), ..Above::default() })
+    let notice = ended.map(|ended| match ended.reason {
+        EndReason::LoggedOut if query("provider").as_deref() == Some("unreached") => here.text("m17.unreached"),
+        EndReason::LoggedOut
+        | EndReason::Idle
+        | EndReason::Expired
+        | EndReason::Displaced
+        | EndReason::Replaced
+        | EndReason::Revoked => here.ending(ended),
+    });
+    here.page(&flow, Above { notice, ..Above::default() })
 }
 
 async fn take(
@@ -181,6 +195,8 @@ async fn answer_form(
         code: form.field("code"),
         session: form.field("session"),
         keep: form.field("action") == Some("keep"),
+        suite: form.field("action") == Some("suite"),
+        account: form.field("account"),
     };
     let outcome = portal.advance(flow, sent, &asking).await?;
     here.end(outcome, typed).await
@@ -222,6 +238,17 @@ impl Here<'_> {
                 let (username, browser) = (Some(username), Some(self.browser));
                 let errand = Errand { username, browser, ..Errand::log_in(flow.return_to) };
                 self.portal.to_provider_of(*tenant, errand, self.asking.visit, self.headers).await
+            }
+            Outcome::ToSuite(flow, username) => {
+                let Some(registration) = self.portal.suite(self.asking.visit) else {
+                    return Ok(self.portal.refusal(self.asking.visit, self.headers, StatusCode::NOT_FOUND));
+                };
+                let (username, browser) = (Some(username), Some(self.browser));
+                let errand = Errand { username, browser, ..Errand::log_in(flow.return_to) };
+                Ok(self.portal.to_provider(&registration, errand, self.asking.visit, self.headers).await)
+            }
+            Outcome::SuiteRequired(flow, username) => {
+                self.page(&flow, Above { error: Some("m24"), username: username.as_str(), ..Above::default() })
             }
             Outcome::Begun(_, token, target) => {
                 let mut answer = answer::see_other(target.as_str());
@@ -273,6 +300,11 @@ impl Here<'_> {
                 EnrolPage { flow: sealed, uri: &uri, key: &step.secret().to_base32(), error }.html(chrome)
             }
             Step::Enrolled(_) => EnrolledPage { flow: sealed }.html(chrome),
+            Step::Account(step) => {
+                let account = |one: &Claimant| (one.user.to_string(), one.username.to_string());
+                let accounts = step.accounts().iter().map(account).collect();
+                AccountsPage { flow: sealed, accounts, error }.html(chrome)
+            }
             Step::Slot(step) => {
                 let sessions = self.portal.slot_sessions(step, flow.class, &self.asking);
                 SlotsPage { flow: sealed, sessions: sessions.iter().map(|s| row(s)).collect() }.html(chrome)

@@ -11,11 +11,11 @@ use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
-use url::Url;
 
 use super::answer::{Answer, html, json, outward, see_other, wants_html};
 use super::form::Form;
 use super::person::Person;
+use super::sso::Farewell;
 use super::{Portal, Realm, Visit, cookies, csrf};
 use crate::pages::{LogoutPage, Page};
 use crate::session::EndReason;
@@ -68,7 +68,7 @@ impl Portal {
         let person = match self.person(visit, headers) {
             Ok(person) => person,
             // Whose session has ended already is logged out: the same answer, or a second click shows an error.
-            Err(_) if from_here => return Ok(self.logged_out(zone, headers, None)),
+            Err(_) if from_here => return Ok(self.logged_out(zone, headers, &Farewell::Nothing)),
             // A foreign page's form comes without the cookie, and an answer that clears it would log the person out.
             Err(_) => return Err(self.refusal(visit, headers, StatusCode::FORBIDDEN)),
         };
@@ -81,8 +81,8 @@ impl Portal {
         let end = self.sessions.end(session.user, &[session.id], reason, &[event], visit.now).await;
         end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
         let browser = cookies::browser(headers);
-        let at_provider = self.provider_log_out(visit, &person.session, browser.as_ref()).await;
-        Ok(self.logged_out(zone, headers, at_provider.as_ref()))
+        let farewell = self.farewell(visit, &person.session, browser.as_ref()).await;
+        Ok(self.logged_out(zone, headers, &farewell))
     }
 
     async fn is_own_form(&self, person: &Person, headers: &HeaderMap, body: Body) -> bool {
@@ -97,15 +97,22 @@ impl Portal {
             })
     }
 
-    /// `at_provider`: where the browser logs out at the session's provider as well.
-    fn logged_out(&self, zone: &Zone, headers: &HeaderMap, at_provider: Option<&Url>) -> Answer {
+    fn logged_out(&self, zone: &Zone, headers: &HeaderMap, farewell: &Farewell) -> Answer {
         let mut answer = if wants_html(headers) {
-            see_other(at_provider.map_or("/.zonegate/login?reason=logged_out", Url::as_str))
+            see_other(match farewell {
+                Farewell::Nothing => "/.zonegate/login?reason=logged_out",
+                Farewell::Go(url) => url.as_str(),
+                Farewell::Unreached => "/.zonegate/login?reason=logged_out&provider=unreached",
+            })
         } else {
             let login_url = format!("{}/.zonegate/login", zone.origin);
             let mut said = serde_json::json!({ "status": "logged_out", "login_url": login_url });
-            if let (Some(url), Some(said)) = (at_provider, said.as_object_mut()) {
-                said.insert("provider_logout_url".into(), url.as_str().into());
+            if let Some(said) = said.as_object_mut() {
+                match farewell {
+                    Farewell::Nothing => {}
+                    Farewell::Go(url) => drop(said.insert("provider_logout_url".into(), url.as_str().into())),
+                    Farewell::Unreached => drop(said.insert("provider".into(), "unreached".into())),
+                }
             }
             json(StatusCode::OK, &said)
         };

@@ -18,7 +18,7 @@ use zeroize::ZeroizeOnDrop;
 use super::answer::{self, Answer};
 use super::flow::{Asking, Message, Outcome, Sent, Trouble};
 use super::{Portal, Visit, cookies, csrf};
-use crate::base::SessionToken;
+use crate::base::{SessionToken, Username};
 use crate::directory::Tenant;
 use crate::login::{AwaitPassword, Binding, Entry, Flow, FlowProblem, Holder, Sender, Step};
 use crate::session::{Class, Session};
@@ -146,12 +146,15 @@ impl Here<'_> {
                         self.say(outcome, &asking)
                     }
                     Outcome::ToProvider(flow, tenant, username) => {
-                        let sent = Sent { password: told.password.as_deref(), ..Sent::default() };
-                        let flow = flow.at(Step::Password(AwaitPassword::new(username)));
-                        let outcome = portal.advance(flow, sent, &asking).await?;
-                        self.beside_a_provider(&tenant, outcome, &asking)
+                        let outcome = self.password_all_the_same(flow, username, told, &asking).await?;
+                        self.beside_a_provider(self.sso_required(&tenant), outcome, &asking)
+                    }
+                    Outcome::SuiteRequired(flow, username) => {
+                        let outcome = self.password_all_the_same(flow, username, told, &asking).await?;
+                        self.beside_a_provider(self.suite_required(), outcome, &asking)
                     }
                     settled @ (Outcome::Due(_, Some(_))
+                    | Outcome::ToSuite(..)
                     | Outcome::Overloaded(_)
                     | Outcome::Elsewhere(..)
                     | Outcome::Begun(..)
@@ -178,22 +181,35 @@ impl Here<'_> {
         }
     }
 
-    /// The tenant's people log in at its provider, but for a few, whose password decides (D25). Whose is wrong is told
-    /// where the provider is, like everybody else: the answer does not say who the few are (R105, trap 37).
+    async fn password_all_the_same(
+        &self,
+        flow: Flow,
+        username: Username,
+        told: &Told,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Trouble> {
+        let sent = Sent { password: told.password.as_deref(), ..Sent::default() };
+        self.portal.advance(flow.at(Step::Password(AwaitPassword::new(username))), sent, asking).await
+    }
+
+    /// The tenant's people log in at its provider or the suite, but for a few, whose password decides (D22, D25). Whose is
+    /// wrong is told where the others go, like everybody else: the answer does not say who the few are (R105, trap 37).
     fn beside_a_provider(
         &self,
-        tenant: &Tenant,
+        for_the_others: Answer,
         outcome: Outcome,
         asking: &Asking<'_>,
     ) -> Result<Answer, Trouble> {
         match outcome {
             Outcome::Due(_, Some(_)) | Outcome::Due(Flow { step: Step::Password(_), .. }, None) => {
-                Ok(self.sso_required(tenant))
+                Ok(for_the_others)
             }
             evaluated @ (Outcome::Due(_, None)
             | Outcome::Overloaded(_)
             | Outcome::Elsewhere(..)
             | Outcome::ToProvider(..)
+            | Outcome::ToSuite(..)
+            | Outcome::SuiteRequired(..)
             | Outcome::Begun(..)
             | Outcome::Over(_)
             | Outcome::Restart(..)) => self.say(evaluated, asking),
@@ -205,6 +221,12 @@ impl Here<'_> {
         let login_url = Some(format!("{origin}{}", super::sso::address(&tenant.slug)));
         let said = Said { login_url, ..self.reason("sso_required", Some("m19.required")) };
         self.coded(StatusCode::FORBIDDEN, &said)
+    }
+
+    fn suite_required(&self) -> Answer {
+        let origin = self.portal.origin(&self.visit.realm);
+        let login_url = Some(format!("{origin}{}", super::sso::SUITE));
+        self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("suite_required", Some("m24")) })
     }
 
     /// What the client is called in lists. One that is no longer configured keeps its id.
@@ -239,6 +261,8 @@ impl Here<'_> {
                 self.coded(StatusCode::MISDIRECTED_REQUEST, &said)
             }
             Outcome::ToProvider(_, tenant, _) => self.sso_required(&tenant),
+            // No client asks for it, and where it is required, that was said before.
+            Outcome::ToSuite(..) | Outcome::SuiteRequired(..) => self.suite_required(),
             Outcome::Begun(session, token, _) => authenticated(&session, Some(&token)),
             Outcome::Over(_) => match &self.visit.session {
                 Some(session) => authenticated(session, None),
@@ -267,6 +291,8 @@ impl Here<'_> {
                 let login_url = Some(format!("{}{}", self.portal.origin(&self.visit.realm), super::login::LOGIN));
                 self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("otp_setup_required", None) })
             }
+            // A native flow never comes from a provider.
+            Step::Account(_) => self.refuse(StatusCode::BAD_REQUEST, "bad_request", None),
             Step::Slot(step) => {
                 let sessions = self.portal.slot_sessions(step, flow.class, asking);
                 let sessions = Some(sessions.iter().map(|session| other(session)).collect());

@@ -73,6 +73,8 @@ pub enum Purpose {
     LogIn,
     /// An administrator looks whether the settings are right (D25): no session comes of it.
     Test,
+    /// An administrator shows which company of the suite their tenant is (V9): no session comes of it.
+    Bind,
 }
 
 /// One log-in at a provider.
@@ -82,7 +84,7 @@ pub struct Transaction {
     pub id: FlowId,
     /// Which kind of provider.
     pub audience: Audience,
-    /// Whose people; always there for a tenant's own provider.
+    /// Whose people: always there for a tenant's own provider, and where a tenant is to be bound to a company.
     pub tenant: Option<TenantId>,
     /// The zone host where it began and where the answer must arrive.
     pub host: Hostname,

@@ -52,6 +52,17 @@ pub enum ProviderSession<'a> {
     Subject(&'a Subject),
 }
 
+/// A live session that a provider began.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ProvidedSession {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub session: SessionId,
+    /// Of which tenant.
+    pub tenant: TenantId,
+}
+
 /// A log-out that a provider has not heard of yet.
 #[derive(Clone, Debug)]
 pub struct QueuedLogout {
@@ -75,14 +86,14 @@ impl Store {
         tenant: Option<TenantId>,
         issuer: &Issuer,
         who: ProviderSession<'_>,
-    ) -> Result<Vec<(UserId, SessionId)>, StoreFault> {
+    ) -> Result<Vec<ProvidedSession>, StoreFault> {
         let audience = if tenant.is_some() { Audience::Tenant } else { Audience::Suite };
         let (sid, subject) = match who {
             ProviderSession::Sid(sid) => (Some(sid), None),
             ProviderSession::Subject(subject) => (None, Some(subject.as_str())),
         };
         let query = sqlx::query(
-            "SELECT session.account, session.id FROM provider_session \
+            "SELECT session.account, session.id, session.tenant FROM provider_session \
              JOIN session ON session.id = provider_session.session \
              WHERE provider_session.issuer = $1 AND (provider_session.sid = $2 OR provider_session.subject = $3) \
              AND provider_session.audience = $4 AND ($5 IS NULL OR session.tenant = $5) \
@@ -97,7 +108,11 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "session" };
-                Ok((UserId::from_bytes(columns.array("account")?), SessionId::from_bytes(columns.array("id")?)))
+                Ok(ProvidedSession {
+                    user: UserId::from_bytes(columns.array("account")?),
+                    session: SessionId::from_bytes(columns.array("id")?),
+                    tenant: TenantId::from_bytes(columns.array("tenant")?),
+                })
             })
             .collect()
     }

@@ -113,22 +113,4 @@ impl Store {
         }
         Ok(accounts)
     }
-
-    /// The tenants of a zone that are this company of the suite and enter its people into their directory.
-    pub async fn suite_provisioners(
-        &self,
-        zone: &Hostname,
-        company: &SuiteCompany,
-    ) -> Result<Vec<crate::directory::Tenant>, StoreFault> {
-        let tenants = self.tenants().await?.into_iter();
-        Ok(tenants
-            .filter(|tenant| {
-                let access = &tenant.suite;
-                tenant.zone == *zone
-                    && access.mode != SuiteMode::Off
-                    && access.provisioning
-                    && access.company.as_ref() == Some(company)
-            })
-            .collect())
-    }
 }

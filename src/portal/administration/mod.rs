@@ -30,6 +30,8 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// Where single sign-on is set up.
 pub(super) const ADMIN_SSO: &str = "/.zonegate/admin/sso";
+/// The page of what a tenant lets its users do with the suite (A4).
+pub(super) const ADMIN_SUITE: &str = "/.zonegate/admin/suite";
 /// Who is who at the provider.
 const ROSTER: &str = "/.zonegate/admin/sso/users";
 /// Where a table is sent.

@@ -171,11 +171,11 @@ impl Portal {
     async fn test_provider(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let admin = self.administrator(visit, headers).await?;
         self.form(visit, &admin.person, headers, body).await?;
-        let company = self.company(visit, &admin.account.tenant.slug).await;
-        match company.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-            Some(company) => {
+        let registration = self.registration(visit, &admin.account.tenant.slug).await;
+        match registration.map_err(|fault| self.store_fault(visit, headers, &fault))? {
+            Some(registration) => {
                 let errand = Errand { purpose: Purpose::Test, ..Errand::log_in(None) };
-                Ok(self.to_provider(&company, errand, visit, headers).await)
+                Ok(self.to_provider(&registration, errand, visit, headers).await)
             }
             None => Ok(self.provider_page(visit, headers, &admin, Said::wrong("admin.roster.noprovider")).await),
         }

@@ -10,13 +10,13 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
-use super::super::administration::ADMIN_SSO;
+use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::super::answer::{Answer, html, see_other};
 use super::super::flow::{Asking, Outcome};
 use super::super::{Portal, Visit, cookies, device, login};
-use super::{Company, Failed, Refused};
-use crate::base::{BrowserToken, LocalPath, UnixTime, Username};
-use crate::directory::{Methods, SecurityLevel, SsoScope, UserKind, methods};
+use super::{Failed, Peer, Refused, Registration};
+use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
+use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
 use crate::idp::Client;
 use crate::login::{Binding, Claimant, Entry, Flow, Proven};
 use crate::pages::{Page, TrialPage};
@@ -24,7 +24,7 @@ use crate::sso::{
     self, Answer as ProviderAnswer, Arrival, Audience, Callback, CallbackOf, Expected, IdToken, Proof, Purpose,
     Transaction, TransactionProblem, UserInfo, check_issuer,
 };
-use crate::store::{Account, Linked, NewUser, StoreFault};
+use crate::store::{Account, Linked, NewUser, Provider, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// What came of it.
@@ -35,6 +35,8 @@ enum Come {
     Over(LocalPath),
     /// A trial, and what it showed.
     Tried(Box<Tried>),
+    /// The administrator's tenant is bound to a company of the suite.
+    Bound,
 }
 
 struct Tried {
@@ -43,23 +45,34 @@ struct Tried {
     counts: bool,
 }
 
-/// `GET /.zonegate/sso/{tenant}/callback` (OpenID Connect Core 1.0 section 3.1.2.5).
+/// What a provider has said of a person, verified.
+pub(super) struct Word<'a> {
+    pub(super) token: &'a IdToken,
+    pub(super) info: Option<&'a UserInfo>,
+    /// The ID token as it came.
+    pub(super) text: &'a str,
+}
+
+/// `GET …/callback` (OpenID Connect Core 1.0 section 3.1.2.5).
 pub(super) async fn take(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
     let label = device::label(&headers);
-    let asking = Asking { visit: &visit, host: &company.zone.host, label: &label };
-    match portal.come_back(&company, uri.query().unwrap_or_default(), &asking, &headers).await {
-        Ok(Come::Known(outcome, browser)) => portal.known(&company, *outcome, asking, &headers, &browser).await,
+    let asking = Asking { visit: &visit, host: &registration.zone.host, label: &label };
+    match portal.come_back(&registration, uri.query().unwrap_or_default(), &asking, &headers).await {
+        Ok(Come::Known(outcome, browser)) => {
+            portal.known(&registration, *outcome, asking, &headers, &browser).await
+        }
         Ok(Come::Over(target)) => see_other(target.as_str()),
-        Ok(Come::Tried(tried)) => portal.tried(&company, &tried, &visit, &headers),
+        Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
+        Ok(Come::Bound) => see_other(ADMIN_SUITE),
         Err(Failed::Refused(refused)) => {
-            let again = company.again(&visit);
-            portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), again.as_deref()).await
+            let again = registration.again(&visit);
+            portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await
         }
         Err(Failed::Trouble(trouble)) => portal.trouble(&visit, &headers, &trouble),
     }
@@ -68,15 +81,15 @@ pub(super) async fn take(
 impl Portal {
     async fn come_back(
         &self,
-        company: &Company,
+        registration: &Registration,
         query: &str,
         asking: &Asking<'_>,
         headers: &HeaderMap,
     ) -> Result<Come, Failed> {
-        let (visit, settings) = (asking.visit, &company.provider.settings);
+        let (visit, settings) = (asking.visit, registration.settings());
         let callback = Callback::read(query).map_err(|problem| Refused::because(problem.name()))?;
         let browser = cookies::browser(headers).ok_or(Refused::because("no_browser_cookie"))?;
-        let transaction = self.transaction(company, &callback, asking, &browser)?;
+        let transaction = self.transaction(registration, &callback, asking, &browser)?;
         if let Some(session) = visit.session.as_ref().filter(|session| session.flow == transaction.id) {
             let account = self.store.account_by_id(session.user).await?;
             return Ok(Come::Over(target(&transaction, account.as_ref())));
@@ -93,46 +106,65 @@ impl Portal {
             ProviderAnswer::Error(error) => return Err(Refused::because(error.name()).into()),
         };
         let signer = self.keys.signer();
-        let client = Client { settings, secret: company.provider.secret.as_ref(), signer: Some(&signer) };
-        let (verifier, redirect_uri) = (transaction.verifier.reveal(), company.redirect_uri());
+        let client = Client { settings, secret: registration.secret(), signer: Some(&signer) };
+        let (verifier, redirect_uri) = (transaction.verifier.reveal(), registration.redirect_uri());
         let tokens = self.providers.redeem(&client, code, verifier, &redirect_uri, visit.now).await?;
         let (nonce, access_token) = (transaction.nonce.as_str(), tokens.access_token.reveal());
         let expected = Expected { settings, nonce: Some(nonce), access_token: Some(access_token), now: visit.now };
         let token = self.providers.id_token(&tokens.id_token, &expected).await?;
         let info = self.providers.user_info(settings, &tokens.access_token, token.subject()).await?;
-        match transaction.purpose {
-            Purpose::Test => {
-                let event = about(company, asking, EventKind::ProviderTested);
-                let tested = self.store.provider_was_tested(company.tenant.id, settings, visit.now, &event);
+        let word = Word { token: &token, info: info.as_ref(), text: &tokens.id_token };
+        match (transaction.purpose, &registration.peer) {
+            (Purpose::LogIn, peer) => {
+                let outcome = match peer {
+                    Peer::Tenant(of) => {
+                        self.log_in_at_tenant(registration, of, &word, transaction, asking).await?
+                    }
+                    Peer::Suite(suite) => {
+                        self.log_in_at_suite(registration, suite, &word, transaction, asking).await?
+                    }
+                };
+                Ok(Come::Known(Box::new(outcome), browser))
+            }
+            (Purpose::Test, Peer::Tenant(of)) => {
+                let event = about(registration, asking, EventKind::ProviderTested);
+                let tested = self.store.provider_was_tested(of.0.id, settings, visit.now, &event);
                 Ok(Come::Tried(Box::new(Tried { counts: tested.await?, token, info })))
             }
-            Purpose::LogIn => {
-                let account = self.person_of(company, &token, info.as_ref(), asking).await?;
-                let proof = Proof::of(&token, &tokens.id_token, Audience::Tenant, settings.issuer.clone());
-                let claimant = Claimant {
-                    user: account.user.id,
-                    username: account.user.username.clone(),
-                    epoch: account.user.flow_epoch,
-                    kind: account.user.kind,
-                };
-                let flow = flow_of(transaction, visit.now);
-                let proven = Proven::by_provider(claimant, proof, visit.now);
-                let outcome = self.finish(flow, proven, &account, None, asking).await?;
-                Ok(Come::Known(Box::new(outcome), browser))
+            (Purpose::Bind, Peer::Suite(suite)) => {
+                self.bind_company(suite, &word, &transaction, asking).await?;
+                Ok(Come::Bound)
+            }
+            // Nobody seals such a transaction here.
+            (Purpose::Test, Peer::Suite(_)) | (Purpose::Bind, Peer::Tenant(_)) => {
+                Err(Refused::because("state_of_other_purpose").into())
             }
         }
     }
 
-    /// The transaction that the answer names, if it is this browser's, at this tenant, with the provider that the tenant
-    /// has now.
+    async fn log_in_at_tenant(
+        &self,
+        registration: &Registration,
+        of: &(Tenant, Provider),
+        word: &Word<'_>,
+        transaction: Transaction,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Failed> {
+        let account = self.person_of(registration, of, word, asking).await?;
+        let proof = Proof::of(word.token, word.text, Audience::Tenant, of.1.settings.issuer.clone());
+        let proven = Proven::by_provider(Claimant::of(&account.user), proof, asking.visit.now);
+        Ok(self.finish(flow_of(transaction, asking.visit.now), proven, &account, None, asking).await?)
+    }
+
+    /// The transaction that the answer names, if it is this browser's, at this provider as it is configured now.
     fn transaction(
         &self,
-        company: &Company,
+        registration: &Registration,
         callback: &Callback,
         asking: &Asking<'_>,
         browser: &BrowserToken,
     ) -> Result<Transaction, Refused> {
-        let callback_of = CallbackOf::Tenant(company.tenant.id);
+        let callback_of = registration.tenant_id().map_or(CallbackOf::Suite, CallbackOf::Tenant);
         let arrival = Arrival { host: asking.host, browser: browser.digest(), callback: callback_of };
         let opened = Transaction::open(&callback.state, &self.transaction_key, &arrival, asking.visit.now);
         let transaction = opened.map_err(|problem| match problem {
@@ -142,7 +174,7 @@ impl Portal {
             | TransactionProblem::OtherBrowser
             | TransactionProblem::OtherProvider => Refused::because(problem.name()),
         })?;
-        if transaction.issuer != company.provider.settings.issuer {
+        if transaction.issuer != registration.settings().issuer {
             return Err(expired("provider_changed"));
         }
         Ok(transaction)
@@ -153,15 +185,16 @@ impl Portal {
     /// claim moves nothing (SEC-R44, O11).
     async fn person_of(
         &self,
-        company: &Company,
-        token: &IdToken,
-        info: Option<&UserInfo>,
+        registration: &Registration,
+        of: &(Tenant, Provider),
+        word: &Word<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
-        let issuer = &company.provider.settings.issuer;
-        let account = match self.store.linked(company.tenant.id, issuer, token.subject()).await? {
+        let (tenant, provider) = of;
+        let linked = self.store.linked(tenant.id, &provider.settings.issuer, word.token.subject()).await?;
+        let account = match linked {
             Some(account) => account,
-            None if company.tenant.sso == SsoScope::All => self.linked_now(company, token, info, asking).await?,
+            None if tenant.sso == SsoScope::All => self.linked_now(registration, of, word, asking).await?,
             None => return Err(no_account("unknown_subject").into()),
         };
         match () {
@@ -173,13 +206,13 @@ impl Portal {
 
     async fn linked_now(
         &self,
-        company: &Company,
-        token: &IdToken,
-        info: Option<&UserInfo>,
+        registration: &Registration,
+        (tenant, provider): &(Tenant, Provider),
+        word: &Word<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
-        let (tenant, settings) = (&company.tenant, &company.provider.settings);
-        let username = sso::username(settings, token, info)
+        let settings = &provider.settings;
+        let username = sso::username(settings, word.token, word.info)
             .map_err(|problem| Refused { text: "m19.account", ..Refused::because(problem.name()) })?;
         // One tenant's provider says nothing of another tenant's people, whatever it claims.
         if !tenant.domains.iter().any(|domain| domain.as_str() == username.domain()) {
@@ -187,7 +220,11 @@ impl Portal {
         }
         let account = match self.store.account(&username).await? {
             Some(account) => account,
-            None if settings.provisioning => self.provision(company, username, token, info, asking).await?,
+            None if settings.provisioning => {
+                let event = about(registration, asking, EventKind::UserCreated);
+                let created = self.provision(tenant.id, &username, word, event).await?;
+                created.ok_or_else(|| no_account("unknown_user"))?
+            }
             None => return Err(no_account("unknown_user").into()),
         };
         let allowed = methods(&account.tenant, &account.user) == Methods::Sso;
@@ -195,8 +232,8 @@ impl Portal {
             return Err(no_account("not_sso").into());
         }
         let event =
-            SecurityEvent { user: Some(account.user.id), ..about(company, asking, EventKind::AccountLinked) };
-        let (issuer, subject) = (&settings.issuer, token.subject());
+            SecurityEvent { user: Some(account.user.id), ..about(registration, asking, EventKind::AccountLinked) };
+        let (issuer, subject) = (&settings.issuer, word.token.subject());
         match self.store.link(tenant.id, issuer, subject, account.user.id, Audience::Tenant, &event).await? {
             Linked::Yes => Ok(account),
             // A username that was given to somebody else at the provider is not theirs here.
@@ -205,42 +242,38 @@ impl Portal {
     }
 
     /// Enters a person into the directory whom the provider knows and it does not: at the lowest level, with no password
-    /// and no mail (R22).
-    async fn provision(
+    /// and no mail (R22, D23). `event`: what the log says of it, but for whom.
+    pub(super) async fn provision(
         &self,
-        company: &Company,
-        username: Username,
-        token: &IdToken,
-        info: Option<&UserInfo>,
-        asking: &Asking<'_>,
-    ) -> Result<Account, Failed> {
-        let display_name = sso::display_name(token, info).unwrap_or(username.as_str()).to_owned();
+        tenant: TenantId,
+        username: &Username,
+        word: &Word<'_>,
+        event: SecurityEvent,
+    ) -> Result<Option<Account>, Failed> {
+        let display_name = sso::display_name(word.token, word.info).unwrap_or(username.as_str()).to_owned();
         let new = NewUser {
-            email: sso::verified_email(token, info).map(str::to_owned),
+            email: sso::verified_email(word.token, word.info).map(str::to_owned),
             display_name,
             kind: UserKind::Regular,
             level: SecurityLevel::User,
             groups: Vec::new(),
             active: true,
             start_page: None,
-            username,
+            username: username.clone(),
         };
-        let event = SecurityEvent {
-            detail: Some(Snippet::of(new.username.as_str())),
-            ..about(company, asking, EventKind::UserCreated)
-        };
-        match self.store.create_user(company.tenant.id, &new, &event).await {
+        let event = SecurityEvent { detail: Some(Snippet::of(username.as_str())), ..event };
+        match self.store.create_user(tenant, &new, &event).await {
             // Taken: the same person, in another tab, a moment ago.
             Ok(_) | Err(StoreFault::Taken(_)) => {}
             Err(fault) => return Err(fault.into()),
         }
-        self.store.account(&new.username).await?.ok_or_else(|| no_account("unknown_user").into())
+        Ok(self.store.account(username).await?)
     }
 
-    /// The end of the log-in, as a browser is told of it; and the browser remembers which provider it was (D26).
+    /// The end of the log-in, as a browser is told of it; and the browser remembers which company it was (D26).
     async fn known(
         &self,
-        company: &Company,
+        registration: &Registration,
         outcome: Outcome,
         asking: Asking<'_>,
         headers: &HeaderMap,
@@ -249,8 +282,8 @@ impl Portal {
         let begun = matches!(outcome, Outcome::Begun(..));
         match login::end(self, outcome, asking, headers, browser).await {
             Ok(mut answer) => {
-                if begun {
-                    answer.headers_mut().append(header::SET_COOKIE, cookies::set_tenant(&company.tenant.slug));
+                if let Some(tenant) = registration.tenant().filter(|_| begun) {
+                    answer.headers_mut().append(header::SET_COOKIE, cookies::set_tenant(&tenant.slug));
                 }
                 answer
             }
@@ -258,11 +291,11 @@ impl Portal {
         }
     }
 
-    fn tried(&self, company: &Company, tried: &Tried, visit: &Visit, headers: &HeaderMap) -> Answer {
-        let settings = &company.provider.settings;
+    fn tried(&self, registration: &Registration, tried: &Tried, visit: &Visit, headers: &HeaderMap) -> Answer {
+        let settings = registration.settings();
         let username = sso::username(settings, &tried.token, tried.info.as_ref()).ok();
         let page = TrialPage {
-            company: &company.tenant.name,
+            company: registration.name(),
             issuer: settings.issuer.as_str(),
             subject: tried.token.subject().as_str(),
             username: username.as_ref().map(Username::as_str),
@@ -283,19 +316,19 @@ const fn no_account(reason: &'static str) -> Refused {
     Refused { reason, text: "m19.account", detail: None }
 }
 
-fn about(company: &Company, asking: &Asking<'_>, kind: EventKind) -> SecurityEvent {
+pub(super) fn about(registration: &Registration, asking: &Asking<'_>, kind: EventKind) -> SecurityEvent {
     let visit = asking.visit;
     SecurityEvent {
         request: Some(visit.request),
-        zone: Some(company.zone.host.clone()),
-        tenant: Some(company.tenant.id),
+        zone: Some(registration.zone.host.clone()),
+        tenant: registration.tenant_id(),
         address: Some(visit.address),
         ..SecurityEvent::new(kind, Actor::Stranger, visit.now)
     }
 }
 
 /// The flow that goes on after the provider's word: a choice between sessions may be left of it.
-fn flow_of(transaction: Transaction, now: UnixTime) -> Flow {
+pub(super) fn flow_of(transaction: Transaction, now: UnixTime) -> Flow {
     let binding = Binding::Browser(transaction.browser);
     let Transaction { id, host, class, return_to, .. } = transaction;
     Flow::begin(id, host, binding, class, return_to, Entry::Usual, now)

@@ -12,42 +12,41 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use super::super::answer::{Answer, html, outward};
 use super::super::form::Form;
 use super::super::{Portal, Visit, cookies, csrf};
-use super::{Company, Errand, Refused, address, query};
+use super::{Errand, Refused, Registration, query};
 use crate::base::{BrowserToken, LocalPath};
-use crate::directory::SsoScope;
 use crate::machine::random;
 use crate::pages::{InitiatePage, Page};
 
 /// The longest hint that is passed on, in bytes.
 const HINT_BYTES_MAX: usize = 254;
 
-/// `GET /.zonegate/sso/{tenant}/initiate?iss=…&target_link_uri=…&login_hint=…`
+/// `GET …/initiate?iss=…&target_link_uri=…&login_hint=…`
 pub(super) async fn ask(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    if company.tenant.sso == SsoScope::Off {
+    if !registration.is_open() {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     }
-    // The address says which tenant, so `iss` may be left out; one that is there must be the tenant's provider.
-    if query(&uri, "iss").is_some_and(|issuer| issuer != company.provider.settings.issuer.as_str()) {
+    // The address says which provider, so `iss` may be left out; one that is there must be its.
+    if query(&uri, "iss").is_some_and(|issuer| issuer != registration.settings().issuer.as_str()) {
         let refused = Refused::because("initiate_issuer");
-        return portal.not_logged_in(&visit, &headers, refused, Some(company.tenant.id), None).await;
+        return portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), None).await;
     }
     let known = cookies::browser(&headers);
     let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
         Ok(browser) => browser,
         Err(fault) => return portal.trouble(&visit, &headers, &fault.into()),
     };
-    let target = query(&uri, "target_link_uri").and_then(|text| target(&company, &text));
+    let target = query(&uri, "target_link_uri").and_then(|text| target(&registration, &text));
     let hint = query(&uri, "login_hint").filter(|hint| hint.len() <= HINT_BYTES_MAX);
     let page = InitiatePage {
-        company: &company.tenant.name,
-        action: &format!("{}/initiate", address(&company.tenant.slug)),
-        csrf: &portal.csrf.token(&company.zone.host, &browser),
+        company: registration.name(),
+        action: &format!("{}/initiate", registration.address()),
+        csrf: &portal.csrf.token(&registration.zone.host, &browser),
         return_to: target.as_ref().map_or("", LocalPath::as_str),
         login_hint: hint.as_deref().unwrap_or_default(),
     };
@@ -62,14 +61,14 @@ pub(super) async fn ask(
 pub(super) async fn go(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    if company.tenant.sso == SsoScope::Off {
+    if !registration.is_open() {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     }
-    if !csrf::came_from(&headers, &company.zone.origin) {
+    if !csrf::came_from(&headers, &registration.zone.origin) {
         return portal.forged(&visit, &headers, "foreign_origin").await;
     }
     let form = match Form::read(&headers, body, portal.settings.limits.form_bytes_max).await {
@@ -77,19 +76,19 @@ pub(super) async fn go(
         Err(status) => return portal.refusal(&visit, &headers, status),
     };
     let token = form.field("csrf").unwrap_or_default();
-    let ours =
-        cookies::browser(&headers).is_some_and(|browser| portal.csrf.holds(token, &company.zone.host, &browser));
+    let ours = cookies::browser(&headers)
+        .is_some_and(|browser| portal.csrf.holds(token, &registration.zone.host, &browser));
     if !ours {
         return portal.forged(&visit, &headers, "foreign_form").await;
     }
     let hint = form.field("login_hint").filter(|hint| !hint.is_empty() && hint.len() <= HINT_BYTES_MAX);
     let return_to = form.field("return_to").and_then(|text| text.parse().ok());
     let errand = Errand { hint, ..Errand::log_in(return_to) };
-    portal.to_provider(&company, errand, &visit, &headers).await
+    portal.to_provider(&registration, errand, &visit, &headers).await
 }
 
 /// The path of a target on the tenant's own zone; any other is dropped, and home is where it leads (W1, U32).
-fn target(company: &Company, uri: &str) -> Option<LocalPath> {
-    let path = uri.strip_prefix(&*company.zone.origin).unwrap_or(uri);
+fn target(registration: &Registration, uri: &str) -> Option<LocalPath> {
+    let path = uri.strip_prefix(&*registration.zone.origin).unwrap_or(uri);
     path.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! Log-outs that a provider takes part in: told by it, over the back channel or through the browser, and telling it.
 //!
-//! A provider ends sessions that its own word began, of its own tenant, and no others: a local session of the same
-//! person stays (R117). What we end ourselves is ended before anybody else is asked, so that a provider which is down
+//! A provider ends sessions that its own word began and no others, a tenant's own of that tenant, the suite of all that
+//! use it: a local session of the same person stays (R117). What we end ourselves is ended before anybody else is asked, so that a provider which is down
 //! keeps nothing alive (O15).
 
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use url::Url;
 use super::super::answer::{Answer, framed_by, html, json, see_other};
 use super::super::form::Form;
 use super::super::{Portal, Visit, cookies};
-use super::{Company, Failed, Refused, address, query};
+use super::{Failed, Refused, Registration, query};
 use crate::base::{BrowserToken, FlowId, TokenDigest};
 use crate::session::{EndReason, Method, Session};
 use crate::sso::LogoutToken;
-use crate::store::{ProviderSession, StoreFault};
+use crate::store::{ProvidedSession, ProviderSession, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
@@ -27,18 +27,18 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 pub(super) async fn back_channel(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
     let form = Form::read(&headers, body, portal.settings.limits.form_bytes_max).await;
     let token = form.as_ref().ok().and_then(|form| form.field("logout_token")).unwrap_or_default();
-    let refused = match portal.told_to_end(&company, token, &visit).await {
+    let refused = match portal.told_to_end(&registration, token, &visit).await {
         Ok(()) => return json(StatusCode::OK, &serde_json::json!({})),
         Err(Failed::Refused(refused)) => refused,
         Err(Failed::Trouble(trouble)) => return portal.trouble(&visit, &headers, &trouble),
     };
-    if let Err(fault) = portal.note_refused(&visit, &company, &refused).await {
+    if let Err(fault) = portal.note_refused(&visit, &registration, &refused).await {
         return portal.store_fault(&visit, &headers, &fault);
     }
     // The specification's answer, whatever was wrong: who sends forgeries learns nothing of it.
@@ -51,20 +51,20 @@ pub(super) async fn back_channel(
 pub(super) async fn front_channel(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
-    let issuer = &company.provider.settings.issuer;
+    let issuer = &registration.settings().issuer;
     let sid = query(&uri, "sid").filter(|sid| !sid.is_empty());
     let (Some(sid), true) = (sid, query(&uri, "iss").as_deref() == Some(issuer.as_str())) else {
         let refused = Refused::because("frontchannel_parameters");
-        return match portal.note_refused(&visit, &company, &refused).await {
+        return match portal.note_refused(&visit, &registration, &refused).await {
             Ok(()) => portal.refusal(&visit, &headers, StatusCode::BAD_REQUEST),
             Err(fault) => portal.store_fault(&visit, &headers, &fault),
         };
     };
-    match portal.end_of_provider(&company, ProviderSession::Sid(&sid), &visit).await {
+    match portal.end_of_provider(&registration, ProviderSession::Sid(&sid), &visit).await {
         Ok(()) => framed_by(html(StatusCode::OK, String::new()), &issuer.origin()),
         Err(fault) => portal.session_fault(&visit, &headers, &fault),
     }
@@ -74,22 +74,22 @@ pub(super) async fn front_channel(
 /// the log-in page like everybody else, and no word on it (SEC-R50).
 pub(super) async fn back_again(
     State(portal): State<Arc<Portal>>,
-    company: Company,
+    registration: Registration,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
     let ours = query(&uri, "state")
         .zip(cookies::browser(&headers))
-        .is_some_and(|(state, browser)| portal.logout_state.holds(&state, &company.zone.host, &browser));
+        .is_some_and(|(state, browser)| portal.logout_state.holds(&state, &registration.zone.host, &browser));
     see_other(if ours { "/.zonegate/login?reason=logged_out" } else { "/.zonegate/login?with=username" })
 }
 
 impl Portal {
-    async fn told_to_end(&self, company: &Company, text: &str, visit: &Visit) -> Result<(), Failed> {
-        let settings = &company.provider.settings;
+    async fn told_to_end(&self, registration: &Registration, text: &str, visit: &Visit) -> Result<(), Failed> {
+        let settings = registration.settings();
         let token = self.providers.logout_token(settings, text, visit.now).await?;
         // A token is obeyed once: one that is sent again later would end sessions that began since.
-        if !self.store.spend(once(company, &token), token.acceptable_until()).await? {
+        if !self.store.spend(once(registration, &token), token.acceptable_until()).await? {
             return Err(Refused::because("logout_token_replayed").into());
         }
         // With both, the session decides: the subject's others are not meant (OpenID Connect Back-Channel Logout 1.0
@@ -99,22 +99,23 @@ impl Portal {
             (None, Some(subject)) => ProviderSession::Subject(subject),
             (None, None) => return Err(Refused::because("logout_token_names_nobody").into()),
         };
-        Ok(self.end_of_provider(company, who, visit).await?)
+        Ok(self.end_of_provider(registration, who, visit).await?)
     }
 
     /// Ends the sessions that the tenant's provider began, by its own session or its subject.
     async fn end_of_provider(
         &self,
-        company: &Company,
+        registration: &Registration,
         who: ProviderSession<'_>,
         visit: &Visit,
     ) -> Result<(), SessionFault> {
-        let (tenant, issuer) = (company.tenant.id, &company.provider.settings.issuer);
+        let (tenant, issuer) = (registration.tenant_id(), &registration.settings().issuer);
         let reason = EndReason::LoggedOut;
-        for (user, session) in self.store.provider_sessions(Some(tenant), issuer, who).await? {
+        for found in self.store.provider_sessions(tenant, issuer, who).await? {
+            let ProvidedSession { user, session, tenant } = found;
             let event = SecurityEvent {
                 request: Some(visit.request),
-                zone: Some(company.zone.host.clone()),
+                zone: Some(registration.zone.host.clone()),
                 tenant: Some(tenant),
                 user: Some(user),
                 session: Some(session),
@@ -126,11 +127,16 @@ impl Portal {
         Ok(())
     }
 
-    async fn note_refused(&self, visit: &Visit, company: &Company, refused: &Refused) -> Result<(), StoreFault> {
+    async fn note_refused(
+        &self,
+        visit: &Visit,
+        registration: &Registration,
+        refused: &Refused,
+    ) -> Result<(), StoreFault> {
         let event = SecurityEvent {
             request: Some(visit.request),
-            zone: Some(company.zone.host.clone()),
-            tenant: Some(company.tenant.id),
+            zone: Some(registration.zone.host.clone()),
+            tenant: registration.tenant_id(),
             address: Some(visit.address),
             reason: Some(refused.reason),
             detail: refused.detail.clone(),
@@ -139,19 +145,26 @@ impl Portal {
         self.strangers.note(event).await
     }
 
-    /// Where the browser of somebody who has logged out here logs out at their provider as well, if the tenant wants
-    /// that (R118). `None` also when the provider cannot be asked where: the person is logged out here all the same.
-    pub(in crate::portal) async fn provider_log_out(
+    /// What is left to do at the provider of somebody who has logged out here, if their session came from one that wants
+    /// to know (R118, R96). Whatever comes of it, the person is logged out here.
+    pub(in crate::portal) async fn farewell(
         &self,
         visit: &Visit,
         session: &Session,
         browser: Option<&BrowserToken>,
-    ) -> Option<Url> {
+    ) -> Farewell {
         match self.end_session_url(visit, session, browser).await {
-            Ok(url) => url,
+            Ok(None) => Farewell::Nothing,
+            Ok(Some(url)) => Farewell::Go(url),
             Err(failed) => {
                 tracing::warn!(?failed, session = %session.id, "the log-out did not reach the provider");
-                None
+                match self.store.queue_provider_logout(session.id, visit.now).await {
+                    Ok(_) => Farewell::Unreached,
+                    Err(fault) => {
+                        tracing::error!(%fault, session = %session.id, "its provider will not be told of a log-out");
+                        Farewell::Unreached
+                    }
+                }
             }
         }
     }
@@ -162,21 +175,27 @@ impl Portal {
         session: &Session,
         browser: Option<&BrowserToken>,
     ) -> Result<Option<Url>, Failed> {
-        let (Method::Sso, Some(browser)) = (session.method, browser) else { return Ok(None) };
-        let Some(company) = self.company(visit, &session.terms.tenant_slug).await? else { return Ok(None) };
-        let settings = &company.provider.settings;
+        let registration = match session.method {
+            Method::Sso => self.registration(visit, &session.terms.tenant_slug).await?,
+            Method::Suite => self.suite(visit),
+            Method::Local | Method::Api => None,
+        };
+        let (Some(registration), Some(browser)) = (registration, browser) else { return Ok(None) };
+        let settings = registration.settings();
         let Some(at_provider) = self.store.provider_session(session.id).await? else { return Ok(None) };
         if !settings.logout || at_provider.issuer != settings.issuer {
             return Ok(None);
         }
         let metadata = self.providers.metadata(settings).await?;
         let Some(mut url) = metadata.end_session_endpoint.clone() else { return Ok(None) };
-        let back = format!("{}{}/logged-out", company.zone.origin, address(&company.tenant.slug));
+        // Its metadata are kept for an hour, and a browser that is sent to a dead host sees an error of its own.
+        self.providers.answers(settings).await?;
+        let back = format!("{}{}/logged-out", registration.zone.origin, registration.address());
         let mut query = url.query_pairs_mut();
         query
             .append_pair("client_id", &settings.client_id)
             .append_pair("post_logout_redirect_uri", &back)
-            .append_pair("state", &self.logout_state.token(&company.zone.host, browser));
+            .append_pair("state", &self.logout_state.token(&registration.zone.host, browser));
         if let Some(hint) = &at_provider.id_token {
             query.append_pair("id_token_hint", hint.reveal());
         }
@@ -185,9 +204,22 @@ impl Portal {
     }
 }
 
+/// What is left to do at a provider after a log-out here.
+#[derive(Debug)]
+pub(in crate::portal) enum Farewell {
+    /// Nothing.
+    Nothing,
+    /// The browser goes there, and logs out there as well.
+    Go(Url),
+    /// It could not be told; it will be, for a day (D19).
+    Unreached,
+}
+
 /// What is spent when a log-out token is obeyed: its `jti`, which is its issuer's own.
-fn once(company: &Company, token: &LogoutToken) -> FlowId {
-    let text = [company.tenant.id.as_bytes().as_slice(), token.jti().as_bytes()].concat();
+fn once(registration: &Registration, token: &LogoutToken) -> FlowId {
+    let tenant = registration.tenant_id();
+    let whose = tenant.as_ref().map_or(b"suite".as_slice(), |tenant| tenant.as_bytes());
+    let text = [whose, token.jti().as_bytes()].concat();
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *TokenDigest::of(&text).as_bytes();
     FlowId::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }

@@ -1,16 +1,20 @@
-//! Single sign-on: the way to a tenant's own identity provider, and back with its word (R97–R102).
+//! Log-ins at providers: at a tenant's own (R97–R102) and at the vendor's suite (R90–R96), the way there and back.
 //!
-//! Each tenant has addresses of its own, the one that providers answer to among them: so the answer of one provider
-//! cannot be taken for another's (RFC 9700 section 4.4). Nothing is remembered of those who are on their way: what must
-//! be known when they come back travels sealed in `state`, bound to their browser, and is spent once.
+//! Each tenant has addresses of its own, the one that providers answer to among them, and the suite has its own: so the
+//! answer of one provider cannot be taken for another's (RFC 9700 section 4.4). Nothing is remembered of those who are on
+//! their way: what must be known when they come back travels sealed in `state`, bound to their browser, and is spent once.
 
 mod callback;
 mod initiate;
 mod logout;
+mod retell;
+mod suite;
+
+pub(super) use logout::Farewell;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::IntoResponse;
@@ -26,25 +30,34 @@ use crate::directory::{SsoScope, Tenant};
 use crate::idp::ProviderFault;
 use crate::machine::{EntropyFault, random};
 use crate::pages::{Page, ProviderErrorPage};
-use crate::sso::{Audience, Nonce, Purpose, TestTicket, Transaction, Verifier, authorization_url};
+use crate::sso::{
+    Audience, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction, Verifier,
+    authorization_url,
+};
 use crate::store::{Provider, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 use crate::zone::Zone;
 
 pub(super) fn routes() -> Router<Arc<Portal>> {
-    Router::new()
-        .route("/.zonegate/sso/{tenant}", get(begin))
-        .route("/.zonegate/sso/{tenant}/callback", get(callback::take))
-        .route("/.zonegate/sso/{tenant}/initiate", get(initiate::ask).post(initiate::go))
-        .route("/.zonegate/sso/{tenant}/backchannel-logout", post(logout::back_channel))
-        .route("/.zonegate/sso/{tenant}/frontchannel-logout", get(logout::front_channel))
-        .route("/.zonegate/sso/{tenant}/logged-out", get(logout::back_again))
+    [TENANT, SUITE].into_iter().fold(Router::new(), |router, prefix| {
+        router
+            .route(prefix, get(begin))
+            .route(&format!("{prefix}/callback"), get(callback::take))
+            .route(&format!("{prefix}/initiate"), get(initiate::ask).post(initiate::go))
+            .route(&format!("{prefix}/backchannel-logout"), post(logout::back_channel))
+            .route(&format!("{prefix}/frontchannel-logout"), get(logout::front_channel))
+            .route(&format!("{prefix}/logged-out"), get(logout::back_again))
+    })
 }
+
+const TENANT: &str = "/.zonegate/sso/{tenant}";
+/// The address of the suite's log-in.
+pub(super) const SUITE: &str = "/.zonegate/suite";
 
 /// The address of a tenant's log-in, below its zone's origin (D26).
 pub(super) fn address(slug: &str) -> String {
-    format!("/.zonegate/sso/{slug}")
+    TENANT.replace("{tenant}", slug)
 }
 
 /// The address where somebody of a tenant shows their provider once more who they are, and comes back to `path`.
@@ -52,42 +65,111 @@ pub(super) fn anew(slug: &str, path: &str) -> String {
     format!("{}?anew&return_to={path}", address(slug))
 }
 
-/// A tenant of the zone that was asked, with the provider it has.
-pub(super) struct Company {
+/// What we are to one provider, in the zone that was asked.
+pub(super) struct Registration {
     pub(super) zone: Arc<Zone>,
-    pub(super) tenant: Tenant,
-    pub(super) provider: Provider,
+    pub(super) peer: Peer,
 }
 
-impl Company {
+/// For whose people a provider speaks.
+pub(super) enum Peer {
+    /// One tenant's: its own.
+    Tenant(Box<(Tenant, Provider)>),
+    /// Those of all companies that the suite knows.
+    Suite(Box<Suite>),
+}
+
+impl Registration {
+    /// A tenant of the zone, with the provider it has.
+    pub(super) fn of_tenant(zone: &Arc<Zone>, tenant: Tenant, provider: Provider) -> Self {
+        Self { zone: Arc::clone(zone), peer: Peer::Tenant(Box::new((tenant, provider))) }
+    }
+
+    /// What the provider is to us.
+    pub(super) fn settings(&self) -> &ProviderSettings {
+        match &self.peer {
+            Peer::Tenant(of) => &of.1.settings,
+            Peer::Suite(suite) => &suite.settings,
+        }
+    }
+
+    fn secret(&self) -> Option<&ClientSecret> {
+        match &self.peer {
+            Peer::Tenant(of) => of.1.secret.as_ref(),
+            Peer::Suite(suite) => suite.secret.as_ref(),
+        }
+    }
+
+    fn audience(&self) -> Audience {
+        match &self.peer {
+            Peer::Tenant(_) => Audience::Tenant,
+            Peer::Suite(_) => Audience::Suite,
+        }
+    }
+
+    /// The tenant for whose people alone the provider speaks.
+    pub(super) fn tenant(&self) -> Option<&Tenant> {
+        match &self.peer {
+            Peer::Tenant(of) => Some(&of.0),
+            Peer::Suite(_) => None,
+        }
+    }
+
+    fn tenant_id(&self) -> Option<TenantId> {
+        self.tenant().map(|tenant| tenant.id)
+    }
+
+    /// Whether anybody logs in there.
+    pub(super) fn is_open(&self) -> bool {
+        self.tenant().is_none_or(|tenant| tenant.sso != SsoScope::Off)
+    }
+
+    /// What people know it by.
+    fn name(&self) -> &str {
+        match &self.peer {
+            Peer::Tenant(of) => &of.0.name,
+            Peer::Suite(suite) => &suite.name,
+        }
+    }
+
+    fn address(&self) -> String {
+        self.tenant().map_or_else(|| SUITE.into(), |tenant| address(&tenant.slug))
+    }
+
     /// Where the provider sends people back to. Made of the configuration, never of what was asked (V2).
     pub(super) fn redirect_uri(&self) -> String {
-        format!("{}{}/callback", self.zone.origin, address(&self.tenant.slug))
+        format!("{}{}/callback", self.zone.origin, self.address())
     }
 
     /// Where another try begins. While single sign-on is off, nowhere but at the settings, for who came from there: nobody
     /// else tries a provider that nobody uses yet but at the address that the command printed.
     fn again(&self, visit: &Visit) -> Option<String> {
-        match self.tenant.sso {
-            SsoScope::Off => visit.session.is_some().then(|| ADMIN_SSO.into()),
-            SsoScope::Selected | SsoScope::All => Some(address(&self.tenant.slug)),
+        match self.is_open() {
+            true => Some(self.address()),
+            false => visit.session.is_some().then(|| ADMIN_SSO.into()),
         }
     }
 }
 
-/// The company whose address was asked; 404 where the zone has none of that name with a provider.
-impl FromRequestParts<Arc<Portal>> for Company {
+/// The registration whose address was asked; 404 where the zone has no tenant of that name with a provider, or the
+/// installation no suite.
+impl FromRequestParts<Arc<Portal>> for Registration {
     type Rejection = Answer;
 
     async fn from_request_parts(parts: &mut Parts, portal: &Arc<Portal>) -> Result<Self, Answer> {
         let refused = IntoResponse::into_response;
         let Extension(visit) = Extension::<Visit>::from_request_parts(parts, portal).await.map_err(refused)?;
-        let slug = Path::<String>::from_request_parts(parts, portal).await;
+        let named = RawPathParams::from_request_parts(parts, portal).await;
+        let slug = named.as_ref().map(|named| named.iter().next().map(|(_, slug)| slug));
         let headers = &parts.headers;
-        // What cannot be read as a name is none's.
-        let Ok(Path(slug)) = slug else { return Err(portal.refusal(&visit, headers, StatusCode::NOT_FOUND)) };
-        match portal.company(&visit, &slug).await {
-            Ok(Some(company)) => Ok(company),
+        let found = match slug {
+            Ok(Some(slug)) => portal.registration(&visit, slug).await,
+            Ok(None) => Ok(portal.suite(&visit)),
+            // What cannot be read as a name is none's.
+            Err(_) => Ok(None),
+        };
+        match found {
+            Ok(Some(registration)) => Ok(registration),
             Ok(None) => Err(portal.refusal(&visit, headers, StatusCode::NOT_FOUND)),
             Err(fault) => Err(portal.store_fault(&visit, headers, &fault)),
         }
@@ -102,6 +184,8 @@ pub(super) struct Errand<'a> {
     /// Whom the provider may suggest.
     pub(super) hint: Option<&'a str>,
     pub(super) purpose: Purpose,
+    /// Whose tenant's it is, where the provider speaks for more than one.
+    pub(super) tenant: Option<TenantId>,
     /// What this very answer names the browser, where it had no name.
     pub(super) browser: Option<&'a BrowserToken>,
     /// Whether the provider is asked not to take a log-in of before for an answer (`prompt`, OpenID Connect Core 1.0
@@ -112,7 +196,15 @@ pub(super) struct Errand<'a> {
 impl Errand<'_> {
     /// To log in, and to go there afterwards.
     pub(super) const fn log_in(return_to: Option<LocalPath>) -> Self {
-        Self { return_to, username: None, hint: None, purpose: Purpose::LogIn, browser: None, anew: false }
+        Self {
+            return_to,
+            username: None,
+            hint: None,
+            purpose: Purpose::LogIn,
+            tenant: None,
+            browser: None,
+            anew: false,
+        }
     }
 }
 
@@ -179,16 +271,18 @@ troubles!(Trouble, StoreFault, SessionFault, EntropyFault, SealProblem);
 async fn begin(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    company: Company,
+    registration: Registration,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
     let ticket = query(&uri, "test");
     let is_trial = ticket.is_some_and(|ticket| {
-        let (tenant, host) = (company.tenant.id, &company.zone.host);
-        TestTicket::open(&ticket, &portal.sso_test_key, tenant, host, visit.now).is_ok()
+        let host = &registration.zone.host;
+        registration
+            .tenant_id()
+            .is_some_and(|tenant| TestTicket::open(&ticket, &portal.sso_test_key, tenant, host, visit.now).is_ok())
     });
-    if company.tenant.sso == SsoScope::Off && !is_trial {
+    if !registration.is_open() && !is_trial {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     }
     let errand = Errand {
@@ -196,7 +290,7 @@ async fn begin(
         anew: query(&uri, "anew").is_some(),
         ..Errand::log_in(query(&uri, "return_to").and_then(|text| text.parse().ok()))
     };
-    portal.to_provider(&company, errand, &visit, &headers).await
+    portal.to_provider(&registration, errand, &visit, &headers).await
 }
 
 /// The first value of that name in the query.
@@ -206,19 +300,29 @@ pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
 }
 
 impl Portal {
-    /// The tenant of that short name, if it lives in the zone that was asked and has a provider.
-    pub(super) async fn company(&self, visit: &Visit, slug: &str) -> Result<Option<Company>, StoreFault> {
+    /// What we are to the provider of the tenant of that short name, if it lives in the zone that was asked and has one.
+    pub(super) async fn registration(
+        &self,
+        visit: &Visit,
+        slug: &str,
+    ) -> Result<Option<Registration>, StoreFault> {
         let Realm::Zone(zone) = &visit.realm else { return Ok(None) };
         let tenant = self.store.tenant_by_slug(slug).await?;
         match tenant.filter(|tenant| tenant.zone == zone.host) {
-            Some(tenant) => self.company_of(zone, tenant).await,
+            Some(tenant) => self.registration_of(zone, tenant).await,
             None => Ok(None),
         }
     }
 
-    async fn company_of(&self, zone: &Arc<Zone>, tenant: Tenant) -> Result<Option<Company>, StoreFault> {
+    async fn registration_of(&self, zone: &Arc<Zone>, tenant: Tenant) -> Result<Option<Registration>, StoreFault> {
         let provider = self.store.provider(tenant.id).await?;
-        Ok(provider.map(|provider| Company { zone: Arc::clone(zone), tenant, provider }))
+        Ok(provider.map(|provider| Registration::of_tenant(zone, tenant, provider)))
+    }
+
+    /// What we are to the suite, in the zone that was asked.
+    pub(super) fn suite(&self, visit: &Visit) -> Option<Registration> {
+        let (Realm::Zone(zone), Some(suite)) = (&visit.realm, &self.settings.suite) else { return None };
+        Some(Registration { zone: Arc::clone(zone), peer: Peer::Suite(Box::new(suite.clone())) })
     }
 
     /// To the provider of `tenant`, whose username somebody typed.
@@ -233,8 +337,8 @@ impl Portal {
             return Ok(self.refusal(visit, headers, StatusCode::NOT_FOUND));
         };
         let (slug, id) = (tenant.slug.clone(), tenant.id);
-        match self.company_of(zone, tenant).await? {
-            Some(company) => Ok(self.to_provider(&company, errand, visit, headers).await),
+        match self.registration_of(zone, tenant).await? {
+            Some(registration) => Ok(self.to_provider(&registration, errand, visit, headers).await),
             None => {
                 tracing::error!(tenant = %slug, "single sign-on is on and no provider is set: `zonegate tenant sso`");
                 let refused = Refused::because("no_provider");
@@ -246,16 +350,16 @@ impl Portal {
     /// Sends a browser to the provider.
     pub(super) async fn to_provider(
         &self,
-        company: &Company,
+        registration: &Registration,
         errand: Errand<'_>,
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let again = company.again(visit);
-        match self.authorization(company, errand, visit, headers).await {
+        let again = registration.again(visit);
+        match self.authorization(registration, errand, visit, headers).await {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
-                self.not_logged_in(visit, headers, refused, Some(company.tenant.id), again.as_deref()).await
+                self.not_logged_in(visit, headers, refused, registration.tenant_id(), again.as_deref()).await
             }
             Err(Failed::Trouble(trouble)) => self.trouble(visit, headers, &trouble),
         }
@@ -263,12 +367,12 @@ impl Portal {
 
     async fn authorization(
         &self,
-        company: &Company,
+        registration: &Registration,
         errand: Errand<'_>,
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Result<Answer, Failed> {
-        let settings = &company.provider.settings;
+        let settings = registration.settings();
         let metadata = self.providers.metadata(settings).await?;
         let known = cookies::browser(headers).or(errand.browser.cloned());
         let browser = match known.clone() {
@@ -277,9 +381,9 @@ impl Portal {
         };
         let transaction = Transaction {
             id: FlowId::from_bytes(random()?),
-            audience: Audience::Tenant,
-            tenant: Some(company.tenant.id),
-            host: company.zone.host.clone(),
+            audience: registration.audience(),
+            tenant: errand.tenant.or(registration.tenant_id()),
+            host: registration.zone.host.clone(),
             issuer: settings.issuer.clone(),
             browser: browser.digest(),
             class: device::class(headers),
@@ -291,8 +395,11 @@ impl Portal {
             started_at: visit.now,
         };
         let state = transaction.seal(&self.transaction_key, random()?)?;
-        let hint = errand.hint.or(transaction.username.as_ref().map(Username::as_str));
-        let mut url = authorization_url(&metadata, settings, &company.redirect_uri(), &state, &transaction, hint);
+        // What somebody is called here is what they are called at their own company; at the suite it need not be.
+        let typed = transaction.username.as_ref().filter(|_| registration.tenant().is_some());
+        let hint = errand.hint.or(typed.map(Username::as_str));
+        let mut url =
+            authorization_url(&metadata, settings, &registration.redirect_uri(), &state, &transaction, hint);
         if errand.anew {
             url.query_pairs_mut().append_pair("prompt", "login");
         }

@@ -30,7 +30,7 @@ use crate::credential::{
     HashCost, HashProblem, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MAX, PasswordHash, Pepper, TotpCode, accept,
     hash_password, normalise, verify_password,
 };
-use crate::directory::{Methods, SecurityDefaults, methods};
+use crate::directory::{Methods, SecurityDefaults, methods, must_use_suite};
 use crate::machine::{EntropyFault, Stopwatch, random};
 use crate::session::Class;
 use crate::store::{Account, BudgetKey, Debit, Owner, Store, StoreFault};
@@ -265,12 +265,12 @@ impl Verifier {
                 self.rehash(&account, held.fresh).await;
                 Ok(Verdict::Right(Box::new(account)))
             }
-            (account, Some(SSO_ONLY)) => {
-                self.log(attempt, EventKind::LoginFailed, account.as_ref(), SSO_ONLY).await?;
+            (account, Some(elsewhere @ (SSO_ONLY | SUITE_ONLY))) => {
+                self.log(attempt, EventKind::LoginFailed, account.as_ref(), elsewhere).await?;
                 match key {
                     BudgetKey::Shadow(_) if used >= limit.get() => Ok(Verdict::Locked),
                     BudgetKey::Shadow(_) => Ok(Verdict::Wrong),
-                    // Single sign-on was switched on a moment ago.
+                    // It was switched on a moment ago.
                     BudgetKey::User(_) => {
                         self.give_back(key).await;
                         Ok(Verdict::Wrong)
@@ -431,7 +431,8 @@ fn owner_of(account: &Account) -> Owner {
         user: account.user.id,
         tenant: account.tenant.id,
         overrides: account.tenant.overrides,
-        at_provider: methods(&account.tenant, &account.user) == Methods::Sso,
+        at_provider: methods(&account.tenant, &account.user) == Methods::Sso
+            || must_use_suite(&account.tenant, &account.user),
     }
 }
 
@@ -453,6 +454,7 @@ fn told(attempt: &Attempt<'_>, kind: EventKind, owner: Option<Owner>, reason: &'
 }
 
 const SSO_ONLY: Ineligible = "sso_only";
+const SUITE_ONLY: Ineligible = "suite_only";
 
 /// The hash to hold a password against, if this account may log in with one here.
 fn eligible<'a>(account: &'a Account, zone: &Hostname) -> Result<&'a PasswordHash, Ineligible> {
@@ -460,6 +462,7 @@ fn eligible<'a>(account: &'a Account, zone: &Hostname) -> Result<&'a PasswordHas
     match methods(&account.tenant, &account.user) {
         Methods::Sso => Err(SSO_ONLY),
         Methods::Api => Err("api_only"),
+        Methods::LocalAndSuite if must_use_suite(&account.tenant, &account.user) => Err(SUITE_ONLY),
         Methods::Local | Methods::LocalAndSuite if !account.user.active => Err("inactive"),
         // A tenant's users exist in its zone only: the wall holds even when the name was posted elsewhere.
         Methods::Local | Methods::LocalAndSuite if account.tenant.zone != *zone => Err("other_zone"),

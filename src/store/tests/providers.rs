@@ -314,7 +314,14 @@ async fn o14_a_provider_ends_the_live_sessions_of_its_own_tenant() {
     world.begin_from(3, &part(Audience::Suite, "idp.example", "a", Some("s1"))).await;
     let check = async |tenant, issuer: &Issuer, who: ProviderSession<'_>, want: &[u8]| {
         let found = world.store.provider_sessions(tenant, issuer, who).await.unwrap();
-        let want: Vec<_> = want.iter().map(|id| (world.alice, SessionId::from_bytes([*id; 16]))).collect();
+        let want: Vec<_> = want
+            .iter()
+            .map(|id| ProvidedSession {
+                user: world.alice,
+                session: SessionId::from_bytes([*id; 16]),
+                tenant: ACME,
+            })
+            .collect();
         assert_eq!(found, want, "{tenant:?} {issuer} {who:?}");
     };
     let a = subject("a");

@@ -323,6 +323,11 @@ impl Inner {
                 Some(answer) => document(&answer),
                 None => StatusCode::UNAUTHORIZED.into_response(),
             },
+            // Without a browser: the ID token says whose session it is.
+            ("POST", END_SESSION) => match asked.form.contains_key("id_token_hint") {
+                true => StatusCode::OK.into_response(),
+                false => StatusCode::BAD_REQUEST.into_response(),
+            },
             ("GET", END_SESSION) => {
                 let Some(to) = asked.query.get("post_logout_redirect_uri") else {
                     return "You are logged out.".into_response();

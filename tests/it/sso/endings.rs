@@ -290,7 +290,7 @@ async fn o15_a_provider_that_is_down_keeps_no_session_of_ours_alive() {
     world.provider.play(crate::provider::METADATA, Play::Break);
     let cookie = visitor.cookie(&world.url("/"), "__Host-zg_session").unwrap();
     let answer = visitor.log_out(&world.url("/")).await.unwrap();
-    assert_eq!(location(&answer), world.url("/.zonegate/login?reason=logged_out"));
+    assert_eq!(location(&answer), world.url("/.zonegate/login?reason=logged_out&provider=unreached"));
     visitor.plant(&world.url("/"), "__Host-zg_session", &cookie);
     assert!(!world.is_in(&visitor).await);
 }

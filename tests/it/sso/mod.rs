@@ -9,8 +9,10 @@ mod crowds;
 mod endings;
 mod modules;
 mod people;
+mod suite;
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -97,12 +99,18 @@ impl World {
     }
 
     async fn start_for(scope: SsoScope) -> Self {
+        Self::start_with(scope, |_, _| String::new()).await
+    }
+
+    /// `sections`: what the configuration holds beside the way to providers.
+    async fn start_with(scope: SsoScope, sections: impl Fn(&Provider, &Path) -> String) -> Self {
         let (upstream, provider, folder) =
             (Upstream::start().await, Provider::start().await, tempfile::tempdir().unwrap());
         let ca = folder.path().join("providers.pem");
         std::fs::write(&ca, provider.ca()).unwrap();
         let section =
             format!("sso: {{ networks: [127.0.0.0/8, '::1'], ca_file: '{}', timeout: 20s }}\n", ca.display());
+        let section = section + &sections(&provider, folder.path());
         let with_section = |text: &str| format!("{section}{text}");
         let gateway = Gateway::start_edited(upstream.address(), Wishes::default(), with_section).await;
         let master = MasterKey::parse(MASTER).unwrap();
@@ -278,7 +286,8 @@ impl World {
         let accounts = patiently(async || self.store.accounts(None).await).await;
         let accounts: Vec<_> =
             accounts.iter().map(|account| (&account.user, account.attempts_used, account.locked_at)).collect();
-        let links = patiently(async || self.store.links(self.acme, Audience::Tenant).await).await;
+        let mut links = patiently(async || self.store.links(self.acme, Audience::Tenant).await).await;
+        links.extend(patiently(async || self.store.links(self.acme, Audience::Suite).await).await);
         format!("{accounts:#?} {links:#?} {}", self.live().await)
     }
 
@@ -312,16 +321,17 @@ impl Seen {
     /// P14: a neutral page that names the request, one line in the log with the reason, nothing else.
     #[track_caller]
     fn expect_refused(&self, what: &str, reason: &str, asked: &[&str]) {
+        self.expect_refused_with(&NEUTRAL, what, reason, asked);
+    }
+
+    /// The same, with one of these texts.
+    #[track_caller]
+    fn expect_refused_with(&self, texts: &[&str], what: &str, reason: &str, asked: &[&str]) {
         let Self { answer, events, .. } = self;
         let told: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.reason.as_deref())).collect();
         assert_eq!(told, [("login_failed", Some(reason))], "{what}: {} {}", answer.status, answer.body);
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {}", answer.body);
-        assert_eq!(
-            NEUTRAL.iter().filter(|text| answer.body.contains(**text)).count(),
-            1,
-            "{what}: {}",
-            answer.body
-        );
+        assert_eq!(texts.iter().filter(|text| answer.body.contains(**text)).count(), 1, "{what}: {}", answer.body);
         assert!(!answer.body.contains(reason), "{what}: {}", answer.body);
         let reference = format!("id=\"reference\">{}<", events[0].request.as_ref().unwrap());
         assert!(answer.body.contains(&reference) && answer.has("back"), "{what}: {}", answer.body);

@@ -1,0 +1,233 @@
+//! Whose account the suite's word opens, and which company a tenant is to it.
+//!
+//! The suite speaks for people of many companies, so who somebody is there is not yet who they are here. They are of one
+//! company, which must be the tenant's; their verified address must be the account's primary one; and once an account is
+//! linked to them, only that counts (R92, D20, trap 9). All of it is looked at after the suite has proved the person: before,
+//! it would tell strangers which accounts there are (trap 8).
+
+use super::super::Portal;
+use super::super::flow::{Asking, Outcome};
+use super::callback::{Word, about, flow_of};
+use super::{Failed, Refused, Registration};
+use crate::base::Username;
+use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods};
+use crate::login::{AwaitAccount, Claimant, Proven, Step};
+use crate::sso::{self, Audience, Proof, Suite, Transaction};
+use crate::store::{Account, SuitePerson};
+use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
+
+/// A person of the suite, as far as it matters here.
+struct Person<'a> {
+    company: SuiteCompany,
+    /// Verified.
+    email: Option<&'a str>,
+}
+
+impl Portal {
+    /// Where the suite's word leads: to a session, or to a choice between several accounts (D21).
+    pub(super) async fn log_in_at_suite(
+        &self,
+        registration: &Registration,
+        suite: &Suite,
+        word: &Word<'_>,
+        transaction: Transaction,
+        asking: &Asking<'_>,
+    ) -> Result<Outcome, Failed> {
+        let now = asking.visit.now;
+        let company = suite.company(word.token, word.info).ok_or(mismatch("suite_company_missing"))?;
+        let person = Person { company, email: sso::verified_email(word.token, word.info) };
+        let accounts = match &transaction.username {
+            Some(username) => vec![self.named(registration, username, &person, word, asking).await?],
+            None => self.unnamed(registration, &person, word, asking).await?,
+        };
+        let proof = Proof::of(word.token, word.text, Audience::Suite, suite.settings.issuer.clone())
+            .with_modules(suite.modules_of(word.token, word.info));
+        let flow = flow_of(transaction, now);
+        match accounts.as_slice() {
+            [account] => {
+                let proven = Proven::by_provider(Claimant::of(&account.user), proof, now);
+                if !self.link_to_suite(account, &proven, flow.class, asking).await? {
+                    return Err(mismatch("suite_linked_to_another").into());
+                }
+                Ok(self.finish(flow, proven, account, None, asking).await?)
+            }
+            several => {
+                let claimants = several.iter().map(|account| Claimant::of(&account.user)).collect();
+                Ok(Outcome::Due(flow.at(Step::Account(AwaitAccount::new(claimants, proof, now))), None))
+            }
+        }
+    }
+
+    /// The account of the username that was typed, if it is the person's.
+    async fn named(
+        &self,
+        registration: &Registration,
+        username: &Username,
+        person: &Person<'_>,
+        word: &Word<'_>,
+        asking: &Asking<'_>,
+    ) -> Result<Account, Failed> {
+        let settings = registration.settings();
+        let Some(account) = self.store.account(username).await? else {
+            let created = self.entered(registration, Some(username), person, word, asking).await?;
+            return created.ok_or_else(|| mismatch("unknown_user").into());
+        };
+        is_usable(&account, person, asking)?;
+        let links = self.store.links_of(account.user.id).await?;
+        let link = links.iter().find(|link| link.audience == Audience::Suite && link.issuer == settings.issuer);
+        match link {
+            Some(link) if link.subject == *word.token.subject() => Ok(account),
+            Some(_) => Err(mismatch("suite_linked_to_another").into()),
+            None if !same_address(account.user.email.as_deref(), person.email) => {
+                Err(mismatch("suite_address").into())
+            }
+            None => is_set_up(&account).map(|()| account),
+        }
+    }
+
+    /// The accounts in this zone that are the person's, whose name nobody typed: of all that could be, those that can be
+    /// used, and if none can, why the first cannot (D21).
+    async fn unnamed(
+        &self,
+        registration: &Registration,
+        person: &Person<'_>,
+        word: &Word<'_>,
+        asking: &Asking<'_>,
+    ) -> Result<Vec<Account>, Failed> {
+        let settings = registration.settings();
+        let sought = SuitePerson {
+            zone: &registration.zone.host,
+            company: &person.company,
+            issuer: &settings.issuer,
+            subject: word.token.subject(),
+            email: person.email,
+        };
+        let mut refused = None;
+        let mut usable = Vec::new();
+        for account in self.store.suite_accounts(sought).await? {
+            let links = self.store.links_of(account.user.id).await?;
+            let is_linked =
+                links.iter().any(|link| link.audience == Audience::Suite && link.issuer == settings.issuer);
+            let checked = is_usable(&account, person, asking);
+            match checked.and_then(|()| if is_linked { Ok(()) } else { is_set_up(&account) }) {
+                Ok(()) => usable.push(account),
+                Err(Failed::Refused(why)) => refused = refused.or(Some(why)),
+                Err(trouble @ Failed::Trouble(_)) => return Err(trouble),
+            }
+        }
+        if let (true, Some(refused)) = (usable.is_empty(), refused) {
+            return Err(refused.into());
+        }
+        if usable.is_empty() {
+            usable.extend(self.entered(registration, None, person, word, asking).await?);
+        }
+        if usable.is_empty() { Err(mismatch("unknown_user").into()) } else { Ok(usable) }
+    }
+
+    /// The account that a person gets whom the directory does not know, where their company's tenant wants that: under
+    /// their verified address, which must be one of the tenant's, and be what was `typed` if anything was. A name of
+    /// their own choice would be one that they chose to pass for (D23).
+    async fn entered(
+        &self,
+        registration: &Registration,
+        typed: Option<&Username>,
+        person: &Person<'_>,
+        word: &Word<'_>,
+        asking: &Asking<'_>,
+    ) -> Result<Option<Account>, Failed> {
+        let Some(username) = person.email.and_then(|email| email.parse::<Username>().ok()) else {
+            return Ok(None);
+        };
+        if typed.is_some_and(|typed| *typed != username) {
+            return Ok(None);
+        }
+        let tenant = self.store.tenant_by_domain(username.domain()).await?;
+        let tenant = tenant.filter(|tenant| {
+            let access = &tenant.suite;
+            tenant.zone == registration.zone.host
+                && access.mode != SuiteMode::Off
+                && access.provisioning
+                && access.company.as_ref() == Some(&person.company)
+        });
+        let Some(tenant) = tenant else { return Ok(None) };
+        let event =
+            SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, EventKind::UserCreated) };
+        let account = self.provision(tenant.id, &username, word, event).await?;
+        let Some(account) = account else { return Ok(None) };
+        // Whoever has the name may be somebody who was there before: then it is not theirs by being asked for.
+        let is_new = account.password.is_none() && account.totp.is_none();
+        let is_theirs = is_new && same_address(account.user.email.as_deref(), person.email);
+        is_usable(&account, person, asking)?;
+        Ok(is_theirs.then_some(account))
+    }
+
+    /// Binds the tenant of the administrator who set out to the company that the suite says they are master of. Nothing
+    /// else of the tenant's access changes: nobody gets in by this alone.
+    pub(super) async fn bind_company(
+        &self,
+        suite: &Suite,
+        word: &Word<'_>,
+        transaction: &Transaction,
+        asking: &Asking<'_>,
+    ) -> Result<(), Failed> {
+        let visit = asking.visit;
+        let tenant = transaction.tenant.ok_or(mismatch("state_of_other_purpose"))?;
+        let Some(session) = visit.session.as_ref().filter(|session| session.terms.tenant == tenant) else {
+            return Err(mismatch("suite_binding_not_logged_in").into());
+        };
+        // As of now: somebody may have been made an ordinary user while they were away.
+        let account = self.store.account_by_id(session.user).await?;
+        let account = account.filter(|account| account.user.level == SecurityLevel::Admin && account.user.active);
+        let Some(account) = account else { return Err(mismatch("suite_binding_not_admin").into()) };
+        let company = suite.company(word.token, word.info).ok_or(mismatch("suite_company_missing"))?;
+        if !suite.is_master(word.token, word.info) {
+            return Err(Refused { text: "m12.master", ..mismatch("suite_not_master") }.into());
+        }
+        let access = SuiteAccess { company: Some(company.clone()), ..account.tenant.suite };
+        let event = SecurityEvent {
+            detail: Some(Snippet::of(company.as_str())),
+            actor: Actor::Administrator,
+            ..visit.event(session, EventKind::SuiteChanged)
+        };
+        self.store.set_suite(tenant, &access, &event).await?;
+        Ok(())
+    }
+}
+
+/// Whether the person may use that account at all: their company's, of a tenant and a kind that the suite lets in, and
+/// neither locked nor switched off. What the person is told names no more than they could see for themselves.
+fn is_usable(account: &Account, person: &Person<'_>, asking: &Asking<'_>) -> Result<(), Failed> {
+    let access = &account.tenant.suite;
+    let refused = match methods(&account.tenant, &account.user) {
+        _ if account.tenant.zone != *asking.host => mismatch("other_zone"),
+        _ if access.mode == SuiteMode::Off => Refused { text: "m12.off", ..mismatch("suite_off") },
+        _ if access.company.as_ref() != Some(&person.company) => mismatch("suite_other_company"),
+        _ if !account.user.active => mismatch("disabled"),
+        Methods::Local | Methods::Sso | Methods::Api => {
+            Refused { text: "m12.kind", ..mismatch("suite_not_for_this_user") }
+        }
+        Methods::LocalAndSuite if account.locked_at.is_some() => {
+            Refused { text: "m3", ..mismatch("suite_locked") }
+        }
+        Methods::LocalAndSuite => return Ok(()),
+    };
+    Err(refused.into())
+}
+
+/// Whether the account's own log-in is set up, second factor and all: before that nothing is linked to it (R28).
+fn is_set_up(account: &Account) -> Result<(), Failed> {
+    match &account.totp {
+        Some(_) => Ok(()),
+        None => Err(Refused { text: "m11", ..mismatch("suite_before_set_up") }.into()),
+    }
+}
+
+/// Whether both are there and are one address, but for the case of ASCII letters.
+fn same_address(primary: Option<&str>, verified: Option<&str>) -> bool {
+    primary.zip(verified).is_some_and(|(primary, verified)| primary.eq_ignore_ascii_case(verified))
+}
+
+/// The suite's account does not match (M12). Why, the log says.
+const fn mismatch(reason: &'static str) -> Refused {
+    Refused { reason, text: "m12.mismatch", detail: None }
+}
