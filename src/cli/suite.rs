@@ -96,6 +96,11 @@ pub(super) fn access(access: &SuiteAccess) -> String {
     format!("{}{company}", access.mode.name())
 }
 
+/// Whether somebody is exempt, as events say it.
+pub(super) const fn exemption(exempt: bool) -> &'static str {
+    if exempt { "exempt" } else { "not exempt" }
+}
+
 async fn show(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {
     let suite = site.settings.suite.as_ref();
     let accounts = site.store.accounts(Some(tenant.id)).await?;
@@ -252,10 +257,9 @@ async fn exempt(site: &Site, username: &Username, exempt: bool) -> Result<(), Co
         let is = if exempt { "is" } else { "is not" };
         return say(format_args!("{username} {is} exempt already."));
     }
-    let detail = if exempt { "exempt" } else { "not exempt" };
     let event = SecurityEvent {
         tenant: Some(tenant.id),
-        detail: Some(Snippet::of(detail)),
+        detail: Some(Snippet::of(exemption(exempt))),
         ..site.event(EventKind::SuiteChanged)
     };
     site.store.set_suite_exempt(user.id, exempt, &event).await?;

@@ -208,3 +208,63 @@ fn r6_who_is_who_at_the_suite_is_seen_and_removed() {
     assert_eq!(done(&folder, unlink), "alice@acme.example was nobody at the suite.\n");
     assert_eq!(events(&folder)[1..], [("account_unlinked".to_owned(), "https://one.example".to_owned())]);
 }
+
+/// The directory file of an installation, with this said of Acme and of Alice.
+fn apply(folder: &Folder, suite: &str, alice: &str, how: &str) -> (i32, String, Vec<String>) {
+    let text = format!(
+        "tenants: [{{ slug: acme, name: Acme, zone: a.example, domains: [acme.example, acme-labs.example], {suite} \
+         users: [{{ username: alice@acme.example, email: alice@elsewhere.example {alice} }}, \
+         {{ username: ned@acme.example, suite_exempt: true }}] }}]"
+    );
+    folder.write("directory.yaml", &text, 0o644);
+    folder.run(&format!("apply -f directory.yaml {how}"))
+}
+
+#[test]
+fn d22_a_file_says_who_uses_the_suite_and_applying_it_twice_changes_nothing_the_second_time() {
+    let folder = with_suite();
+    let (suite, alice) = ("suite: { company: c-1042, require: true, provision: true },", ", suite_exempt: true");
+    // So that it says nothing else of her.
+    assert_eq!(apply(&folder, "", "", "").0, 0);
+    let told = "~ user alice@acme.example: suite_exempt false → true\n\
+                ~ suite of acme: log-in \"off\" → \"required\", company \"\" → \"c-1042\", provision \"false\" → \"true\"\n";
+    let dry = format!("{told}2 changes; nothing was written (--dry-run)\n");
+    assert_eq!(apply(&folder, suite, alice, "--dry-run"), (0, dry, vec![]));
+    assert_eq!(shown(&folder, "tenant show acme", "suite"), "off");
+    assert_eq!(apply(&folder, suite, alice, ""), (0, format!("{told}2 changes made\n"), vec![]));
+    assert_eq!(shown(&folder, "tenant show acme", "suite"), "required, as c-1042");
+    assert_eq!(shown(&folder, "tenant suite show acme", "exempt users"), "alice@acme.example ned@acme.example");
+    let nothing = (0, "nothing to change\n".to_owned(), vec![]);
+    assert_eq!(apply(&folder, suite, alice, ""), nothing);
+    // What the file leaves out stays.
+    assert_eq!(apply(&folder, "", "", ""), nothing);
+    assert_eq!(
+        apply(&folder, "suite: { company: c-1042 },", ", suite_exempt: false", "").1,
+        "~ user alice@acme.example: suite_exempt true → false\n\
+         ~ suite of acme: log-in \"required\" → \"allowed\", provision \"true\" → \"false\"\n2 changes made\n"
+    );
+    assert_eq!(
+        apply(&folder, "suite: off,", "", "").1,
+        "~ suite of acme: log-in \"allowed\" → \"off\"\n1 changes made\n"
+    );
+    assert_eq!(apply(&folder, "suite: off,", "", ""), nothing);
+    assert_eq!(shown(&folder, "tenant show acme", "suite"), "off, as c-1042");
+}
+
+#[test]
+fn v9_a_file_that_wants_a_suite_where_none_is_changes_nothing() {
+    let folder = installation();
+    for how in ["", "--dry-run"] {
+        let (code, told, problems) = apply(&folder, "suite: { company: c-1042 },", "", how);
+        assert_eq!((code, told.as_str()), (2, ""), "{how}");
+        assert_eq!(problems[1..], ["acme cannot use a suite: the configuration has no section `suite`"]);
+    }
+    refused(
+        &folder,
+        "user show ned@acme.example",
+        &["zonegate: there is no user ned@acme.example: see `zonegate user list`"],
+    );
+    // What is off is off everywhere.
+    let (code, ..) = apply(&folder, "suite: off,", "", "");
+    assert_eq!(code, 0);
+}
