@@ -11,7 +11,8 @@ mod models;
 mod texts;
 
 pub use administration::{
-    AdminPage, Field, LinkedRow, ProviderFields, ProviderPage, RosterPage, UserRow, UsersPage, WrongLine,
+    AdminPage, ExemptRow, Field, LinkedRow, ProviderFields, ProviderPage, RosterPage, SuitePage, UserRow,
+    UsersPage, WrongLine,
 };
 pub use assets::{Asset, AssetPaths, Assets};
 pub use brand::{Brand, Colour, ColourProblem, Links, Logo};
@@ -36,10 +37,12 @@ pub struct Chrome<'a> {
     pub language: Language,
     /// The zone's name; none on the universal host.
     pub zone: Option<&'a str>,
+    /// What the vendor's suite is called; none where there is none.
+    pub suite: Option<&'a str>,
 }
 
 impl<'a> Chrome<'a> {
-    /// The text of that id, the operator's own wording first, with the product's name filled in.
+    /// The text of that id, the operator's own wording first, with the names of product and suite filled in.
     pub fn t(&self, id: &'static str) -> String {
         self.fill(id, &[])
     }
@@ -48,7 +51,8 @@ impl<'a> Chrome<'a> {
     pub fn fill(&self, id: &'static str, values: &[(&str, &str)]) -> String {
         let own = self.brand.texts.get(&(self.language, id.to_owned())).map(String::as_str);
         let mut text = own.unwrap_or_else(|| texts::text(self.language, id)).to_owned();
-        for (name, value) in values.iter().chain(&[("product", self.brand.product.as_str())]) {
+        let always = [("product", self.brand.product.as_str()), ("suite", self.suite.unwrap_or_default())];
+        for (name, value) in values.iter().chain(&always) {
             text = text.replace(&format!("{{{name}}}"), value);
         }
         text

@@ -237,6 +237,7 @@ impl Portal {
             assets: &self.assets.paths,
             language: choose_language(language, accept),
             zone: zone.map(|zone| zone.name.as_str()),
+            suite: self.settings.suite.as_ref().map(|suite| suite.name.as_str()),
         }
     }
 
