@@ -19,6 +19,7 @@ mod serve;
 mod session;
 mod source;
 mod sso;
+mod suite;
 mod tenant;
 mod top;
 mod user;

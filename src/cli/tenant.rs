@@ -1,7 +1,7 @@
 //! `zonegate tenant …`: the customer companies.
 
 use super::operator::{Configuration, Site, columns};
-use super::{CommandProblem, say, sso};
+use super::{CommandProblem, say, sso, suite};
 use crate::base::{Domain, Hostname, TenantId};
 use crate::directory::{SLUG_BYTES_MAX, SecurityOverrides, SsoScope, SuiteAccess, Tenant, is_slug};
 use crate::machine::random;
@@ -30,6 +30,9 @@ enum Action {
     /// Let a company log in at an identity provider of its own
     #[command(subcommand)]
     Sso(sso::Action),
+    /// Let a company log in with the vendor's suite, as one company of it
+    #[command(subcommand)]
+    Suite(suite::Action),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -63,6 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
         Action::List => list(&site).await,
         Action::Show { slug } => show(&site, slug).await,
         Action::Sso(action) => sso::run(&site, action).await,
+        Action::Suite(action) => suite::run(&site, action).await,
     })
 }
 
@@ -125,6 +129,15 @@ pub(super) async fn find(site: &Site, slug: &str) -> Result<Tenant, CommandProbl
     found.ok_or_else(|| CommandProblem::Input(format!("there is no tenant {slug}: see `zonegate tenant list`")))
 }
 
+/// Where browsers have a tenant's zone.
+pub(super) fn zone_origin<'a>(site: &'a Site, tenant: &Tenant) -> Result<&'a str, CommandProblem> {
+    let (slug, host) = (&tenant.slug, &tenant.zone);
+    let zone = site.settings.zones.zone(host).map(|zone| &*zone.origin);
+    zone.ok_or_else(|| {
+        CommandProblem::Input(format!("{slug} is in the zone {host}, which is not configured any more"))
+    })
+}
+
 async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
     let tenant = find(site, slug).await?;
     let security = site.settings.security.with(&tenant.overrides);
@@ -142,6 +155,7 @@ async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
         ("users", users.to_string()),
         ("single sign-on for", sso::users(tenant.sso).into()),
         ("identity provider", provider),
+        ("suite", suite::access(&tenant.suite)),
         ("failures until locked", security.attempts_max.to_string()),
         ("strong passwords", if security.password.strong { "yes".into() } else { "no".into() }),
         ("new authenticators", format!("{} s", security.totp_period.seconds())),

@@ -11,7 +11,9 @@ use crate::base::{LocalPath, Username};
 use crate::credential::{
     PASSWORD_BYTES_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise, verify_password,
 };
-use crate::directory::{Methods, SecurityLevel, UserKind, is_email, is_label, methods};
+use crate::directory::{
+    Methods, SecurityLevel, Tenant, User, UserKind, is_email, is_label, methods, must_use_suite,
+};
 use crate::machine::random;
 use crate::store::{Account, NewUser};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -200,7 +202,8 @@ async fn show(site: &Site, named: &Named) -> Result<(), CommandProblem> {
         ("level", user.level.name().into()),
         ("groups", set_or_not((!user.groups.is_empty()).then(|| user.groups.join(", ")))),
         ("state", state(&account).into()),
-        ("logs in with", ways(methods(tenant, user)).into()),
+        ("logs in with", ways(tenant, user).into()),
+        ("exempt from suite", if user.suite_exempt { "yes" } else { "no" }.into()),
         (
             "password",
             password.as_ref().map_or_else(|| "none yet".into(), |kept| format!("set on {}", kept.set_at)),
@@ -225,9 +228,10 @@ async fn show(site: &Site, named: &Named) -> Result<(), CommandProblem> {
 }
 
 /// The ways in that a user has, as an operator reads them.
-const fn ways(methods: Methods) -> &'static str {
-    match methods {
+fn ways(tenant: &Tenant, user: &User) -> &'static str {
+    match methods(tenant, user) {
         Methods::Local => "password and code",
+        Methods::LocalAndSuite if must_use_suite(tenant, user) => "the suite",
         Methods::LocalAndSuite => "password and code, or the suite",
         Methods::Sso => "single sign-on",
         Methods::Api => "API credentials",

@@ -5,7 +5,7 @@ use askama::Template;
 use super::Chrome;
 use super::models::{Confirm, Page, page};
 use crate::base::UnixTime;
-use crate::directory::{Methods, SsoScope};
+use crate::directory::{Methods, SsoScope, SuiteMode};
 use crate::sso::{ClientAuthentication, SigningAlgorithm};
 
 /// Where the administrator's pages begin.
@@ -15,6 +15,8 @@ pub struct AdminPage<'a> {
     pub company: &'a str,
     /// Who of it must log in at its provider.
     pub scope: SsoScope,
+    /// Whether its users log in with the vendor's suite, where there is one.
+    pub suite: SuiteMode,
     /// Proof that forms came from this page.
     pub csrf: &'a str,
 }
@@ -29,9 +31,22 @@ const fn scope_text(scope: SsoScope) -> &'static str {
     }
 }
 
+/// The id of the text that says what users do with the suite.
+const fn mode_text(mode: SuiteMode) -> &'static str {
+    match mode {
+        SuiteMode::Off => "admin.suite.mode.off",
+        SuiteMode::Allowed => "admin.suite.mode.allowed",
+        SuiteMode::Required => "admin.suite.mode.required",
+    }
+}
+
 impl AdminPage<'_> {
     const fn scope_text(&self) -> &'static str {
         scope_text(self.scope)
+    }
+
+    const fn suite_text(&self) -> &'static str {
+        mode_text(self.suite)
     }
 }
 
@@ -205,6 +220,82 @@ impl RosterPage<'_> {
     }
 }
 
+/// Somebody who is exempt from the suite.
+#[derive(Clone, Debug)]
+pub struct ExemptRow {
+    /// The account's id.
+    pub id: String,
+    /// Its name.
+    pub username: String,
+    /// Whether they could log in without it.
+    pub has_password: bool,
+}
+
+/// A4: what a tenant lets its users do with the vendor's suite.
+#[derive(Clone, Debug, Default)]
+pub struct SuitePage<'a> {
+    /// The company.
+    pub company: &'a str,
+    /// Who of it must log in at its own provider.
+    pub scope: SsoScope,
+    /// Whether the others may, or must, use the suite.
+    pub mode: SuiteMode,
+    /// What the suite calls the company; `None` while it has not said so.
+    pub bound: Option<&'a str>,
+    /// Whether people whom the directory does not know are entered into it.
+    pub provisioning: bool,
+    /// Where those log in who are exempt.
+    pub address: &'a str,
+    /// The first of them.
+    pub exempt: Vec<ExemptRow>,
+    /// How many there are.
+    pub exempt_found: usize,
+    /// What was searched for.
+    pub search: &'a str,
+    /// The first of those that were found.
+    pub rows: Vec<LinkedRow>,
+    /// How many were found.
+    pub found: usize,
+    /// What stands in the form.
+    pub username: Field,
+    /// What a change wants besides the form.
+    pub confirm: Confirm<'a>,
+    /// Proof that forms came from this page.
+    pub csrf: &'a str,
+    /// What was done: the id of a text.
+    pub notice: Option<&'static str>,
+    /// What was wrong: the id of a message.
+    pub error: Option<&'static str>,
+}
+page!(SuitePage, SuiteView, "admin_suite.html");
+
+impl SuitePage<'_> {
+    const fn must_log_in(&self) -> bool {
+        matches!(self.confirm, Confirm::LogIn(_))
+    }
+
+    /// As no company nobody gets in; what is on can be put off all the same.
+    const fn shows_mode(&self) -> bool {
+        self.bound.is_some() || !matches!(self.mode, SuiteMode::Off)
+    }
+
+    fn modes(&self) -> Vec<(&'static str, &'static str, bool)> {
+        SuiteMode::ALL.map(|mode| (mode.name(), mode_text(mode), mode == self.mode)).into()
+    }
+
+    /// What an administrator may not have meant.
+    const fn warning(&self) -> Option<&'static str> {
+        match (self.mode, self.scope) {
+            (SuiteMode::Off, _) => None,
+            (SuiteMode::Allowed | SuiteMode::Required, SsoScope::All) => Some("admin.suite.sso"),
+            (SuiteMode::Required, SsoScope::Off | SsoScope::Selected) if self.exempt.is_empty() => {
+                Some("admin.suite.alone")
+            }
+            (SuiteMode::Allowed | SuiteMode::Required, SsoScope::Off | SsoScope::Selected) => None,
+        }
+    }
+}
+
 /// A user, as a list shows them.
 #[derive(Clone, Debug)]
 pub struct UserRow {
@@ -216,6 +307,10 @@ pub struct UserRow {
     pub administers: bool,
     /// How they get in.
     pub methods: Methods,
+    /// Whether of these only the suite counts.
+    pub must_use_suite: bool,
+    /// Whether that would be so, were they not exempt.
+    pub suite_exempt: bool,
     /// Whether they are the one administrator who does not use the provider.
     pub exempt: bool,
     /// Whether they can log in at all.
@@ -228,6 +323,7 @@ impl UserRow {
     const fn methods_text(&self) -> &'static str {
         match self.methods {
             Methods::Local => "admin.method.local",
+            Methods::LocalAndSuite if self.must_use_suite => "admin.method.suite.only",
             Methods::LocalAndSuite => "admin.method.suite",
             Methods::Sso => "admin.method.sso",
             Methods::Api => "admin.method.api",

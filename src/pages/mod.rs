@@ -11,7 +11,8 @@ mod models;
 mod texts;
 
 pub use administration::{
-    AdminPage, Field, LinkedRow, ProviderFields, ProviderPage, RosterPage, UserRow, UsersPage, WrongLine,
+    AdminPage, ExemptRow, Field, LinkedRow, ProviderFields, ProviderPage, RosterPage, SuitePage, UserRow,
+    UsersPage, WrongLine,
 };
 pub use assets::{Asset, AssetPaths, Assets};
 pub use brand::{Brand, Colour, ColourProblem, Links, Logo};

@@ -3,7 +3,7 @@
 //! `ZONEGATE_DUMP_PAGES=DIR cargo test pages::` also writes them to a folder, to be looked at.
 
 use super::*;
-use crate::directory::{Methods, SsoScope};
+use crate::directory::{Methods, SsoScope, SuiteMode};
 use crate::session::Class;
 use crate::zone::Language;
 
@@ -113,12 +113,42 @@ impl Sample {
         page.html(chrome)
     }
 
+    fn suite(&self, chrome: &Chrome<'_>) -> String {
+        let row = LinkedRow {
+            id: "00ff".into(),
+            username: self.text.into(),
+            subject: self.text.into(),
+            linked_at: UnixTime::from_seconds(1_795_500_000),
+        };
+        let page = SuitePage {
+            company: self.text,
+            scope: SsoScope::Selected,
+            mode: SuiteMode::Required,
+            bound: Some(self.text),
+            provisioning: true,
+            address: "https://desk.example/.zonegate/login?with=password",
+            exempt: vec![ExemptRow { id: "0f".into(), username: self.text.into(), has_password: false }],
+            exempt_found: 1,
+            search: self.text,
+            rows: vec![row],
+            found: 900,
+            username: Field { value: self.text.into(), error: Some("admin.suite.exempt.kind") },
+            confirm: Confirm::Password,
+            csrf: self.text,
+            notice: Some("admin.suite.exempted"),
+            error: Some("admin.wrong.form"),
+        };
+        page.html(chrome)
+    }
+
     fn users(&self, chrome: &Chrome<'_>) -> String {
         let row = |methods, administers, locked| UserRow {
             username: self.text.into(),
             display_name: self.text.into(),
             administers,
             methods,
+            must_use_suite: locked,
+            suite_exempt: administers,
             exempt: administers,
             active: methods != Methods::Api,
             locked,
@@ -219,7 +249,12 @@ impl Sample {
                     .html(c)
                 }),
             ),
-            ("admin", Box::new(move |c| AdminPage { company: t, scope: SsoScope::Selected, csrf: t }.html(c))),
+            (
+                "admin",
+                Box::new(move |c| {
+                    AdminPage { company: t, scope: SsoScope::Selected, suite: SuiteMode::Allowed, csrf: t }.html(c)
+                }),
+            ),
             (
                 "admin-sso-new",
                 Box::new(move |c| ProviderPage { company: t, csrf: t, ..ProviderPage::default() }.html(c)),
@@ -229,6 +264,18 @@ impl Sample {
             (
                 "admin-sso-users-none",
                 Box::new(move |c| RosterPage { company: t, csrf: t, ..RosterPage::default() }.html(c)),
+            ),
+            (
+                "admin-suite-new",
+                Box::new(move |c| SuitePage { company: t, csrf: t, ..SuitePage::default() }.html(c)),
+            ),
+            ("admin-suite", Box::new(move |c| self.suite(c))),
+            (
+                "admin-suite-required",
+                Box::new(move |c| {
+                    let mode = SuiteMode::Required;
+                    SuitePage { company: t, csrf: t, bound: Some(t), mode, ..SuitePage::default() }.html(c)
+                }),
             ),
             ("admin-users", Box::new(move |c| self.users(c))),
             (

@@ -12,7 +12,7 @@ use super::person::Person;
 use super::verifier::Verdict;
 use super::{Portal, Visit, sso};
 use crate::base::Ttl;
-use crate::directory::methods;
+use crate::directory::{Methods, methods, must_use_suite};
 use crate::pages::Confirm;
 use crate::session::Session;
 use crate::store::Account;
@@ -30,9 +30,7 @@ pub(super) struct Confirmation {
 impl Confirmation {
     /// For the person of `account`, on the page at `path`.
     pub(super) fn of(session: &Session, account: &Account, visit: &Visit, path: &str) -> Self {
-        let has_password = methods(&account.tenant, &account.user).allows_local();
-        let log_in = (!has_password).then(|| sso::anew(&account.tenant.slug, path));
-        Self { is_fresh: is_fresh(session, visit), log_in }
+        Self { is_fresh: is_fresh(session, visit), log_in: log_in(account, path) }
     }
 
     /// As the page shows it.
@@ -42,6 +40,19 @@ impl Confirmation {
             (false, None) => Confirm::Password,
             (false, Some(address)) => Confirm::LogIn(address),
         }
+    }
+}
+
+/// Where somebody without a password that counts logs in anew, to come back to `path`. People whom the suite entered into
+/// the directory never had one (D23), and where it is required none is evaluated (D22).
+fn log_in(account: &Account, path: &str) -> Option<String> {
+    let Account { tenant, user, password, .. } = account;
+    match methods(tenant, user) {
+        Methods::LocalAndSuite if must_use_suite(tenant, user) || password.is_none() => {
+            Some(format!("/.zonegate/suite?anew&return_to={path}"))
+        }
+        Methods::Local | Methods::LocalAndSuite => None,
+        Methods::Sso | Methods::Api => Some(sso::anew(&tenant.slug, path)),
     }
 }
 
@@ -65,7 +76,7 @@ impl Portal {
         let account =
             self.store.account_by_id(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let Some(account) = account else { return Ok(Some("m2")) };
-        if !methods(&account.tenant, &account.user).allows_local() {
+        if log_in(&account, "/").is_some() {
             return Ok(Some("account.anew"));
         }
         let attempt = person.attempt(visit);

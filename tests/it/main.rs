@@ -24,6 +24,9 @@ mod snippets;
 #[cfg(feature = "edge")]
 #[cfg(test)]
 mod sso_commands;
+#[cfg(feature = "edge")]
+#[cfg(test)]
+mod suite_commands;
 #[cfg(test)]
 mod tidy;
 

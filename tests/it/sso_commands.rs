@@ -284,12 +284,12 @@ fn applying_twice_changes_nothing_the_second_time() {
     let later = format!("! single sign-on of acme stays for nobody: {UNTESTED}\n");
     let (code, told, _) = folder.run("apply -f directory.yaml --dry-run");
     assert!(told.contains(&later), "{told}");
-    assert!(told.ends_with("\n7 changes; nothing was written (--dry-run)\n"), "{told}");
+    assert!(told.ends_with("\n8 changes; nothing was written (--dry-run)\n"), "{told}");
     assert_eq!(code, 0);
     assert!(kinds(&folder).is_empty());
     let (code, told, _) = apply();
     assert!(told.contains("~ user bob@acme-labs.example: sso_subject \"248289761001\"\n"), "{told}");
-    assert!(told.contains(&later) && told.ends_with("\n7 changes made\n"), "{told}");
+    assert!(told.contains(&later) && told.ends_with("\n8 changes made\n"), "{told}");
     assert!(code == 1 && !told.contains("canary"), "not all of it was done");
     assert_eq!(apply(), (1, format!("{later}nothing to change\n"), vec![]));
 

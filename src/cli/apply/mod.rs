@@ -1,6 +1,7 @@
 //! `zonegate apply`: makes the directory what a file says. Running it twice changes nothing the second time.
 
 mod sso;
+mod suite;
 
 use std::path::PathBuf;
 
@@ -81,6 +82,7 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
             }
         }
         found.extend(sso::conflicts(site, tenant).await?);
+        found.extend(suite::conflict(site, tenant));
         let Some(old) = site.store.tenant_by_slug(&tenant.slug).await? else { continue };
         if old.domains.iter().all(|domain| tenant.domains.contains(domain)) {
             continue;
@@ -139,6 +141,7 @@ async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<Ap
     for user in &wanted.users {
         changes += apply_user(site, &tenant, user, dry).await?;
     }
+    changes += suite::apply(site, &tenant, wanted, dry).await?;
     let Applied { changes: of_sso, left } = sso::apply(site, &tenant, wanted, dry).await?;
     Ok(Applied { changes: changes + of_sso, left })
 }

@@ -9,6 +9,7 @@ use super::{Entry, Set};
 use crate::base::Username;
 use crate::cli::files::Disk;
 use crate::cli::operator::{Site, columns};
+use crate::cli::tenant::zone_origin;
 use crate::cli::{CommandProblem, say};
 use crate::config::Surroundings as _;
 use crate::directory::{SsoScope, Tenant, User, emergency_problem, methods};
@@ -117,10 +118,7 @@ fn addresses(site: &Site, tenant: &Tenant) -> Result<[(&'static str, String); 5]
 }
 
 fn address(site: &Site, tenant: &Tenant, path: &str) -> Result<String, CommandProblem> {
-    let zone = site.settings.zones.zone(&tenant.zone).ok_or_else(|| {
-        input(format!("{} is in the zone {}, which is not configured any more", tenant.slug, tenant.zone))
-    })?;
-    Ok(format!("{}/.zonegate/sso/{}{path}", zone.origin, tenant.slug))
+    Ok(format!("{}/.zonegate/sso/{}{path}", zone_origin(site, tenant)?, tenant.slug))
 }
 
 pub(super) async fn set(site: &Site, tenant: &Tenant, set: &Set) -> Result<(), CommandProblem> {

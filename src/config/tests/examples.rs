@@ -150,8 +150,9 @@ fn idp_secret() -> Outside {
 #[test]
 fn the_directory_example_fits_the_reference() {
     let settings = whole(REFERENCE, &Outside::new());
-    let tenants = load_directory(DIRECTORY, "directory.yaml", &settings.zones, &idp_secret());
-    let tenants = tenants.unwrap_or_else(|problems| panic!("{problems}"));
+    let load = |text: &str| load_directory(text, "directory.yaml", &settings.zones, &idp_secret());
+    assert!(load(&uncommented(DIRECTORY)).unwrap()[0].suite.is_some());
+    let tenants = load(DIRECTORY).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(tenants.iter().map(|tenant| tenant.users.len()).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(tenants[1].name, "bolt", "the name is the slug unless it is given");
     let shown = &tenants[0];
@@ -162,7 +163,7 @@ fn the_directory_example_fits_the_reference() {
 #[test]
 fn the_directory_example_shows_every_key() {
     let settings = whole(REFERENCE, &Outside::new());
-    let (root, findings) = (tree::parse(DIRECTORY).unwrap(), Findings::default());
+    let (root, findings) = (tree::parse(&uncommented(DIRECTORY)).unwrap(), Findings::default());
     directory::read(&root, &findings, &settings.zones, (Path::new(""), &idp_secret()));
     let mut shown = BTreeSet::new();
     keys(&root, "", &mut shown);

@@ -1,4 +1,5 @@
-//! What a tenant's administrators do in a browser: single sign-on (A3), and a look at the users (A1).
+//! What a tenant's administrators do in a browser: single sign-on (A3), the vendor's suite (A4), and a look at the users
+//! (A1).
 //!
 //! No address here names a tenant. It is always that of whoever asks, and whether they are one of its administrators is
 //! looked up at each request: a session knows what was so when it began. What a form names is looked up among the
@@ -9,6 +10,7 @@
 
 mod provider;
 mod roster;
+mod suite;
 
 use std::sync::Arc;
 
@@ -23,7 +25,7 @@ use super::person::Person;
 use super::sso::query;
 use super::{Portal, Visit, cookies};
 use crate::base::BrowserToken;
-use crate::directory::{SecurityLevel, methods};
+use crate::directory::{SecurityLevel, SuiteMode, methods, must_use_suite};
 use crate::pages::{AdminPage, Page, UserRow, UsersPage};
 use crate::store::Account;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
@@ -51,6 +53,10 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
         .route(ROSTER, get(roster::show).post(roster::change))
         .route(IMPORT, post(roster::import))
         .route("/.zonegate/admin/sso/users.csv", get(roster::export))
+        .route(ADMIN_SUITE, get(suite::show).post(suite::set))
+        .route("/.zonegate/admin/suite/bind", post(suite::bind))
+        .route("/.zonegate/admin/suite/exempt", post(suite::exempt))
+        .route("/.zonegate/admin/suite/users", post(suite::unlink))
 }
 
 /// An administrator of a tenant, as the store knows them now.
@@ -112,7 +118,7 @@ impl Portal {
         let admin = self.administrator(visit, headers).await?;
         let (csrf, browser) = self.form_token(visit, &admin.person, headers)?;
         let tenant = &admin.account.tenant;
-        let page = AdminPage { company: &tenant.name, scope: tenant.sso, csrf: &csrf };
+        let page = AdminPage { company: &tenant.name, scope: tenant.sso, suite: tenant.suite.mode, csrf: &csrf };
         Ok(self.admin_page(visit, headers, &page, false, browser))
     }
 
@@ -140,6 +146,8 @@ fn user_row(account: Account) -> UserRow {
     let Account { user, tenant, locked_at, .. } = account;
     UserRow {
         methods: methods(&tenant, &user),
+        must_use_suite: must_use_suite(&tenant, &user),
+        suite_exempt: user.suite_exempt && tenant.suite.mode == SuiteMode::Required,
         administers: user.level == SecurityLevel::Admin,
         exempt: tenant.sso_exempt == Some(user.id),
         active: user.active,

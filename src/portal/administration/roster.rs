@@ -279,7 +279,7 @@ fn typed(form: &Form) -> Said {
     Said { username: field("username"), subject: field("subject"), ..Said::default() }
 }
 
-fn linked_row(link: LinkRow) -> LinkedRow {
+pub(super) fn linked_row(link: LinkRow) -> LinkedRow {
     LinkedRow {
         id: link.user.to_string(),
         username: link.username.to_string(),

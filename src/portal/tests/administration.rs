@@ -29,7 +29,10 @@ const SECRET: &str = "canary-client-secret";
 
 /// Alice administers Acme, and Bea another company of the same zone.
 async fn world() -> World {
-    let world = World::new().await;
+    populated(World::new().await).await
+}
+
+pub(super) async fn populated(world: World) -> World {
     let fixture = &world.fixture;
     fixture.set_level("alice@acme.example", SecurityLevel::Admin).await;
     fixture.tenant(3, "bolt", "desk.localhost").await;
@@ -39,7 +42,7 @@ async fn world() -> World {
     world
 }
 
-async fn signed_in<'a>(world: &'a World, username: &str) -> Browser<'a> {
+pub(super) async fn signed_in<'a>(world: &'a World, username: &str) -> Browser<'a> {
     let browser = world.browser();
     browser.log_in(username).await.expect_in("/");
     browser
@@ -59,7 +62,7 @@ fn settings<'a>(csrf: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a
     usual.into_iter().filter(|(name, _)| !given(name)).chain(more.iter().copied()).collect()
 }
 
-async fn user(world: &World, username: &str) -> UserId {
+pub(super) async fn user(world: &World, username: &str) -> UserId {
     let username: Username = username.parse().unwrap();
     world.fixture.store.account(&username).await.unwrap().unwrap().user.id
 }
@@ -84,7 +87,7 @@ async fn scope(world: &World) -> (SsoScope, Option<UserId>) {
 }
 
 #[track_caller]
-fn refused(answer: &Got, what: &str) {
+pub(super) fn refused(answer: &Got, what: &str) {
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {}", answer.body);
 }
 

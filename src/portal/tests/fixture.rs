@@ -32,7 +32,7 @@ use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
 use crate::session::{Class, Ended, Liveness, Session};
-use crate::sso::{Issuer, OutboundSettings, ProviderSettings};
+use crate::sso::{Issuer, OutboundSettings, ProviderSettings, Suite};
 use crate::store::{NewUser, SsoSet, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -281,10 +281,16 @@ fn settings(directory: &Path) -> Settings {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(None).await
+    }
+
+    /// The same in an installation that has this suite.
+    pub(crate) async fn with(suite: Option<Suite>) -> Self {
         // The way to providers wants one, and the process has one, whoever comes first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fixture = Fixture::new().await;
-        let settings = Arc::new(settings(fixture._directory.path()));
+        let settings = Settings { suite, ..settings(fixture._directory.path()) };
+        let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let sessions = Sessions::load(fixture.store.clone(), &settings.zones, Arc::clone(&clock)).await.unwrap();
         let keys = KeyRing::load(fixture.store.clone(), settings.assertion, at(0)).await.unwrap();

@@ -6,3 +6,4 @@ pub(super) mod fixture;
 mod login;
 mod native;
 mod slots;
+mod suite_administration;

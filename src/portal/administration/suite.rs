@@ -1,0 +1,314 @@
+//! A4: what a tenant's users do with the vendor's suite (V9, D20–D24): whether they may or must log in with it, who is
+//! exempt, and who is who there.
+//!
+//! Which company of the suite the tenant is, no form says: an administrator who typed another company's id would let its
+//! people in, or their own people into nothing. The suite says it, of an administrator who is sent there and back.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+
+use super::super::answer::{Answer, outward, see_other};
+use super::super::confirm::Confirmation;
+use super::super::form::Form;
+use super::super::sso::query;
+use super::super::{Portal, Visit};
+use super::{ADMIN_SUITE, Administrator, ROWS_MAX};
+use crate::base::Username;
+use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind};
+use crate::pages::{ExemptRow, Field, SuitePage};
+use crate::sso::{Audience, Suite};
+use crate::store::{Account, LinkRow, StoreFault};
+use crate::telemetry::EventKind;
+
+/// What a page says besides what is kept.
+#[derive(Default)]
+struct Said {
+    search: String,
+    username: Field,
+    notice: Option<&'static str>,
+    error: Option<&'static str>,
+}
+
+impl Said {
+    fn wrong(error: &'static str) -> Self {
+        Self { error: Some(error), ..Self::default() }
+    }
+}
+
+pub(super) async fn show(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Answer {
+    let (admin, suite) = match portal.suite_administrator(&visit, &headers).await {
+        Ok(found) => found,
+        Err(answer) => return answer,
+    };
+    let notice = match query(&uri, "done").as_deref() {
+        Some("set") => Some("admin.scope.set"),
+        Some("unchanged") => Some("admin.unchanged"),
+        Some("exempt") => Some("admin.suite.exempted"),
+        Some("unexempt") => Some("admin.suite.unexempted"),
+        Some("removed") => Some("admin.removed"),
+        Some(_) | None => None,
+    };
+    let search = query(&uri, "search").unwrap_or_default();
+    portal.suite_page(&visit, &headers, &admin, suite, Said { search, notice, ..Said::default() }).await
+}
+
+pub(super) async fn set(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.set_suite_access(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+pub(super) async fn bind(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.bind_to_suite(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+pub(super) async fn exempt(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.change_exemption(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+pub(super) async fn unlink(
+    State(portal): State<Arc<Portal>>,
+    Extension(visit): Extension<Visit>,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
+    match portal.unlink_from_suite(&visit, &headers, body).await {
+        Ok(answer) | Err(answer) => answer,
+    }
+}
+
+/// A form of this page, from somebody who may send it and has shown who they are, or else what was wrong with that.
+struct Sent<'a> {
+    admin: Administrator,
+    suite: &'a Suite,
+    form: Form,
+    unconfirmed: Option<&'static str>,
+}
+
+impl Portal {
+    /// The administrator, and the suite; 404 where the installation has none.
+    async fn suite_administrator(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Result<(Administrator, &Suite), Answer> {
+        let admin = self.administrator(visit, headers).await?;
+        match &self.settings.suite {
+            Some(suite) => Ok((admin, suite)),
+            None => Err(self.refusal(visit, headers, StatusCode::NOT_FOUND)),
+        }
+    }
+
+    async fn suite_form(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Sent<'_>, Answer> {
+        let (admin, suite) = self.suite_administrator(visit, headers).await?;
+        let form = self.form(visit, &admin.person, headers, body).await?;
+        let unconfirmed = self.unconfirmed(visit, &admin.person, headers, &form).await?;
+        Ok(Sent { admin, suite, form, unconfirmed })
+    }
+
+    /// Who of the tenant is who at the suite, and who is exempt from it.
+    async fn suite_users(
+        &self,
+        admin: &Administrator,
+        suite: &Suite,
+    ) -> Result<(Vec<LinkRow>, Vec<Account>), StoreFault> {
+        let tenant = admin.account.tenant.id;
+        let links = self.store.links(tenant, Audience::Suite).await?.into_iter();
+        let accounts = self.store.accounts(Some(tenant)).await?.into_iter();
+        Ok((
+            links.filter(|link| link.issuer == suite.settings.issuer).collect(),
+            accounts.filter(|account| account.user.suite_exempt).collect(),
+        ))
+    }
+
+    async fn suite_page(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        admin: &Administrator,
+        suite: &Suite,
+        said: Said,
+    ) -> Answer {
+        let (links, exempt) = match self.suite_users(admin, suite).await {
+            Ok(users) => users,
+            Err(fault) => return self.store_fault(visit, headers, &fault),
+        };
+        let (csrf, browser) = match self.form_token(visit, &admin.person, headers) {
+            Ok(token) => token,
+            Err(answer) => return answer,
+        };
+        let tenant = &admin.account.tenant;
+        let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ADMIN_SUITE);
+        let wanted = said.search.trim();
+        let found: Vec<_> = links
+            .into_iter()
+            .filter(|link| {
+                link.username.as_str().contains(&wanted.to_lowercase()) || link.subject.as_str().contains(wanted)
+            })
+            .collect();
+        let exempt_row = |account: Account| ExemptRow {
+            id: account.user.id.to_string(),
+            username: account.user.username.to_string(),
+            has_password: account.password.is_some(),
+        };
+        let page = SuitePage {
+            company: &tenant.name,
+            scope: tenant.sso,
+            mode: tenant.suite.mode,
+            bound: tenant.suite.company.as_ref().map(SuiteCompany::as_str),
+            provisioning: tenant.suite.provisioning,
+            address: &format!("{}/.zonegate/login?with=password", admin.person.zone.origin),
+            exempt_found: exempt.len(),
+            exempt: exempt.into_iter().take(ROWS_MAX).map(exempt_row).collect(),
+            search: &said.search,
+            found: found.len(),
+            rows: found.into_iter().take(ROWS_MAX).map(super::roster::linked_row).collect(),
+            username: said.username,
+            confirm: confirmation.shown(),
+            csrf: &csrf,
+            notice: said.notice,
+            error: said.error,
+        };
+        outward(self.admin_page(visit, headers, &page, said.error.is_some(), browser))
+    }
+
+    async fn set_suite_access(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Sent { admin, suite, form, unconfirmed } = self.suite_form(visit, headers, body).await?;
+        if let Some(error) = unconfirmed {
+            return Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await);
+        }
+        let Some(mode) = form.field("mode").and_then(SuiteMode::from_name) else {
+            return Err(self.refusal(visit, headers, StatusCode::BAD_REQUEST));
+        };
+        let before = &admin.account.tenant.suite;
+        let access = SuiteAccess { mode, provisioning: form.field("provisioning").is_some(), ..before.clone() };
+        if access == *before {
+            return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
+        }
+        let what = match access.provisioning {
+            true => format!("{}, provisioning", mode.name()),
+            false => mode.name().to_owned(),
+        };
+        let event = admin.event(visit, EventKind::SuiteChanged, &what);
+        let set = self.store.set_suite(admin.account.tenant.id, &access, &event).await;
+        match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
+            true => Ok(see_other("/.zonegate/admin/suite?done=set")),
+            // As no company nobody would get in: first the suite says which one it is.
+            false => Ok(self.to_binding(visit, headers)),
+        }
+    }
+
+    async fn bind_to_suite(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Sent { admin, suite, unconfirmed, .. } = self.suite_form(visit, headers, body).await?;
+        match unconfirmed {
+            Some(error) => Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await),
+            None => Ok(self.to_binding(visit, headers)),
+        }
+    }
+
+    /// To the suite, where the administrator shows which company they may bind the tenant to (V9). The way there is not
+    /// in this version.
+    fn to_binding(&self, visit: &Visit, headers: &HeaderMap) -> Answer {
+        self.refusal(visit, headers, StatusCode::NOT_IMPLEMENTED)
+    }
+
+    async fn change_exemption(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Sent { admin, suite, form, unconfirmed } = self.suite_form(visit, headers, body).await?;
+        let removed = form.field("remove");
+        let typed = Field::from(form.field("username").unwrap_or_default().trim().to_owned());
+        let again = async |error, wrong| {
+            let username = Field { error: wrong, ..typed.clone() };
+            let said = Said { username, ..Said::wrong(error) };
+            Ok(self.suite_page(visit, headers, &admin, suite, said).await)
+        };
+        if let Some(error) = unconfirmed {
+            return again(error, None).await;
+        }
+        let found = match removed {
+            Some(id) => self
+                .suite_users(&admin, suite)
+                .await
+                .map(|(_, exempt)| exempt.into_iter().find(|account| account.user.id.to_string() == id)),
+            None => self.own_user(&admin, &typed.value).await,
+        };
+        let found = found.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let exempt = removed.is_none();
+        let account = match (found, exempt) {
+            (Some(account), true) if account.user.kind != UserKind::Regular => {
+                return again("admin.wrong.form", Some("admin.suite.exempt.kind")).await;
+            }
+            (Some(account), _) => account,
+            (None, true) if typed.value.parse::<Username>().is_err() => {
+                return again("admin.wrong.form", Some("m1")).await;
+            }
+            (None, true) => return again("admin.wrong.form", Some("admin.wrong.user.unknown")).await,
+            (None, false) => return again("admin.wrong.user.unknown", None).await,
+        };
+        if account.user.suite_exempt == exempt {
+            return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
+        }
+        let what = if exempt { "exempt" } else { "not exempt" };
+        let event = admin.event(visit, EventKind::SuiteChanged, what);
+        let set = self.store.set_suite_exempt(account.user.id, exempt, &event).await;
+        set.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        Ok(see_other(match exempt {
+            true => "/.zonegate/admin/suite?done=exempt",
+            false => "/.zonegate/admin/suite?done=unexempt",
+        }))
+    }
+
+    /// The account of that name, if it is one of the administrator's tenant.
+    async fn own_user(&self, admin: &Administrator, typed: &str) -> Result<Option<Account>, StoreFault> {
+        let Ok(username) = typed.parse::<Username>() else { return Ok(None) };
+        let account = self.store.account(&username).await?;
+        Ok(account.filter(|account| account.tenant.id == admin.account.tenant.id))
+    }
+
+    async fn unlink_from_suite(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
+        let Sent { admin, suite, form, unconfirmed } = self.suite_form(visit, headers, body).await?;
+        let again = async |error| Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await);
+        if let Some(error) = unconfirmed {
+            return again(error).await;
+        }
+        let users = self.suite_users(&admin, suite).await;
+        let (links, _) = users.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let id = form.field("remove").unwrap_or_default();
+        let Some(link) = links.iter().find(|link| link.user.to_string() == id) else {
+            return again("admin.wrong.user.unknown").await;
+        };
+        let event = admin.event(visit, EventKind::AccountUnlinked, link.issuer.as_str());
+        let removed = self.store.unlink(link.user, Audience::Suite, &link.issuer, &event).await;
+        removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        // The sessions that began there have ended in the store: here as well, before anything is answered.
+        self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        Ok(see_other("/.zonegate/admin/suite?done=removed"))
+    }
+}
