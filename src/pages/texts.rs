@@ -143,6 +143,7 @@ const TEXTS: &[Entry] = &[
     ("admin.suite.bind.again", "Connect another company", "Andere Firma verbinden"),
     ("admin.suite.bind.help", "You are sent to {suite} and show there that you manage your company. People of that company, and of no other, can then log in with {suite}.", "Sie werden zu {suite} geleitet und zeigen dort, dass Sie Ihre Firma verwalten. Personen dieser Firma, und keiner anderen, können sich dann mit {suite} anmelden."),
     ("admin.suite.bound", "Your company at {suite}", "Ihre Firma bei {suite}"),
+    ("admin.suite.bound.done", "Your company is connected.", "Ihre Firma ist verbunden."),
     ("admin.suite.bound.none", "Not connected yet.", "Noch nicht verbunden."),
     ("admin.suite.exempt", "Exempt users", "Ausgenommene Benutzer"),
     ("admin.suite.exempt.add", "Exempt a user", "Benutzer ausnehmen"),

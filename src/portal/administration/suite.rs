@@ -50,6 +50,7 @@ pub(super) async fn show(
         Err(answer) => return answer,
     };
     let notice = match query(&uri, "done").as_deref() {
+        Some("bound") => Some("admin.suite.bound.done"),
         Some("set") => Some("admin.scope.set"),
         Some("unchanged") => Some("admin.unchanged"),
         Some("exempt") => Some("admin.suite.exempted"),
@@ -222,7 +223,7 @@ impl Portal {
         match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
             true => Ok(see_other("/.zonegate/admin/suite?done=set")),
             // As no company nobody would get in: first the suite says which one it is.
-            false => Ok(self.to_binding(visit, headers)),
+            false => Ok(self.to_suite_binding(admin.account.tenant.id, visit, headers).await),
         }
     }
 
@@ -230,14 +231,8 @@ impl Portal {
         let Sent { admin, suite, unconfirmed, .. } = self.suite_form(visit, headers, body).await?;
         match unconfirmed {
             Some(error) => Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await),
-            None => Ok(self.to_binding(visit, headers)),
+            None => Ok(self.to_suite_binding(admin.account.tenant.id, visit, headers).await),
         }
-    }
-
-    /// To the suite, where the administrator shows which company they may bind the tenant to (V9). The way there is not
-    /// in this version.
-    fn to_binding(&self, visit: &Visit, headers: &HeaderMap) -> Answer {
-        self.refusal(visit, headers, StatusCode::NOT_IMPLEMENTED)
     }
 
     async fn change_exemption(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {

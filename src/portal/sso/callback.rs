@@ -69,7 +69,7 @@ pub(super) async fn take(
         }
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
-        Ok(Come::Bound) => see_other(ADMIN_SUITE),
+        Ok(Come::Bound) => see_other(&format!("{ADMIN_SUITE}?done=bound")),
         Err(Failed::Refused(refused)) => {
             let again = registration.again(&visit);
             portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await

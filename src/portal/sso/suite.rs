@@ -5,14 +5,17 @@
 //! linked to them, only that counts (R92, D20, trap 9). All of it is looked at after the suite has proved the person: before,
 //! it would tell strangers which accounts there are (trap 8).
 
-use super::super::Portal;
+use super::super::{Portal, Visit};
+use axum::http::{HeaderMap, StatusCode};
+
+use super::super::answer::Answer;
 use super::super::flow::{Asking, Outcome};
 use super::callback::{Word, about, flow_of};
-use super::{Failed, Refused, Registration};
-use crate::base::Username;
+use super::{Errand, Failed, Refused, Registration};
+use crate::base::{TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods};
 use crate::login::{AwaitAccount, Claimant, Proven, Step};
-use crate::sso::{self, Audience, Proof, Suite, Transaction};
+use crate::sso::{self, Audience, Proof, Purpose, Suite, Transaction};
 use crate::store::{Account, SuitePerson};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
@@ -159,6 +162,20 @@ impl Portal {
         let is_theirs = is_new && same_address(account.user.email.as_deref(), person.email);
         is_usable(&account, person, asking)?;
         Ok(is_theirs.then_some(account))
+    }
+
+    /// Sends an administrator to the suite, to show which company their tenant is (V9).
+    pub(in crate::portal) async fn to_suite_binding(
+        &self,
+        tenant: TenantId,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Answer {
+        let Some(registration) = self.suite(visit) else {
+            return self.refusal(visit, headers, StatusCode::NOT_FOUND);
+        };
+        let errand = Errand { purpose: Purpose::Bind, tenant: Some(tenant), anew: true, ..Errand::log_in(None) };
+        self.to_provider(&registration, errand, visit, headers).await
     }
 
     /// Binds the tenant of the administrator who set out to the company that the suite says they are master of. Nothing

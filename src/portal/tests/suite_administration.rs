@@ -23,7 +23,8 @@ const LINKS: &str = "/.zonegate/admin/suite/users";
 const USERS: &str = "/.zonegate/admin/users";
 const SENT: [&str; 4] = [SUITE, BIND, EXEMPT, LINKS];
 
-const ISSUER: &str = "https://one.example";
+/// Nowhere that anything is sent to: a network that is not public.
+const ISSUER: &str = "https://127.0.0.1:9";
 const ACME: TenantId = TenantId::from_bytes([1; 16]);
 const BOLT: TenantId = TenantId::from_bytes([3; 16]);
 
@@ -230,8 +231,8 @@ async fn v9_the_suite_says_which_company_it_is_and_then_an_administrator_says_wh
         send(&alice, SUITE, &fields).await
     };
     // No form says which company it is.
-    assert_eq!(set("allowed", false).await.status, StatusCode::NOT_IMPLEMENTED);
-    assert_eq!(send(&alice, BIND, &[("csrf", &csrf)]).await.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(set("allowed", false).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(send(&alice, BIND, &[("csrf", &csrf)]).await.status, StatusCode::FORBIDDEN);
     assert_eq!(access(&world).await, SuiteAccess::default());
 
     allow(&world, ACME, SuiteMode::Off).await;
@@ -360,7 +361,7 @@ async fn sec_r36_a_decision_wants_a_proof_of_who_is_asking() {
     }
     assert_eq!(people(&world, ACME).await, (vec!["erin@acme.example".to_owned()], vec![]));
     for (path, fields) in forms {
-        let want = if path == BIND { StatusCode::NOT_IMPLEMENTED } else { StatusCode::SEE_OTHER };
+        let want = if path == BIND { StatusCode::FORBIDDEN } else { StatusCode::SEE_OTHER };
         let fields: Vec<_> = fields.into_iter().chain([("password", PASSWORD)]).collect();
         assert_eq!(send(&alice, path, &fields).await.status, want, "{path}");
     }

@@ -27,7 +27,10 @@ function signingKey() {
   return { ...privateKey.export({ format: "jwk" }), kid: randomUUID(), use: "sig", alg: "RS256" };
 }
 
-/** A running provider. `claims`: what it knows of people, by subject. `client`: what it knows of us. */
+/**
+ * A running provider. `claims`: what it knows of people, by subject. `client`: what it knows of us. `scopes`: the claims
+ * of scopes of its own.
+ */
 export class Certified {
   #authority;
   #options;
@@ -36,12 +39,16 @@ export class Certified {
   #answer;
   #diesAfterCode = false;
 
-  static async start(authority, folder, { client, claims }) {
+  #scopes = {};
+  #others = [];
+
+  static async start(authority, folder, { client, claims, scopes = {} }) {
     const provider = new Certified();
     provider.#authority = authority;
     provider.#port = await freePort();
     provider.issuer = `https://${HOST}:${provider.#port}`;
     provider.claims = claims;
+    provider.#scopes = scopes;
     const { cert, key } = await authority.certify(HOST, folder);
     provider.#options = { cert, key };
     provider.client = client;
@@ -50,15 +57,26 @@ export class Certified {
     return provider;
   }
 
+  /** Knows another client from now on. */
+  add(client) {
+    this.#others.push(client);
+    this.rotate();
+  }
+
   /** Signs with a new key from now on, and publishes no other. Its sessions stay. */
   rotate() {
     const quiet = console.warn;
     console.warn = () => {};
     const provider = new Provider(this.issuer, {
-      clients: [this.client, ...this.#clientsWithKey()],
+      clients: [this.client, ...this.#others, ...this.#clientsWithKey()],
       jwks: { keys: [signingKey()] },
       cookies: { keys: ["a throw-away provider"] },
-      claims: { openid: ["sub"], profile: ["name", "preferred_username"], email: ["email", "email_verified"] },
+      claims: {
+        openid: ["sub"],
+        profile: ["name", "preferred_username"],
+        email: ["email", "email_verified"],
+        ...this.#scopes,
+      },
       features: { backchannelLogout: { enabled: true }, rpInitiatedLogout: { enabled: true } },
       pkce: { required: () => true },
       findAccount: (_, subject) => ({
@@ -68,7 +86,7 @@ export class Certified {
       // Nobody is asked whether they agree: it is their company's provider.
       loadExistingGrant: async ({ oidc }) => {
         const grant = new oidc.provider.Grant({ accountId: oidc.session.accountId, clientId: oidc.client.clientId });
-        grant.addOIDCScope("openid profile email");
+        grant.addOIDCScope(["openid profile email", ...Object.keys(this.#scopes)].join(" "));
         await grant.save();
         return grant;
       },

@@ -28,20 +28,24 @@ export class Site extends Gateway {
   #application;
   #config;
 
-  static async start() {
+  /**
+   * `authority`: whose certificates it has; its own, where none is given. `sections`: what its configuration holds besides,
+   * written when it is known where the site will be.
+   */
+  static async start({ host = HOST, authority, sections = async () => "" } = {}) {
     const site = new Site();
     await site.makeFolder();
     const at = (name) => path.join(site.folder, name);
     await mkdir(at("certs"));
-    site.authority = await Authority.make(site.folder);
-    await site.authority.certify(HOST, at("certs"));
+    site.authority = authority ?? await Authority.make(site.folder);
+    await site.authority.certify(host, at("certs"));
 
     site.#application = application();
     await new Promise((resolve) => site.#application.listen(0, "127.0.0.1", resolve));
     const [port, admin] = [await freePort(), await freePort()];
-    site.origin = `https://${HOST}:${port}`;
+    site.origin = `https://${host}:${port}`;
     site.admin = `http://127.0.0.1:${admin}/`;
-    site.host = HOST;
+    site.host = host;
 
     await writeFile(at("master.key"), randomBytes(32).toString("base64"), { mode: 0o600 });
     site.#config = at("zonegate.yaml");
@@ -53,17 +57,17 @@ master_key: file:master.key
 store:
   path: zonegate.db
 zones:
-  - host: ${HOST}
+  - host: ${host}
     upstream:
       url: http://127.0.0.1:${site.#application.address().port}
 brand:
   product: Desk
 sso:
   networks: [127.0.0.1]
-  ca_file: authority.pem
+  ca_file: ${site.authority.file}
 log:
   access: off
-`);
+${await sections(site)}`);
     site.run(["serve", ...site.operatorArguments()]);
     await site.ready();
     return site;
