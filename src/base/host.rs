@@ -57,9 +57,14 @@ impl FromStr for Hostname {
         if ascii.is_empty() || ascii.len() > 253 {
             return Err(HostnameProblem::Malformed);
         }
-        // The URL standard reads a name whose last label is a number as an IPv4 address; so do browsers.
+        // The URL standard reads a name whose last label is a number, decimal or hexadecimal, as an IPv4 address; so do
+        // browsers.
         let last = ascii.rsplit('.').next().unwrap_or_default();
-        if last.bytes().all(|b| b.is_ascii_digit()) {
+        let is_number = match last.strip_prefix("0x") {
+            Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+            None => last.bytes().all(|b| b.is_ascii_digit()),
+        };
+        if is_number {
             return Err(HostnameProblem::Address);
         }
         Ok(Self(ascii.into_boxed_str()))
@@ -117,6 +122,10 @@ mod tests {
         check("", Err(HostnameProblem::Empty));
         check(".", Err(HostnameProblem::Empty));
         check("127.0.0.1", Err(HostnameProblem::Address));
+        for number in ["0x", "0x7f.1", "127.0.0.0x1", "1.2.3.0XfF", "2130706433"] {
+            check(number, Err(HostnameProblem::Address));
+        }
+        check("0x7f.0xyz", Ok("0x7f.0xyz"));
         check("[::1]", Err(HostnameProblem::Address));
         check("1.2.3", Err(HostnameProblem::Address));
         check("a.example:443", Err(HostnameProblem::NotBare));

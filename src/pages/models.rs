@@ -45,6 +45,17 @@ pub struct UsernamePage<'a> {
 }
 page!(UsernamePage, UsernameView, "username.html");
 
+impl UsernamePage<'_> {
+    /// Whether the suite is the way in (M24): its button comes first then.
+    fn needs_suite(&self) -> bool {
+        self.error == Some("m24")
+    }
+
+    fn is_invalid(&self) -> bool {
+        self.error.is_some() && !self.needs_suite()
+    }
+}
+
 /// P2: the password.
 #[derive(Clone, Debug, Default)]
 pub struct PasswordPage<'a> {
