@@ -231,8 +231,11 @@ pub fn authorization_url(
         .append_pair("nonce", transaction.nonce.as_str())
         .append_pair("code_challenge", &transaction.verifier.challenge())
         .append_pair("code_challenge_method", "S256");
-    if let Some(age) = settings.max_age {
-        query.append_pair("max_age", &age.seconds().to_string());
+    match (transaction.anew, settings.max_age) {
+        // With the time, which providers say when an age is asked for: it is held against the answer.
+        (true, _) => drop(query.append_pair("prompt", "login").append_pair("max_age", "0")),
+        (false, Some(age)) => drop(query.append_pair("max_age", &age.seconds().to_string())),
+        (false, None) => {}
     }
     if !settings.acr.is_empty() {
         query.append_pair("acr_values", &settings.acr.join(" "));

@@ -20,6 +20,8 @@ pub const TRANSACTION_MAX: Ttl = Ttl::seconds_const(10 * 60);
 
 /// The longest sealed transaction that is looked at: the longest return path, issuer and username, with room.
 pub(super) const STATE_BYTES_MAX: usize = 8192;
+/// How far a provider's clock may be behind ours.
+const CLOCK_SKEW_SECONDS: u64 = 60;
 const CONTEXT: &[u8] = b"sso transaction";
 
 /// What ties an ID token to this log-in: 32 random bytes in base64url.
@@ -101,6 +103,9 @@ pub struct Transaction {
     pub username: Option<Username>,
     /// What the answer is for.
     pub purpose: Purpose,
+    /// Whether the person must show the provider who they are now, and not have shown it before.
+    #[serde(default)]
+    pub anew: bool,
     /// Must come back in the ID token.
     pub nonce: Nonce,
     /// Must go with the code.
@@ -202,6 +207,14 @@ impl Transaction {
     /// When it can no longer be answered, and its id need not be remembered as spent.
     pub fn deadline(&self) -> UnixTime {
         self.started_at.plus(TRANSACTION_MAX)
+    }
+
+    /// Whether somebody who showed who they are at `auth_time` did what was asked. Some providers say no time, although it
+    /// was asked for: they are believed to have asked, as they were told to (`prompt`, OpenID Connect Core 1.0 section
+    /// 3.1.2.1).
+    pub fn accepts(&self, auth_time: Option<UnixTime>) -> bool {
+        let since = UnixTime::from_seconds(self.started_at.seconds().saturating_sub(CLOCK_SKEW_SECONDS));
+        !self.anew || auth_time.is_none_or(|shown_at| shown_at >= since)
     }
 
     fn is_answered_at(&self, callback: CallbackOf) -> bool {

@@ -71,7 +71,7 @@ pub(super) async fn take(
         Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
         Ok(Come::Bound) => see_other(&format!("{ADMIN_SUITE}?done=bound")),
         Err(Failed::Refused(refused)) => {
-            let again = registration.again(&visit);
+            let again = registration.again(&visit, &refused);
             portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await
         }
         Err(Failed::Trouble(trouble)) => portal.trouble(&visit, &headers, &trouble),
@@ -112,6 +112,9 @@ impl Portal {
         let (nonce, access_token) = (transaction.nonce.as_str(), tokens.access_token.reveal());
         let expected = Expected { settings, nonce: Some(nonce), access_token: Some(access_token), now: visit.now };
         let token = self.providers.id_token(&tokens.id_token, &expected).await?;
+        if !transaction.accepts(token.auth_time()) {
+            return Err(Refused::because("login_not_anew").into());
+        }
         let info = self.providers.user_info(settings, &tokens.access_token, token.subject()).await?;
         let word = Word { token: &token, info: info.as_ref(), text: &tokens.id_token };
         match (transaction.purpose, &registration.peer) {

@@ -143,8 +143,10 @@ impl Registration {
 
     /// Where another try begins. While single sign-on is off, nowhere but at the settings, for who came from there: nobody
     /// else tries a provider that nobody uses yet but at the address that the command printed.
-    fn again(&self, visit: &Visit) -> Option<String> {
+    fn again(&self, visit: &Visit, refused: &Refused) -> Option<String> {
         match self.is_open() {
+            // Who is known there as somebody who has nothing here would be sent straight back (P14).
+            true if refused.is_of_the_person() => Some(format!("{}?anew", self.address())),
             true => Some(self.address()),
             false => visit.session.is_some().then(|| ADMIN_SSO.into()),
         }
@@ -188,8 +190,7 @@ pub(super) struct Errand<'a> {
     pub(super) tenant: Option<TenantId>,
     /// What this very answer names the browser, where it had no name.
     pub(super) browser: Option<&'a BrowserToken>,
-    /// Whether the provider is asked not to take a log-in of before for an answer (`prompt`, OpenID Connect Core 1.0
-    /// section 3.1.2.1).
+    /// Whether the provider may not take a log-in of before for an answer.
     pub(super) anew: bool,
 }
 
@@ -221,6 +222,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
+    /// Whether it is about who somebody is at the provider, and somebody else would get in.
+    fn is_of_the_person(&self) -> bool {
+        matches!(self.text, "m19.account" | "m12.mismatch" | "m12.master")
+    }
+
     /// The provider did not confirm it (M19).
     pub(super) const fn because(reason: &'static str) -> Self {
         Self { reason, text: "m19.refused", detail: None }
@@ -355,10 +361,10 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let again = registration.again(visit);
         match self.authorization(registration, errand, visit, headers).await {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
+                let again = registration.again(visit, &refused);
                 self.not_logged_in(visit, headers, refused, registration.tenant_id(), again.as_deref()).await
             }
             Err(Failed::Trouble(trouble)) => self.trouble(visit, headers, &trouble),
@@ -390,6 +396,7 @@ impl Portal {
             return_to: errand.return_to,
             username: errand.username,
             purpose: errand.purpose,
+            anew: errand.anew,
             nonce: Nonce::from_bytes(random()?),
             verifier: Verifier::from_bytes(random()?),
             started_at: visit.now,
@@ -398,11 +405,8 @@ impl Portal {
         // What somebody is called here is what they are called at their own company; at the suite it need not be.
         let typed = transaction.username.as_ref().filter(|_| registration.tenant().is_some());
         let hint = errand.hint.or(typed.map(Username::as_str));
-        let mut url =
-            authorization_url(&metadata, settings, &registration.redirect_uri(), &state, &transaction, hint);
-        if errand.anew {
-            url.query_pairs_mut().append_pair("prompt", "login");
-        }
+        let redirect_uri = registration.redirect_uri();
+        let url = authorization_url(&metadata, settings, &redirect_uri, &state, &transaction, hint);
         let mut answer = see_other(url.as_str());
         if known.is_none() {
             answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));

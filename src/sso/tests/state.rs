@@ -21,6 +21,7 @@ pub(super) fn transaction() -> Transaction {
         return_to: "/tickets/7?view=full".parse().ok(),
         username: "alice@acme.example".parse().ok(),
         purpose: Purpose::LogIn,
+        anew: false,
         nonce: Nonce::from_bytes([5; 32]),
         verifier: Verifier::from_bytes([6; 32]),
         started_at: NOW,
@@ -185,4 +186,19 @@ proptest! {
     fn nothing_made_up_opens(text in "[A-Za-z0-9_-]{0,600}") {
         prop_assert_eq!(open(&text, |_| {}).map(drop), Err(TransactionProblem::Forged));
     }
+}
+
+#[test]
+fn r36_who_is_to_show_it_anew_has_not_shown_it_before() {
+    let check = |anew, shown_at: Option<u64>, want| {
+        let shown_at = shown_at.map(|before| UnixTime::from_seconds(NOW.seconds() - before));
+        assert_eq!(Transaction { anew, ..transaction() }.accepts(shown_at), want, "{anew} {shown_at:?}");
+    };
+    check(false, Some(86_400), true);
+    check(false, None, true);
+    check(true, Some(0), true);
+    check(true, Some(60), true);
+    check(true, Some(61), false);
+    check(true, Some(86_400), false);
+    check(true, None, true);
 }

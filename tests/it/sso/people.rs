@@ -378,3 +378,22 @@ async fn o6_a_provider_that_is_down_keeps_nobody_out_who_is_in() {
     seen.expect_refused("no TLS", "provider_unreachable", &[]);
     assert_eq!(world.known_as(&visitor).await.as_deref(), Some(ALICE));
 }
+
+#[tokio::test]
+async fn r36_who_is_to_log_in_anew_is_not_taken_at_the_word_of_before() {
+    let world = World::start().await;
+    let visitor = world.browser();
+    world.log_in(&visitor).await;
+    let anew = world.sso("?anew&return_to=/.zonegate/account");
+    let to = location(&visitor.open(&anew).await);
+    assert_eq!(parameter(&to, "prompt").as_deref(), Some("login"));
+    assert_eq!(parameter(&to, "max_age").as_deref(), Some("0"));
+    world.provider.script(|script| script.logged_in_ago = 3600);
+    let back = world.provider.authorize(&to);
+    let seen = world.watched(async || visitor.open(&back).await).await;
+    seen.expect_refused("an hour ago", "login_not_anew", &[TOKENS]);
+    world.provider.script(|script| script.logged_in_ago = 1);
+    let back = world.provider.authorize(&location(&visitor.open(&anew).await));
+    let answer = visitor.open(&back).await;
+    assert_eq!(location(&answer), world.url("/.zonegate/account"), "{}", answer.body);
+}
