@@ -281,10 +281,17 @@ fn settings(directory: &Path) -> Settings {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// One whose operator decided differently.
+    pub(crate) async fn with(decide: impl FnOnce(&mut Settings)) -> Self {
         // The way to providers wants one, and the process has one, whoever comes first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fixture = Fixture::new().await;
-        let settings = Arc::new(settings(fixture._directory.path()));
+        let mut settings = settings(fixture._directory.path());
+        decide(&mut settings);
+        let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let sessions = Sessions::load(fixture.store.clone(), &settings.zones, Arc::clone(&clock)).await.unwrap();
         let keys = KeyRing::load(fixture.store.clone(), settings.assertion, at(0)).await.unwrap();
