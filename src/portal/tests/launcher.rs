@@ -15,6 +15,7 @@ use crate::table::{Begun, NewSession};
 use crate::telemetry::EventKind;
 
 const LAUNCHER: &str = "/.zonegate/launcher";
+const SCRIPT: &str = "/.zonegate/assets/menu.js";
 const ALICE: &str = "alice@acme.example";
 const ONE: &str = "https://one.example";
 
@@ -184,4 +185,29 @@ async fn whoever_has_no_session_gets_json_and_never_a_page_or_a_redirect() {
     assert_eq!(problem(&universal.open(LAUNCHER).await), StatusCode::NOT_FOUND);
     let posted = here.send(form(LAUNCHER, "https://desk.localhost:8443"), String::new()).await;
     assert_eq!(posted.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn r120_the_script_is_anybodys_and_is_not_sent_again_while_it_is_the_same() {
+    let world = World::new().await;
+    let browser = world.browser();
+    let script = browser.open(SCRIPT).await;
+    assert_eq!(
+        (script.status, &script.headers[header::CACHE_CONTROL]),
+        (StatusCode::OK, &"public, max-age=300".parse().unwrap())
+    );
+    assert_eq!(script.headers[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
+    let tag = script.headers[header::ETAG].to_str().unwrap().to_owned();
+    let again = async |tags: &str| {
+        let request = http::Request::get(SCRIPT).header(header::IF_NONE_MATCH, tags);
+        browser.send(request, String::new()).await
+    };
+    for tags in [tag.clone(), format!("W/{tag}"), format!("\"x\", {tag}")] {
+        let same = again(&tags).await;
+        assert_eq!((same.status, same.body.as_str()), (StatusCode::NOT_MODIFIED, ""), "{tags}");
+        assert_eq!(same.headers[header::ETAG], tag.as_str());
+    }
+    for tags in ["\"000000000000\"", ""] {
+        assert_eq!(again(tags).await.body, script.body, "{tags}");
+    }
 }
