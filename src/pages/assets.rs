@@ -1,5 +1,8 @@
 //! Stylesheet, script and logo: made once, served under names that change with their content, so that a browser
 //! may keep them for ever.
+//!
+//! The user menu is for pages that are not ours: an application names its script once and for all, so its two files keep
+//! their names, and browsers ask now and then whether they are still the same.
 
 use std::fmt::Write as _;
 
@@ -14,6 +17,9 @@ pub struct Asset {
     pub content_type: &'static str,
     /// The file.
     pub bytes: Vec<u8>,
+    /// What tells this content from another under the same name (RFC 9110 section 8.8.3), quotation marks and all. `None`
+    /// where the name does.
+    pub tag: Option<String>,
 }
 
 /// Where pages find them.
@@ -58,7 +64,12 @@ impl Assets {
             icon: path(&icon),
             logo: logo.as_ref().map(path),
         };
-        let files = [Some(stylesheet), Some(script), Some(icon), logo].into_iter().flatten().collect();
+        let menu_script = include_bytes!("assets/menu.js").to_vec();
+        let menu = [
+            lasting("menu.js", "text/javascript; charset=utf-8", menu_script),
+            lasting("menu.css", "text/css; charset=utf-8", menu_stylesheet(brand).into_bytes()),
+        ];
+        let files = [stylesheet, script, icon].into_iter().chain(logo).chain(menu).collect();
         Self { paths, files, former: Vec::new() }
     }
 
@@ -75,27 +86,43 @@ impl Assets {
     }
 }
 
+/// A file whose name changes with its content.
 fn asset(stem: &str, ending: &str, content_type: &'static str, bytes: Vec<u8>) -> Asset {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
-    let mut name = format!("{stem}-");
+    let name = format!("{stem}-{}.{ending}", fingerprint(&bytes));
+    Asset { name, content_type, bytes, tag: None }
+}
+
+/// A file that pages of others name.
+fn lasting(name: &str, content_type: &'static str, bytes: Vec<u8>) -> Asset {
+    let tag = Some(format!("\"{}\"", fingerprint(&bytes)));
+    Asset { name: name.into(), content_type, bytes, tag }
+}
+
+/// Twelve hexadecimal digits that another content does not have.
+fn fingerprint(bytes: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+    let mut digits = String::new();
     for byte in digest.as_ref().iter().take(6) {
         // Writing to a String cannot fail.
-        let _ = write!(name, "{byte:02x}");
+        let _ = write!(digits, "{byte:02x}");
     }
-    name.push('.');
-    name.push_str(ending);
-    Asset { name, content_type, bytes }
+    digits
 }
 
 /// The stylesheet with the brand's colours put in front.
 fn stylesheet(brand: &Brand) -> String {
+    format!(":root{{{}}}\n{}", colours(brand), include_str!("assets/style.css"))
+}
+
+/// The user menu's, where they are the menu's own and no page's.
+fn menu_stylesheet(brand: &Brand) -> String {
+    format!(".root{{{}}}\n{}", colours(brand), include_str!("assets/menu.css"))
+}
+
+fn colours(brand: &Brand) -> String {
     format!(
-        ":root{{--accent:{};--accent-dark:{};--on-accent:{};--on-accent-dark:{}}}\n{}",
-        brand.accent,
-        brand.accent_dark,
-        "#ffffff",
-        "#0d1218",
-        include_str!("assets/style.css"),
+        "--accent:{};--accent-dark:{};--on-accent:{};--on-accent-dark:{}",
+        brand.accent, brand.accent_dark, "#ffffff", "#0d1218",
     )
 }
 

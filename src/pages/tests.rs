@@ -401,6 +401,19 @@ fn r41_password_managers_find_both_fields_on_both_pages() {
     assert!(CodePage::default().html(&chrome).contains("autocomplete=\"one-time-code\""));
 }
 
+#[test]
+fn r120_the_menus_files_keep_their_names_and_whoever_has_an_old_one_can_tell() {
+    let before = Assets::of(&brand());
+    let after = Assets::of(&Brand { accent: "#7a1f5c".parse().unwrap(), ..brand() });
+    let tag = |assets: &Assets, name: &str| assets.find(name).unwrap().tag.clone().unwrap();
+    assert_eq!(tag(&before, "menu.js"), tag(&after, "menu.js"));
+    assert_ne!(tag(&before, "menu.css"), tag(&after, "menu.css"), "the brand's colours are in it");
+    let look = String::from_utf8(after.find("menu.css").unwrap().bytes.clone()).unwrap();
+    assert!(look.starts_with(".root{--accent:#7a1f5c;"), "{look}");
+    let lasting = |file: &&Asset| file.tag.is_some();
+    assert_eq!(before.files.iter().filter(lasting).count(), 2, "of all others the name changes with the content");
+}
+
 /// Writes a page beside its assets, so that a browser shows it from the folder.
 fn dump(folder: &str, name: &str, html: &str, assets: &Assets) {
     let folder = std::path::Path::new(folder);

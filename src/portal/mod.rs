@@ -15,6 +15,7 @@ pub mod csrf;
 mod device;
 mod flow;
 pub mod form;
+mod launcher;
 pub mod login;
 mod logout;
 pub mod metrics;
@@ -283,6 +284,7 @@ pub fn router(portal: Arc<Portal>) -> Router {
         .merge(administration::routes())
         .merge(authenticator::routes())
         .merge(session::routes())
+        .merge(launcher::routes())
         .merge(logout::routes())
         .merge(public::routes())
         .merge(login::routes())

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use super::answer::{Answer, html, see_other};
+use super::answer::{Answer, empty, html, see_other};
 use super::login::LOGIN;
 use super::{Portal, Realm, Visit};
 use crate::pages::{ForgotPage, HostingPage, Page, ZoneRow};
@@ -50,7 +50,8 @@ async fn forgot(
     html(StatusCode::OK, ForgotPage::default().html(&portal.chrome(&visit, &headers)))
 }
 
-/// A file under a name that changes with its content: kept for ever.
+/// A file under a name that changes with its content is kept for ever. One whose name stays is asked for again after
+/// five minutes, and not sent again while it is the same.
 async fn asset(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
@@ -60,11 +61,29 @@ async fn asset(
     let Some(file) = portal.assets.find(&name) else {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     };
-    let mut answer = Response::new(file.bytes.clone().into());
+    let known = file.tag.as_deref().is_some_and(|tag| has_already(&headers, tag));
+    let mut answer =
+        if known { empty(StatusCode::NOT_MODIFIED) } else { Response::new(file.bytes.clone().into()) };
     let fields = answer.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(file.content_type));
-    fields.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    let kept = match file.tag.as_deref().map(HeaderValue::try_from) {
+        Some(Ok(tag)) => {
+            fields.insert(ETAG, tag);
+            "public, max-age=300"
+        }
+        // Tags are digits in quotation marks. Were one not a field's value, the file would not be kept.
+        Some(Err(_)) => "no-store",
+        None => "public, max-age=31536000, immutable",
+    };
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static(kept));
     answer
+}
+
+/// Whether the browser says that it has the content of this tag (RFC 9110 section 13.1.2).
+fn has_already(headers: &HeaderMap, tag: &str) -> bool {
+    let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(','));
+    tags.any(|sent| sent.trim().trim_start_matches("W/") == tag)
 }
 
 /// The keys that verify assertions (RFC 7517 section 5, SEC-R64).

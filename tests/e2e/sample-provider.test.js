@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { enterCode, enterPassword, enterUsername, go, inApplication, launch, look, person, text } from "./lib/browser.js";
+import { enterCode, enterPassword, enterUsername, go, inApplication, launch, logOut, look, person, text } from "./lib/browser.js";
 import { Demo } from "./lib/demo.js";
 import { codeOf } from "./lib/totp.js";
 
@@ -82,8 +82,7 @@ test("Log Out ends it here and there, and says so (U24, R118)", async () => {
   const page = await person(browser);
   await page.goto(demo.user(nora).sso);
   await pick(page, nora);
-  await page.click("#user-menu summary");
-  await go(page, "#app-logout");
+  await logOut(page);
   assert.match(await text(page, "#notice"), /You are logged out/);
   assert.ok(!atProvider(page), page.url());
   await look(page, "logged-out");

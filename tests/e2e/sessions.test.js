@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
-import { enterCode, go, inApplication, launch, logIn, look, person, readQr, sessionId, text, upToCode } from "./lib/browser.js";
+import { enterCode, go, inApplication, launch, logIn, logOut, look, person, readQr, sessionId, text, upToCode } from "./lib/browser.js";
 import { Demo } from "./lib/demo.js";
 import { codeOf } from "./lib/totp.js";
 
@@ -71,9 +71,7 @@ test("the same browser logging in again replaces its session (R88)", async () =>
 test("Log Out ends the session, says so, and Back shows nothing (U30, R115, R116)", async () => {
   const page = await person(browser);
   await logIn(page, demo, ada);
-  await page.click("#user-menu summary");
-  await look(page, "user-menu");
-  await go(page, "#app-logout");
+  await logOut(page);
   assert.match(await text(page, "#notice"), /You are logged out/);
   await look(page, "logged-out");
   await page.goBack();
@@ -106,7 +104,7 @@ test("my sessions: end one elsewhere, and it is told so", async () => {
   await logIn(here, demo, carol, "/", 60);
   await logIn(there, demo, carol, "/", 60);
   const sid = await sessionId(there);
-  await here.click("#user-menu summary");
+  await here.click("#user-menu");
   await go(here, "#my-settings");
   assert.equal(await text(here, "#my-username"), carol);
   await look(here, "account");

@@ -126,6 +126,24 @@ async fn what_holds_for_requests_holds_from_the_next_one_on() {
 }
 
 #[tokio::test]
+async fn r120_a_menus_file_is_not_sent_again_until_the_brand_is_another() {
+    let (_upstream, gateway) = start().await;
+    let mut wire = gateway.connect(A).await;
+    let style = |tag: &str| {
+        format!("GET /.zonegate/assets/menu.css HTTP/1.1\r\nHost: {A}\r\nIf-None-Match: {tag}\r\n\r\n")
+    };
+    let old = wire.ask(style("\"none\"")).await;
+    let tag = old.field("etag").unwrap().to_owned();
+    let same = wire.ask(style(&tag)).await;
+    assert_eq!((same.status, same.field("content-length")), (304, None), "its length would not be 0");
+    gateway.edit("log: {", "brand: { accent: \"#7a1f5c\" }\nlog: {");
+    reload(&gateway).await;
+    let new = wire.ask(style(&tag)).await;
+    assert_eq!((old.status, new.status), (200, 200));
+    assert!(new.body.contains("#7a1f5c") && new.field("etag") != Some(&tag), "{new:?}");
+}
+
+#[tokio::test]
 async fn what_holds_for_pages_hosts_logs_and_hashes_holds_too() {
     let (_upstream, mut gateway) = start().await;
     let token = gateway.log_in(A, WALL).await;

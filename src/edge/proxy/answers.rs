@@ -227,7 +227,12 @@ pub(super) async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()>
     for (name, value) in &parts.headers {
         head.append_header(name.clone(), value.clone())?;
     }
-    head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    if parts.status == StatusCode::NOT_MODIFIED {
+        // It would be that of what is not sent (RFC 9110 section 8.6): a cache that believed 0 would keep an empty file.
+        head.remove_header(&CONTENT_LENGTH);
+    } else {
+        head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
     let bodiless = body.is_empty() || exchange.req_header().method == Method::HEAD;
     exchange.write_response_header(Box::new(head), bodiless).await?;
     if !bodiless {

@@ -32,7 +32,7 @@ use crate::portal::throttle::Throttle;
 use crate::portal::verifier::{Attempt, Verifier};
 use crate::portal::{Portal, Realm, Visit, cookies};
 use crate::session::{Class, Ended, Liveness, Session};
-use crate::sso::{Issuer, OutboundSettings, ProviderSettings, Suite};
+use crate::sso::{Issuer, OutboundSettings, ProviderSettings};
 use crate::store::{NewUser, SsoSet, Store};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -281,15 +281,16 @@ fn settings(directory: &Path) -> Settings {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::with(None).await
+        Self::with(|_| {}).await
     }
 
-    /// The same in an installation that has this suite.
-    pub(crate) async fn with(suite: Option<Suite>) -> Self {
+    /// One whose operator decided differently.
+    pub(crate) async fn with(decide: impl FnOnce(&mut Settings)) -> Self {
         // The way to providers wants one, and the process has one, whoever comes first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let fixture = Fixture::new().await;
-        let settings = Settings { suite, ..settings(fixture._directory.path()) };
+        let mut settings = settings(fixture._directory.path());
+        decide(&mut settings);
         let settings = Arc::new(settings);
         let clock = Arc::new(Clock::new());
         let sessions = Sessions::load(fixture.store.clone(), &settings.zones, Arc::clone(&clock)).await.unwrap();

@@ -3,6 +3,7 @@
 mod account;
 mod administration;
 pub(super) mod fixture;
+mod launcher;
 mod login;
 mod native;
 mod slots;

@@ -43,7 +43,7 @@ fn suite() -> Suite {
 
 /// Two companies that an administrator has each, in an installation with a suite.
 async fn world() -> World {
-    populated(World::with(Some(suite())).await).await
+    populated(World::with(|settings| settings.suite = Some(suite())).await).await
 }
 
 async fn allow(world: &World, tenant: TenantId, mode: SuiteMode) {

@@ -15,7 +15,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Request, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
@@ -163,10 +163,17 @@ async fn nothing_here(State(desk): State<Arc<Desk>>, request: Request) -> Respon
     (StatusCode::NOT_FOUND, private(Html(page::nothing_here(&received)))).into_response()
 }
 
+/// A strict policy, which the gateway's menu works under. Forms lead to wherever somebody logs out: browsers apply
+/// `form-action` to the redirect that answers a form.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'self' https:";
+
 /// An application's pages behind a log-in are nobody's to keep: without this, Back shows them after Log Out (R116).
 fn private(response: impl IntoResponse) -> Response {
     let mut response = response.into_response();
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
 }
 

@@ -20,7 +20,8 @@ use super::{Received, Verdict};
 <title>{{ title }} · Acme Desk</title>
 <link rel="stylesheet" href="/desk.css">
 <script src="/desk.js" defer></script>
-</head>
+{% if known %}<script src="/.zonegate/assets/menu.js" defer></script>
+{% endif %}</head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
 <header class="bar">
@@ -28,14 +29,7 @@ use super::{Received, Verdict};
 <nav aria-label="Main">
 {% for (href, name) in links %}<a href="{{ href }}"{% if *name == active %} aria-current="page"{% endif %}>{{ name }}</a>
 {% endfor %}</nav>
-{% if !account.is_empty() %}<details class="menu" id="user-menu">
-<summary><span class="face" aria-hidden="true">{{ initials }}</span><span class="who" id="user-name">{{ name }}</span></summary>
-<div class="sheet">
-<p><strong>{{ name }}</strong><span>{{ account }}</span></p>
-<a id="my-settings" href="/.zonegate/account">My Settings</a>
-<form method="post" action="/.zonegate/logout"><button id="app-logout" type="submit">Log Out</button></form>
-</div>
-</details>{% endif %}
+{% if known %}<zonegate-menu><noscript><a href="/.zonegate/account">My settings</a></noscript></zonegate-menu>{% endif %}
 </header>
 <main id="main">
 {{ content|safe }}
@@ -49,9 +43,7 @@ struct Frame<'a> {
     title: &'a str,
     active: &'a str,
     links: &'a [(&'a str, &'a str)],
-    name: String,
-    initials: String,
-    account: String,
+    known: bool,
     content: String,
 }
 
@@ -60,33 +52,18 @@ const LINKS: [(&str, &str); 4] =
 
 /// Puts content into the frame. `content` is markup that a template of this file rendered.
 fn framed(received: &Received, title: &str, active: &str, content: Result<String, askama::Error>) -> String {
-    let who = Who::of(&received.assertion);
-    let frame = content.and_then(|content| {
-        let account = who.username.clone();
-        Frame { title, active, links: &LINKS, initials: who.initials(), name: who.name, account, content }.render()
-    });
+    // Who it is, the gateway's menu says itself. For a stranger, and past the gateway, there is none.
+    let known = received.assertion.claim("username").is_some();
+    let frame = content.and_then(|content| Frame { title, active, links: &LINKS, known, content }.render());
     // Rendering into a string fails only when a value's own Display does; ours are texts and numbers.
     frame.unwrap_or_else(|_| "This page could not be rendered.".into())
 }
 
-/// The person as the verified assertion names them.
-struct Who {
-    name: String,
-    username: String,
-}
-
-impl Who {
-    fn of(verdict: &Verdict) -> Self {
-        let username = verdict.claim("username").unwrap_or_default().to_owned();
-        let local = username.split('@').next().unwrap_or_default().to_owned();
-        let name = verdict.claim("name").map_or_else(|| capitalised(&local), str::to_owned);
-        Self { name, username }
-    }
-
-    fn initials(&self) -> String {
-        let first = |word: &str| word.chars().next();
-        self.name.split_whitespace().filter_map(first).take(2).flat_map(char::to_uppercase).collect()
-    }
+/// The person's name as the verified assertion has it.
+fn name(verdict: &Verdict) -> String {
+    let username = verdict.claim("username").unwrap_or_default();
+    let local = username.split('@').next().unwrap_or_default();
+    verdict.claim("name").map_or_else(|| capitalised(local), str::to_owned)
 }
 
 fn capitalised(text: &str) -> String {
@@ -142,13 +119,13 @@ struct Home<'a> {
 /// The start page.
 pub(super) fn home(received: &Received) -> String {
     let verdict = &received.assertion;
-    let who = Who::of(verdict);
+    let name = name(verdict);
     let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default();
     let content = Home {
         received,
         verdict,
         problem: verdict.problem.as_deref().unwrap_or("no reason was given"),
-        name: if verdict.verified { &who.name } else { "stranger" },
+        name: if verdict.verified { &name } else { "stranger" },
         zone: verdict.claim("zone").unwrap_or("unknown zone"),
         claims: claims(verdict),
         headers: received.headers.iter().map(|(name, value)| (&**name, &**value, is_ours(name))).collect(),
