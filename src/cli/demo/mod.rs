@@ -429,10 +429,13 @@ mod tests {
             assert_eq!(suite.settings.client_id, people::SUITE_CLIENT.client_id);
             assert_eq!(suite.secret.as_ref().unwrap().reveal(), people::SUITE_CLIENT.client_secret);
             let port = prepared.settings.public_port;
-            assert_eq!(suite.modules[0].url.as_str(), format!("https://desk.acme.localhost:{port}/"));
+            assert_eq!(
+                suite.modules[0].url.as_str(),
+                format!("https://desk.acme.localhost:{port}/.zonegate/suite")
+            );
             let known = |id: &&str| suite.modules.iter().any(|module| module.id == **id);
             let people = people::PEOPLE.iter().chain([&people::NEWCOMER]).filter_map(|person| person.suite);
-            assert!(people.into_iter().all(|at| at.modules.iter().all(|id| known(&id))));
+            assert!(people.into_iter().all(|at| at.modules.iter().all(known)));
             let said = announcement(&prepared, upstream, &[], None);
             assert_eq!(said.fresh, start == 0);
             assert!(said.users.iter().all(|user| said.zones.iter().any(|zone| zone.url == user.zone)));

@@ -192,11 +192,7 @@ pub(crate) const PEOPLE: [Person; 13] = [
         totp_secret: Some(*b"zonegate demo:   ada"),
         level: SecurityLevel::Admin,
         groups: &["staff", "admins"],
-        suite: Some(AtSuite {
-            subject: "one-1003",
-            modules: &["desk-west", "desk-east", "academy"],
-            is_master: true,
-        }),
+        suite: Some(AtSuite { subject: "one-1003", modules: &["desk-west", "academy"], is_master: true }),
         story: "administers the users of Acme, here and at AcmeOne",
         ..SOMEBODY
     },

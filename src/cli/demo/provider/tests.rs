@@ -264,7 +264,7 @@ async fn r92_the_suite_says_whose_people_somebody_is_and_what_they_may_open() {
     let info: Value = serde_json::from_str(&info.body).unwrap();
     assert_eq!((&info["company"], &info["company_master"]), (&"acme-1".into(), &true.into()));
     assert_eq!((&info["email"], &info["email_verified"]), (&"ada@acme.example".into(), &true.into()));
-    assert_eq!(info["modules"], json!(["desk-west", "desk-east", "academy"]));
+    assert_eq!(info["modules"], json!(["desk-west", "academy"]));
 
     // The other zone is the same client, and asks for no second log-in (R94); nor does the suite's own module.
     let east = ("redirect_uri", "https://east.bolt.localhost:8443/.zonegate/suite/callback");
