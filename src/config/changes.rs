@@ -72,7 +72,6 @@ impl Changes {
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
             ("sso", *sso != old.sso),
-            ("suite", *suite != old.suite),
             ("traces.otlp", traces.otlp != old.traces.otlp),
             ("threads", *threads != old.threads),
         ];
@@ -91,6 +90,7 @@ impl Changes {
             ("native_clients", *native_clients != old.native_clients),
             ("brand", *brand != old.brand),
             ("log", *log != old.log),
+            ("suite", *suite != old.suite),
             ("traces", *traces != old.traces),
             ("reload", *watch != old.watch),
         ];

@@ -22,6 +22,9 @@ pub(crate) struct Announcement {
     /// The sample identity provider; for the text only.
     #[serde(skip)]
     pub provider: String,
+    /// The name of the sample suite and where it is; for the text only.
+    #[serde(skip)]
+    pub suite: Option<(String, String)>,
     /// Where the data is kept; for the text only.
     #[serde(skip)]
     pub data: String,
@@ -92,11 +95,15 @@ impl Announcement {
         let example = enrolled.map_or("alice@acme.example", |user| &user.username);
         writeln!(out, "\n  The current code of an authenticator that is set up:\n")?;
         writeln!(out, "    {} {example}\n", self.example)?;
+        if let Some((name, home)) = &self.suite {
+            writeln!(out, "  One log-in for several products: give {example} and choose \"Log in with {name}\",")?;
+            writeln!(out, "  or begin at {home} and open a tile there.\n")?;
+        }
         writeln!(out, "  To look behind it\n")?;
         let age = if self.fresh { "made just now" } else { "as it was left" };
         let rows = [
             ("sample application, not guarded", self.upstream.clone()),
-            ("sample identity provider", format!("{} (believes anybody)", self.provider)),
+            ("sample identity provider, suite", format!("{} (believe anybody)", self.provider)),
             ("metrics; health: livez, readyz", format!("{}metrics", self.admin)),
             ("certificate authority", self.ca_file.clone()),
             ("data", format!("{} ({age})", self.data)),
@@ -133,6 +140,7 @@ mod tests {
                 story: "logs in",
             }],
             provider: "https://id.localhost:8444/".into(),
+            suite: Some(("AcmeOne".into(), "https://id.localhost:8444/one".into())),
             data: "/d".into(),
             example: "zonegate demo code".into(),
             fresh: true,
@@ -165,6 +173,7 @@ mod tests {
         for part in ["https://desk.acme.localhost:8443/", "https://login.localhost:8443/", "alice@acme.example"] {
             assert!(text.contains(part), "{text}");
         }
+        assert!(text.contains("Log in with AcmeOne") && text.contains("https://id.localhost:8444/one"), "{text}");
         assert!(text.contains("Copper-Kettle-41") && text.contains("zonegate demo code"), "{text}");
     }
 }

@@ -1,8 +1,8 @@
 //! `zonegate demo`: everything on loopback, in one command.
 //!
 //! It is the gateway that operators run, on a configuration file that it writes into its data folder, with a sample
-//! application and a sample identity provider beside it in the same process. So every other command works on it too, and what a newcomer sees is
-//! what they get.
+//! application, a sample identity provider and a sample suite beside it in the same process. So every other command works
+//! on it too, and what a newcomer sees is what they get.
 
 mod announce;
 mod certs;
@@ -40,6 +40,9 @@ const CONFIGURATION: &str = include_str!("../../../config/demo.yaml");
 /// The universal host in [`CONFIGURATION`].
 const UNIVERSAL: &str = "login.localhost";
 
+/// The file with the suite's secret that [`CONFIGURATION`] names.
+const SUITE_SECRET: &str = "suite.secret";
+
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -54,7 +57,7 @@ pub(crate) struct Arguments {
     /// The port of metrics and health
     #[arg(long, value_name = "PORT")]
     admin_port: Option<u16>,
-    /// The port of the sample identity provider
+    /// The port of the sample identity provider and the sample suite
     #[arg(long, value_name = "PORT")]
     provider_port: Option<u16>,
     /// Print addresses, users and secrets as one JSON object
@@ -131,7 +134,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let announcement = announcement(&prepared, address, &accounts, arguments.data.as_deref());
     let http = client(&prepared)?;
     let desk = desk::router(desk(&prepared, http.clone()));
-    let sample = sample_provider(&prepared, http)?;
+    let companies = sample_provider(&prepared, http.clone())?;
+    let suite = sample_suite(&prepared, http)?;
     let Prepared { place, mut settings, upstream, provider, provider_leaf, .. } = prepared;
     if !arguments.json {
         // The page of text is for a person; a line for every request would push it off the screen.
@@ -153,8 +157,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     // Both end with the process: nothing of them is worth waiting for.
     runtime.spawn(async move { axum::serve(upstream, desk).await });
     runtime.spawn(async move {
-        if let Err(fault) = sample.serve(provider, &provider_leaf).await {
-            tracing::error!(%fault, "the sample identity provider does not answer");
+        if let Err(fault) = provider::serve(companies, suite, provider, &provider_leaf).await {
+            tracing::error!(%fault, "the sample identity providers do not answer");
         }
     });
     gateway.run(announce, std::future::pending(), None)?;
@@ -215,14 +219,17 @@ fn prepare(arguments: &Arguments, now: UnixTime) -> Result<Prepared, DemoProblem
         Wish { port: provider, option: "--provider-port" },
     ])?;
     let upstream = std::net::TcpListener::bind("127.0.0.1:0")?;
-    let issuer = format!("https://{}:{provider}", provider::HOST);
+    let port = provider;
+    let issuer = format!("https://{}:{port}", provider::HOST);
     let issuer = Issuer::parse(&issuer).map_err(|problem| DemoProblem::Provider(problem.to_string()))?;
-    let provider = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, provider))?;
+    let provider = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     place.master_key()?;
     let file = place.folder.join("zonegate.yaml");
-    let text = configuration(https, admin, upstream.local_addr()?.port());
+    let text = configuration([https, admin, upstream.local_addr()?.port(), port]);
     let in_folder = |problem| DemoProblem::Certificates { problem, folder: place.folder.clone() };
     certs::write(&file, &text, 0o600).map_err(in_folder)?;
+    let secret = format!("{}\n", people::SUITE_CLIENT.client_secret);
+    certs::write(&place.folder.join(SUITE_SECRET), &secret, 0o600).map_err(in_folder)?;
     let authority = certs::prepare(&place.folder, &hosts()?, now).map_err(in_folder)?;
     let provider_leaf = authority.leaf(&host(provider::HOST)?, now).map_err(in_folder)?;
     let settings = config::load(&text, &file.to_string_lossy(), &Disk)?;
@@ -247,12 +254,16 @@ fn host(name: &'static str) -> Result<Hostname, DemoProblem> {
     name.parse().map_err(|_| DemoProblem::Seed(SeedProblem::Sample(name)))
 }
 
+/// What [`CONFIGURATION`] has in the place of ports: ours, the admin listener's, the application's, the providers'.
+const PORTS: [&str; 4] = [":8443", ":9443", ":8480", ":8444"];
+
 /// The configuration with the ports of this start in the place of the default ones.
-fn configuration(https: u16, admin: u16, upstream: u16) -> String {
-    let ports = [("127.0.0.1:8443", https), ("127.0.0.1:9443", admin), ("127.0.0.1:8480", upstream)];
-    ports.into_iter().fold(CONFIGURATION.to_owned(), |text, (default, port)| {
-        text.replace(default, &format!("127.0.0.1:{port}"))
-    })
+fn configuration(ports: [u16; 4]) -> String {
+    // In two steps: one may be another's default.
+    let marked = |text: String, (at, default): (usize, &str)| text.replace(default, &format!(":<{at}>"));
+    let text = PORTS.into_iter().enumerate().fold(CONFIGURATION.to_owned(), marked);
+    let filled = |text: String, (at, port): (usize, u16)| text.replace(&format!(":<{at}>"), &format!(":{port}"));
+    ports.into_iter().enumerate().fold(text, filled)
 }
 
 /// What is said once everything listens. Authenticators are as the store has them: people may have set one up.
@@ -299,6 +310,7 @@ fn announcement(
         admin,
         users: users.collect(),
         provider: format!("{}/", prepared.issuer),
+        suite: settings.suite.as_ref().map(|suite| (suite.name.clone(), suite.settings.issuer.to_string())),
         data: prepared.place.folder.display().to_string(),
         example: example(data),
         fresh: prepared.place.fresh,
@@ -351,15 +363,39 @@ fn desk(prepared: &Prepared, http: reqwest::Client) -> Desk {
 fn sample_provider(prepared: &Prepared, http: reqwest::Client) -> Result<Provider, DemoProblem> {
     let clients = people::COMPANIES.iter().filter_map(|company| {
         let zone = prepared.settings.zones.zones().iter().find(|zone| zone.host.as_str() == company.zone)?;
-        provider::Client::of(company, &zone.origin)
+        provider::Client::of_company(company, &zone.origin)
     });
-    let made = Provider::new(prepared.issuer.clone(), clients.collect(), http);
+    let made = Provider::of_companies(prepared.issuer.clone(), clients.collect(), http);
     made.map_err(|fault| DemoProblem::Provider(fault.to_string()))
+}
+
+/// The sample suite, whose people log in at every zone.
+fn sample_suite(prepared: &Prepared, http: reqwest::Client) -> Result<Provider, DemoProblem> {
+    let zones = prepared.settings.zones.zones().iter();
+    let clients = zones.map(|zone| {
+        let name = format!("{} {}", prepared.settings.brand.product, zone.name);
+        provider::Client::of_suite(name, &zone.origin)
+    });
+    let wrong = |problem: &dyn std::fmt::Display| DemoProblem::Provider(problem.to_string());
+    let issuer = format!("{}{}", prepared.issuer, provider::SUITE_PATH);
+    let issuer = Issuer::parse(&issuer).map_err(|problem| wrong(&problem))?;
+    Provider::of_suite(issuer, clients.collect(), http).map_err(|fault| wrong(&fault))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_may_be_what_another_one_is_by_default() {
+        let text = configuration([8444, 8443, 9443, 8480]);
+        for want in
+            ["[127.0.0.1:8444]", "127.0.0.1:8443", "http://127.0.0.1:9443", "https://id.localhost:8480/one"]
+        {
+            assert!(text.contains(want), "{want} {text}");
+        }
+        assert!(!text.contains('<'), "{text}");
+    }
 
     fn arguments(folder: &Path) -> Arguments {
         Arguments {
@@ -388,6 +424,18 @@ mod tests {
             let upstream = prepared.upstream.local_addr().unwrap();
             let zones = prepared.settings.zones.zones();
             assert!(zones.iter().all(|zone| zone.upstream == crate::zone::Upstream::at(upstream)));
+            let suite = prepared.settings.suite.as_ref().unwrap();
+            assert_eq!(suite.settings.issuer.as_str(), format!("{}{}", prepared.issuer, provider::SUITE_PATH));
+            assert_eq!(suite.settings.client_id, people::SUITE_CLIENT.client_id);
+            assert_eq!(suite.secret.as_ref().unwrap().reveal(), people::SUITE_CLIENT.client_secret);
+            let port = prepared.settings.public_port;
+            assert_eq!(
+                suite.modules[0].url.as_str(),
+                format!("https://desk.acme.localhost:{port}/.zonegate/suite")
+            );
+            let known = |id: &&str| suite.modules.iter().any(|module| module.id == **id);
+            let people = people::PEOPLE.iter().chain([&people::NEWCOMER]).filter_map(|person| person.suite);
+            assert!(people.into_iter().all(|at| at.modules.iter().all(known)));
             let said = announcement(&prepared, upstream, &[], None);
             assert_eq!(said.fresh, start == 0);
             assert!(said.users.iter().all(|user| said.zones.iter().any(|zone| zone.url == user.zone)));

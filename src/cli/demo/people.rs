@@ -3,7 +3,7 @@
 //! Their passwords and authenticator secrets are fixed and stand here for all to read: they guard nothing but a
 //! sample application on loopback, and a script can rely on them. Everybody shows one thing: Alice logs in as most
 //! people do, Bob sets up his second factor first, Carol's codes change every 60 seconds, Nora has no password here and
-//! logs in at her company's identity provider, and so on.
+//! logs in at her company's identity provider, and so on. Some of them are people of the sample suite as well.
 
 use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, TotpPeriod, UserKind};
 
@@ -22,6 +22,41 @@ pub(crate) struct Company {
     pub overrides: SecurityOverrides,
     /// Its log-in at the sample identity provider.
     pub sso: Option<SingleSignOn>,
+    /// Which company of the sample suite it is.
+    pub suite: Option<InSuite>,
+}
+
+/// What a provider calls us, and what we prove ourselves with there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Credentials {
+    /// What the provider calls us.
+    pub client_id: &'static str,
+    /// What both share.
+    pub client_secret: &'static str,
+}
+
+/// Ours at the sample suite. The id stands in the demo's configuration as well.
+pub(crate) const SUITE_CLIENT: Credentials =
+    Credentials { client_id: "zonegate-desk", client_secret: "Sample-Secret-of-AcmeOne-17" };
+
+/// A company of the sample suite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InSuite {
+    /// What the suite calls it.
+    pub company: &'static str,
+    /// Whether its users may log in so here: the suite may know a company that does not want that.
+    pub is_used: bool,
+}
+
+/// Somebody of the sample suite.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AtSuite {
+    /// Who the person is there.
+    pub subject: &'static str,
+    /// The modules that they may open, by the ids in the demo's configuration.
+    pub modules: &'static [&'static str],
+    /// Whether they may bind their company to a tenant.
+    pub is_master: bool,
 }
 
 /// How a sample company logs in at the sample identity provider.
@@ -31,10 +66,8 @@ pub(crate) struct SingleSignOn {
     pub scope: SsoScope,
     /// The administrator who need not (D25).
     pub emergency: Option<&'static str>,
-    /// What the provider calls the company's log-in.
-    pub client_id: &'static str,
-    /// What both share.
-    pub client_secret: &'static str,
+    /// How we know each other.
+    pub client: Credentials,
 }
 
 /// A sample user.
@@ -48,6 +81,8 @@ pub(crate) struct Person {
     pub password: Option<&'static str>,
     /// Who the person is at the sample identity provider, for those who log in there.
     pub subject: Option<&'static str>,
+    /// Who the person is at the sample suite, for those whom it knows.
+    pub suite: Option<AtSuite>,
     /// The authenticator's secret, for those who have set one up.
     pub totp_secret: Option<[u8; 20]>,
     /// What sort of account it is.
@@ -76,6 +111,7 @@ pub(crate) const COMPANIES: [Company; 3] = [
             idle_max_seconds: None,
         },
         sso: None,
+        suite: Some(InSuite { company: "acme-1", is_used: true }),
     },
     Company {
         slug: "bolt",
@@ -91,9 +127,9 @@ pub(crate) const COMPANIES: [Company; 3] = [
         sso: Some(SingleSignOn {
             scope: SsoScope::Selected,
             emergency: None,
-            client_id: "zonegate-bolt",
-            client_secret: "Sample-Secret-of-Bolt-28",
+            client: Credentials { client_id: "zonegate-bolt", client_secret: "Sample-Secret-of-Bolt-28" },
         }),
+        suite: Some(InSuite { company: "bolt-2", is_used: false }),
     },
     Company {
         slug: "cedar",
@@ -109,9 +145,9 @@ pub(crate) const COMPANIES: [Company; 3] = [
         sso: Some(SingleSignOn {
             scope: SsoScope::All,
             emergency: Some("rita@cedar.example"),
-            client_id: "zonegate-cedar",
-            client_secret: "Sample-Secret-of-Cedar-39",
+            client: Credentials { client_id: "zonegate-cedar", client_secret: "Sample-Secret-of-Cedar-39" },
         }),
+        suite: None,
     },
 ];
 
@@ -120,6 +156,7 @@ const SOMEBODY: Person = Person {
     name: "",
     password: None,
     subject: None,
+    suite: None,
     totp_secret: None,
     kind: UserKind::Regular,
     level: SecurityLevel::User,
@@ -136,13 +173,15 @@ pub(crate) const PEOPLE: [Person; 13] = [
         password: Some("Copper-Kettle-41"),
         totp_secret: Some(*b"zonegate demo: alice"),
         groups: &["staff", "dispatch"],
-        story: "logs in with a password and a code",
+        suite: Some(AtSuite { subject: "one-1001", modules: &["desk-west", "academy"], is_master: false }),
+        story: "logs in with a password and a code, or with AcmeOne",
         ..SOMEBODY
     },
     Person {
         username: "bob@acme.example",
         name: "Bob Baker",
         password: Some("Velvet-Harbour-52"),
+        suite: Some(AtSuite { subject: "one-1002", modules: &["desk-west"], is_master: false }),
         story: "sets up an authenticator at the first log-in (QR code)",
         ..SOMEBODY
     },
@@ -153,7 +192,8 @@ pub(crate) const PEOPLE: [Person; 13] = [
         totp_secret: Some(*b"zonegate demo:   ada"),
         level: SecurityLevel::Admin,
         groups: &["staff", "admins"],
-        story: "administers the users of Acme",
+        suite: Some(AtSuite { subject: "one-1003", modules: &["desk-west", "academy"], is_master: true }),
+        story: "administers the users of Acme, here and at AcmeOne",
         ..SOMEBODY
     },
     Person {
@@ -186,6 +226,7 @@ pub(crate) const PEOPLE: [Person; 13] = [
         name: "Carol Castell",
         password: Some("Amber-Ferry-96"),
         totp_secret: Some(*b"zonegate demo: carol"),
+        suite: Some(AtSuite { subject: "one-2001", modules: &["desk-east"], is_master: true }),
         story: "of another company and zone; her codes last 60 seconds",
         ..SOMEBODY
     },
@@ -242,6 +283,14 @@ pub(crate) const PEOPLE: [Person; 13] = [
 pub(crate) const STRANGER: Person =
     Person { username: "sam@cedar.example", name: "Sam Sundry", subject: Some("cedar-3003"), ..SOMEBODY };
 
+/// Somebody of Acme whom the suite knows and the directory does not: their first log-in enters them into it (D23).
+pub(crate) const NEWCOMER: Person = Person {
+    username: "zoe@acme.example",
+    name: "Zoe Zander",
+    suite: Some(AtSuite { subject: "one-1004", modules: &["desk-west", "academy"], is_master: false }),
+    ..SOMEBODY
+};
+
 impl Person {
     /// The company the person belongs to, by the username's domain.
     pub(crate) fn company(&self) -> Option<&'static Company> {
@@ -266,6 +315,7 @@ mod tests {
                 other.username == person.username
                     || (person.password.is_some() && other.password == person.password)
                     || (person.subject.is_some() && other.subject == person.subject)
+                    || person.suite.zip(other.suite).is_some_and(|(one, two)| one.subject == two.subject)
                     || (person.totp_secret.is_some() && other.totp_secret == person.totp_secret)
             };
             assert!(!PEOPLE[place + 1..].iter().any(alike), "{}", person.username);

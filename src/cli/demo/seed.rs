@@ -5,13 +5,13 @@
 
 use crate::base::{MasterKey, TenantId, UnixTime, UserId, Username};
 use crate::credential::{HashCost, HashProblem, Pepper, TotpSecret, hash_password, normalise};
-use crate::directory::{SsoScope, SuiteAccess, Tenant, UserKind};
+use crate::directory::{SsoScope, SuiteAccess, SuiteMode, Tenant, UserKind};
 use crate::machine::{EntropyFault, random};
 use crate::sso::{Audience, ClientSecret, Issuer, ProviderSettings, SigningAlgorithm, Subject};
 use crate::store::{Account, NewUser, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
-use super::people::{COMPANIES, Company, PEOPLE, Person, SingleSignOn};
+use super::people::{COMPANIES, Company, InSuite, PEOPLE, Person, SingleSignOn};
 
 /// Why the sample data could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,9 @@ pub(crate) async fn seed(
         if let Some(sso) = &company.sso {
             single_sign_on(store, company, sso, issuer, now).await?;
         }
+        if let Some(suite) = company.suite.as_ref().filter(|suite| suite.is_used) {
+            log_in_with_suite(store, company, suite, now).await?;
+        }
     }
     Ok(())
 }
@@ -78,7 +81,7 @@ async fn single_sign_on(
         }
         Some(_) => return Ok(()),
     };
-    let Some(secret) = ClientSecret::parse(sso.client_secret) else { return Err(wrong) };
+    let Some(secret) = ClientSecret::parse(sso.client.client_secret) else { return Err(wrong) };
     let event = |kind| event(kind, now);
     store.set_provider(tenant.id, &settings, Some(&secret), &event(EventKind::ProviderChanged)).await?;
     // Nobody has tried it yet; what it does is known all the same.
@@ -98,12 +101,29 @@ async fn single_sign_on(
     Ok(())
 }
 
+/// Lets a company's users log in with the sample suite, once: whoever has decided something else finds it so.
+async fn log_in_with_suite(
+    store: &Store,
+    company: &Company,
+    suite: &InSuite,
+    now: UnixTime,
+) -> Result<(), SeedProblem> {
+    let tenant = store.tenant_by_slug(company.slug).await?.ok_or(SeedProblem::Sample(company.slug))?;
+    if tenant.suite != SuiteAccess::default() {
+        return Ok(());
+    }
+    let called = suite.company.parse().map_err(|_| SeedProblem::Sample(company.slug))?;
+    let access = SuiteAccess { mode: SuiteMode::Allowed, company: Some(called), provisioning: true };
+    store.set_suite(tenant.id, &access, &event(EventKind::SuiteChanged, now)).await?;
+    Ok(())
+}
+
 fn settings(sso: &SingleSignOn, issuer: &Issuer) -> ProviderSettings {
     ProviderSettings {
         signing_algorithm: SigningAlgorithm::ES256,
         scopes: vec!["profile".into(), "email".into()],
         logout: true,
-        ..ProviderSettings::new(issuer.clone(), sso.client_id.into())
+        ..ProviderSettings::new(issuer.clone(), sso.client.client_id.into())
     }
 }
 
@@ -249,10 +269,15 @@ mod tests {
         }
         let cedar = store.tenant_by_slug("cedar").await.unwrap().unwrap();
         store.set_sso(cedar.id, SsoScope::Off, None, &event(EventKind::SsoChanged, now)).await.unwrap();
+        let acme = store.tenant_by_slug("acme").await.unwrap().unwrap();
+        assert_eq!((acme.suite.mode, acme.suite.provisioning), (SuiteMode::Allowed, true));
+        let off = SuiteAccess { mode: SuiteMode::Off, ..acme.suite };
+        assert!(store.set_suite(acme.id, &off, &event(EventKind::SuiteChanged, now)).await.unwrap());
 
         seed(&store, &master, CHEAP, &issuer(2), now).await.unwrap();
         let cedar = store.tenant_by_slug("cedar").await.unwrap().unwrap();
         assert_eq!(cedar.sso, SsoScope::Off, "whoever switched it off finds it off");
+        assert_eq!(store.tenant_by_slug("acme").await.unwrap().unwrap().suite, off);
         let provider = store.provider(cedar.id).await.unwrap().unwrap();
         assert_eq!(provider.settings.issuer, issuer(2));
         assert!(provider.secret.is_some() && provider.tested_at.is_some());

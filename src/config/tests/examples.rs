@@ -138,7 +138,8 @@ fn the_smallest_configuration_and_the_demos_are_whole() {
     assert_eq!(small.zones.zones()[0].host.as_str(), "wiki.example.com");
     // The demo makes its authority before it reads the file.
     let authority = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-    whole(DEMO, &Outside::new().file("/etc/zg/ca.pem", authority));
+    let outside = Outside::new().file("/etc/zg/ca.pem", authority);
+    whole(DEMO, &outside.file("/etc/zg/suite.secret", "hunter2\n"));
     whole(FORWARD_AUTH, &Outside::new());
 }
 

@@ -5,8 +5,9 @@ use axum::http::Request as HttpRequest;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use super::face::Known;
 use super::*;
-use crate::cli::demo::people::COMPANIES;
+use crate::cli::demo::people::{COMPANIES, STRANGER, SUITE_CLIENT};
 use crate::sso::{Expected, IdToken, KeySet, LogoutToken, Metadata, ProviderSettings, SigningAlgorithm};
 
 const ISSUER: &str = "https://id.localhost:8444";
@@ -15,9 +16,9 @@ const VERIFIER: &str = "a-verifier-that-is-long-enough-for-the-standard";
 
 fn provider() -> Provider {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let clients = COMPANIES.iter().filter_map(|company| Client::of(company, ORIGIN)).collect();
+    let clients = COMPANIES.iter().filter_map(|company| Client::of_company(company, ORIGIN)).collect();
     let http = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
-    Provider::new(Issuer::parse(ISSUER).unwrap(), clients, http).unwrap()
+    Provider::of_companies(Issuer::parse(ISSUER).unwrap(), clients, http).unwrap()
 }
 
 /// A browser and a client in one.
@@ -160,7 +161,7 @@ async fn what_it_publishes_and_signs_is_what_the_gateway_accepts() {
     let provider = provider();
     let keys = json!({ "keys": [provider.key.jwk().unwrap()] }).to_string();
     let keys = KeySet::read(keys.as_bytes(), SigningAlgorithm::ES256).unwrap();
-    let cookie = provider.memory().log_in(&STRANGER, now).unwrap();
+    let cookie = provider.memory().log_in(Known::to_company(&STRANGER).unwrap(), now).unwrap();
     let login = provider.memory().log_out(&cookie).unwrap();
     let token = provider.key.logout_token(ISSUER, "zonegate-cedar", &login, now).unwrap();
     let token = LogoutToken::verify(&token, &keys, &settings, now).unwrap();
@@ -217,4 +218,69 @@ async fn cancel_is_told_to_the_client() {
         assert_eq!(value(&back, "error").as_deref(), Some("access_denied"), "{person}");
         assert_eq!(value(&back, "state").as_deref(), Some("s&1"));
     }
+}
+
+/// Both providers behind one socket, and a client of the suite's at each of two zones.
+fn both() -> Visitor {
+    let at = |origin: &str| Client::of_suite("Desk".into(), origin);
+    let clients = vec![at(ORIGIN), at("https://east.bolt.localhost:8443")];
+    let http = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
+    let companies = provider();
+    let suite = Provider::of_suite(Issuer::parse(&format!("{ISSUER}/one")).unwrap(), clients, http).unwrap();
+    Visitor { router: router(companies, suite), cookie: None }
+}
+
+fn to_suite(changed: &[(&str, &str)]) -> String {
+    let callback = format!("{ORIGIN}/.zonegate/suite/callback");
+    let own = [("client_id", SUITE_CLIENT.client_id), ("redirect_uri", callback.as_str())];
+    format!("/one{}", authorize(&own.into_iter().chain(changed.iter().copied()).collect::<Vec<_>>()))
+}
+
+#[tokio::test]
+async fn r92_the_suite_says_whose_people_somebody_is_and_what_they_may_open() {
+    let mut visitor = both();
+    let issuer = format!("{ISSUER}/one");
+    let settings = ProviderSettings {
+        signing_algorithm: SigningAlgorithm::ES256,
+        ..ProviderSettings::new(Issuer::parse(&issuer).unwrap(), SUITE_CLIENT.client_id.into())
+    };
+    Metadata::read(&visitor.json("/one/.well-known/openid-configuration").await, &settings).unwrap();
+    let page = visitor.get(&to_suite(&[("login_hint", "ada@acme.example")])).await;
+    for part in ["AcmeOne, the sample suite", "believes anybody", "action=\"/one/authorize?", "carol@bolt.example"]
+    {
+        assert!(page.body.contains(part), "{part}: {}", page.body);
+    }
+    assert!(!page.body.contains("cedar.example"), "{}", page.body);
+    let picked = visitor.post(&to_suite(&[]), "", "person=one-1003".into()).await.location.unwrap();
+    let code = value(&picked, "code").unwrap();
+    let proof = proof(SUITE_CLIENT.client_id, SUITE_CLIENT.client_secret);
+    let redemption = redemption(&code, VERIFIER).replace("sso%2Fcedar", "suite");
+    let told = visitor.post("/one/token", &proof, redemption).await;
+    let answer: Value = serde_json::from_str(&told.body).unwrap();
+    let access_token = answer["access_token"].as_str().unwrap();
+    let request =
+        HttpRequest::get("/one/userinfo").header(header::AUTHORIZATION, format!("Bearer {access_token}"));
+    let info = visitor.ask(request.body(Body::empty()).unwrap()).await;
+    let info: Value = serde_json::from_str(&info.body).unwrap();
+    assert_eq!((&info["company"], &info["company_master"]), (&"acme-1".into(), &true.into()));
+    assert_eq!((&info["email"], &info["email_verified"]), (&"ada@acme.example".into(), &true.into()));
+    assert_eq!(info["modules"], json!(["desk-west", "academy"]));
+
+    // The other zone is the same client, and asks for no second log-in (R94); nor does the suite's own module.
+    let east = ("redirect_uri", "https://east.bolt.localhost:8443/.zonegate/suite/callback");
+    assert!(value(&visitor.get(&to_suite(&[east])).await.location.unwrap(), "code").is_some());
+    assert!(visitor.get("/one/academy").await.body.contains("You are Ada Ashworth"));
+    assert!(visitor.get("/one").await.body.contains("Hello, Ada Ashworth"));
+    assert!(visitor.get("/").await.body.contains("Nobody is logged in here"), "the other provider's");
+
+    // An application that tells later, without the browser (R117, D19).
+    let hint = format!("id_token_hint={}", answer["id_token"].as_str().unwrap());
+    let cookie = visitor.cookie.take();
+    assert_eq!(visitor.post("/one/logout", "", "id_token_hint=guessed".into()).await.status, StatusCode::OK);
+    visitor.cookie = cookie.clone();
+    assert!(visitor.get("/one/academy").await.body.contains("You are Ada Ashworth"));
+    visitor.cookie = None;
+    assert_eq!(visitor.post("/one/logout", "", hint).await.status, StatusCode::OK);
+    visitor.cookie = cookie;
+    assert!(visitor.get("/one/academy").await.body.contains("knows nobody"));
 }

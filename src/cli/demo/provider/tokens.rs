@@ -11,7 +11,7 @@ use url::form_urlencoded::byte_serialize;
 use super::state::{Granted, Login};
 use crate::assertion::KeyAlgorithm;
 use crate::base::UnixTime;
-use crate::cli::demo::people::SingleSignOn;
+use crate::cli::demo::people::Credentials;
 use crate::machine::random;
 use crate::table::{KeyFault, Signer};
 
@@ -45,7 +45,7 @@ impl Key {
         let (half, _) = hash.as_ref().split_at(16);
         self.sign(&json!({
             "iss": issuer,
-            "sub": granted.person.subject,
+            "sub": granted.known.subject,
             "aud": granted.client_id,
             "iat": now,
             "exp": now.plus_seconds(TOKEN_SECONDS),
@@ -66,7 +66,7 @@ impl Key {
     ) -> Result<String, KeyFault> {
         self.sign(&json!({
             "iss": issuer,
-            "sub": login.person.subject,
+            "sub": login.known.subject,
             "aud": client_id,
             "iat": now,
             "exp": now.plus_seconds(TOKEN_SECONDS),
@@ -87,9 +87,9 @@ pub(super) fn challenge(verifier: &str) -> String {
 }
 
 /// Whether a request carries the client's secret (`client_secret_basic`).
-pub(super) fn is_proved_by(sso: &SingleSignOn, headers: &HeaderMap) -> bool {
+pub(super) fn is_proved_by(client: &Credentials, headers: &HeaderMap) -> bool {
     let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encode(sso.client_id), encode(sso.client_secret));
+    let pair = format!("{}:{}", encode(client.client_id), encode(client.client_secret));
     let want = format!("Basic {}", STANDARD.encode(pair));
     headers.get(header::AUTHORIZATION).is_some_and(|given| given.as_bytes() == want.as_bytes())
 }
