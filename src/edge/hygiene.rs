@@ -152,25 +152,88 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 /// Refused: bytes that are not visible ASCII, a fragment, backslashes, empty or dot segments (also before `;`), and
 /// escapes of any of these or of what is not UTF-8.
 pub fn check_path(raw: &[u8]) -> Result<(), Refused> {
-    let ambiguous = || Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path");
+    if is_simple_path(raw) || is_unambiguous(raw) {
+        Ok(())
+    } else {
+        Err(Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path"))
+    }
+}
+
+/// What a byte is in a path that needs no second look.
+#[derive(Clone, Copy)]
+enum PathByte {
+    /// Of a name.
+    Plain,
+    /// A slash or a dot: odd behind a slash.
+    Separator,
+    /// The query begins.
+    Query,
+    /// It may be there, in some places.
+    Doubtful,
+    /// It may be nowhere.
+    Never,
+}
+
+const PATH_BYTES: [PathByte; 256] = {
+    let mut table = [PathByte::Never; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        #[expect(clippy::indexing_slicing, reason = "the loop ends with the table")]
+        {
+            table[byte] = match byte as u8 {
+                b'/' | b'.' => PathByte::Separator,
+                b'?' => PathByte::Query,
+                b'\\' | b'%' | b';' => PathByte::Doubtful,
+                b'#' | 0..0x21 | 0x7f.. => PathByte::Never,
+                _ => PathByte::Plain,
+            };
+        }
+        byte += 1;
+    }
+    table
+};
+
+fn path_byte(byte: u8) -> PathByte {
+    PATH_BYTES.get(usize::from(byte)).copied().unwrap_or(PathByte::Never)
+}
+
+/// Whether a path is so plain that one look at each byte settles it, as nearly all are. Of any other one
+/// [`is_unambiguous`] decides: this only spares its passes, and says yes to nothing that it would refuse.
+fn is_simple_path(raw: &[u8]) -> bool {
+    let mut bytes = raw.iter().copied();
+    if bytes.next() != Some(b'/') {
+        return false;
+    }
+    let mut behind_slash = true;
+    while let Some(byte) = bytes.next() {
+        match path_byte(byte) {
+            PathByte::Plain => behind_slash = false,
+            PathByte::Separator if behind_slash => return false,
+            PathByte::Separator => behind_slash = byte == b'/',
+            PathByte::Query => return bytes.all(|byte| !matches!(path_byte(byte), PathByte::Never)),
+            PathByte::Doubtful | PathByte::Never => return false,
+        }
+    }
+    true
+}
+
+/// [`check_path`] in full.
+fn is_unambiguous(raw: &[u8]) -> bool {
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let visible = raw.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
     if !visible || path.first() != Some(&b'/') || path.contains(&b'\\') {
         // `OPTIONS *` asks about the server, and the server is not the application.
-        return Err(ambiguous());
+        return false;
     }
     let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         let empty_inside = segment.is_empty() && segments.peek().is_some();
         if empty_inside || name == b"." || name == b".." {
-            return Err(ambiguous());
+            return false;
         }
     }
-    if path.contains(&b'%') && !escapes_are_harmless(path) {
-        return Err(ambiguous());
-    }
-    Ok(())
+    !path.contains(&b'%') || escapes_are_harmless(path)
 }
 
 fn escapes_are_harmless(path: &[u8]) -> bool {
@@ -202,7 +265,8 @@ pub(super) fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let authority = match (head.uri.authority(), fields.hosts) {
         (Some(authority), _) => authority.as_str(),
-        (None, Found::One(field)) => field.to_str().map_err(|_| odd)?,
+        // What is not visible ASCII is no part of a name.
+        (None, Found::One(field)) => std::str::from_utf8(field.as_bytes()).map_err(|_| odd)?,
         (None, Found::Nothing | Found::Several(_)) => return Err(odd),
     };
     bare_host(authority)
@@ -211,17 +275,35 @@ pub(super) fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&
 /// The name in an authority, without its port, as it was written.
 pub(super) fn bare_host(authority: &str) -> Result<&str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
+    // From its end, where a port is.
+    let (name, port) = match authority.bytes().rposition(|byte| byte == b':') {
+        Some(colon) if !authority.ends_with(']') => {
+            let (name, port) = authority.split_at_checked(colon).ok_or(odd)?;
+            (name, port.get(1..))
+        }
         Some(_) | None => (authority, None),
     };
     // An empty one is the default (RFC 3986 section 3.2.3).
     let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
     let port_is_number = port.is_none_or(|port| digits(port) && (port.is_empty() || port.parse::<u16>().is_ok()));
-    let plain =
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':'));
+    let plain = name.bytes().all(|byte| HOST_BYTES.get(usize::from(byte)) == Some(&true));
     if name.is_empty() || !plain || !port_is_number { Err(odd) } else { Ok(name) }
 }
+
+/// Which bytes a host may be written with.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        #[expect(clippy::indexing_slicing, reason = "the loop ends with the table")]
+        {
+            table[byte] = (byte as u8).is_ascii_alphanumeric()
+                || matches!(byte as u8, b'-' | b'.' | b'_' | b'[' | b']' | b':');
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// Whose path it is. `raw` has passed [`check_path`].
 pub fn place(raw: &[u8]) -> Place {
@@ -312,6 +394,7 @@ pub fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use pingora::http::ResponseHeader;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -361,6 +444,25 @@ mod tests {
             "/~a",
         ] {
             assert_eq!(check_path(path.as_bytes()), Ok(()), "{path:?}");
+        }
+    }
+
+    proptest! {
+        /// The short way says yes to nothing that the whole check refuses.
+        #[test]
+        fn m9_a_simple_path_is_one_in_full(
+            odd in "[/.?%;#\\\\a2e\t\u{e9}]{0,12}", plain in "/[a-z/.]{0,9}(\\?[a-z%=/]{0,5})?",
+        ) {
+            for path in [odd, plain] {
+                prop_assert!(!is_simple_path(path.as_bytes()) || is_unambiguous(path.as_bytes()), "{:?}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn most_paths_are_simple() {
+        for path in ["/", "/tickets/42?view=full", "/a/", "/a.b/c_d-e~f", "/a?b=/../%2e;c"] {
+            assert!(is_simple_path(path.as_bytes()), "{path}");
         }
     }
 
