@@ -15,14 +15,18 @@ pub mod proxy_header;
 mod sources;
 mod watch;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::task::AtomicWaker;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::ALPN;
 use pingora::protocols::http::ServerSession;
@@ -31,7 +35,7 @@ use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch as signal};
+use tokio::sync::watch as signal;
 
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
@@ -67,8 +71,9 @@ pub(super) struct Arrival {
     /// `None` on the plain listener.
     pub(super) tls: Option<Arc<TlsArrival>>,
     watch: Arc<Watch>,
-    /// Told when the request is to end at once.
-    cut: Notify,
+    /// The request is to end at once, and who serves it.
+    cut: AtomicBool,
+    serving: AtomicWaker,
 }
 
 impl Arrival {
@@ -78,7 +83,7 @@ impl Arrival {
     }
 
     const fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
-        Self { peer, tls, watch, cut: Notify::const_new() }
+        Self { peer, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
     }
 
     /// A request's head is complete.
@@ -91,16 +96,28 @@ impl Arrival {
     /// Over HTTP/1 the request may have ended in this very moment, and the next one goes instead: its client sees a kept
     /// connection that was closed under it, as it may at any time.
     pub(super) fn cut(&self) {
-        self.cut.notify_waiters();
+        self.cut.store(true, Ordering::Release);
+        self.serving.wake();
     }
 
     /// Serves a request until its end, or until it is cut.
+    ///
+    /// *Why not a channel or a `Notify`?* Each puts whoever waits into a list, and takes them out again, for every request;
+    /// and hardly one of them is ever cut.
     async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
-        tokio::select! {
-            biased;
-            served = serving => served,
-            () = self.cut.notified() => None,
-        }
+        let mut serving = pin!(serving);
+        poll_fn(|context| {
+            let served = serving.as_mut().poll(context);
+            if served.is_pending() {
+                // Before the look, so that who cuts in between finds somebody to wake.
+                self.serving.register(context.waker());
+                if self.cut.load(Ordering::Acquire) {
+                    return Poll::Ready(None);
+                }
+            }
+            served
+        })
+        .await
     }
 }
 
@@ -453,7 +470,7 @@ impl HttpServerApp for Several {
             self.doors.counts.refused("requests_of_source");
             return None;
         }
-        let Arrival { peer, tls, watch, cut: _ } = &*self.arrival;
+        let Arrival { peer, tls, watch, .. } = &*self.arrival;
         let arrival = Arc::new(Arrival::new(*peer, tls.clone(), Arc::clone(watch)));
         let served = arrival.until_cut(self.lane.proxy.process_new_http(session, shutdown));
         let served = ARRIVAL.scope(Arc::clone(&arrival), served).await;
@@ -511,6 +528,28 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_cut_whenever_its_end_is_told() {
+        let watch = Watches::new().open(Allowed {
+            head: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+            stall: Duration::from_secs(1),
+        });
+        let arrival = Arc::new(Arrival::new(IpAddr::from([192, 0, 2, 1]), None, watch));
+        assert_eq!(arrival.until_cut(async { Some(1) }).await, Some(1));
+        let (waiting, other) = (Arc::clone(&arrival), Arc::clone(&arrival));
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let serving = async move {
+            begun.send(()).unwrap();
+            std::future::pending::<Option<u8>>().await
+        };
+        let served = tokio::spawn(async move { waiting.until_cut(serving).await });
+        begins.await.unwrap();
+        other.cut();
+        assert_eq!(served.await.unwrap(), None, "while it waits");
+        assert_eq!(arrival.until_cut(std::future::pending::<Option<u8>>()).await, None, "before it waits");
+    }
 
     #[test]
     fn ipv4_and_ipv6_are_listened_on_side_by_side() {

@@ -212,9 +212,11 @@ impl ProxyHttp for Edge {
         self.still_lives(passage)
             .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
-        // What has come of the body is sent again from its beginning.
-        passage.body_bytes = 0;
-        passage.body_began = Instant::now();
+        if passage.attempts.is_there_one() {
+            // What has come of the body is sent again from its beginning.
+            passage.body_bytes = 0;
+            passage.body_began = Instant::now();
+        }
         let may_be_long = zone.speaks_http2() && may_be_long(exchange);
         let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
         let mut peer = peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))?;
