@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::task::AtomicWaker;
+use http::HeaderValue;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::ALPN;
 use pingora::protocols::http::ServerSession;
@@ -45,6 +46,7 @@ use super::generation::InUse;
 use super::handover::Inherited;
 use super::proxy::Edge;
 use super::tls::{Certificates, TlsArrival};
+use super::upstream;
 use crate::config::{Listeners, Settings};
 use crate::portal::metrics::Connections;
 
@@ -68,6 +70,8 @@ tokio::task_local! {
 pub(super) struct Arrival {
     /// The other end: the client, or a proxy that may be trusted to name it.
     pub(super) peer: IpAddr,
+    /// That, as applications read it: written once, where each request would.
+    written: Option<HeaderValue>,
     /// `None` on the plain listener.
     pub(super) tls: Option<Arc<TlsArrival>>,
     watch: Arc<Watch>,
@@ -82,8 +86,24 @@ impl Arrival {
         ARRIVAL.try_with(Arc::clone).ok()
     }
 
-    const fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
-        Self { peer, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
+    fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
+        let written = upstream::written(peer).ok();
+        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
+    }
+
+    /// One more request's, on the same connection.
+    fn another(&self) -> Self {
+        let (peer, written, tls, watch) =
+            (self.peer, self.written.clone(), self.tls.clone(), Arc::clone(&self.watch));
+        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
+    }
+
+    /// The address of a request's client as the application reads it: the peer's, unless a proxy names another.
+    pub(super) fn written(&self, address: IpAddr) -> pingora::Result<HeaderValue> {
+        match &self.written {
+            Some(written) if address == self.peer => Ok(written.clone()),
+            Some(_) | None => upstream::written(address),
+        }
     }
 
     /// A request's head is complete.
@@ -470,8 +490,7 @@ impl HttpServerApp for Several {
             self.doors.counts.refused("requests_of_source");
             return None;
         }
-        let Arrival { peer, tls, watch, .. } = &*self.arrival;
-        let arrival = Arc::new(Arrival::new(*peer, tls.clone(), Arc::clone(watch)));
+        let arrival = Arc::new(self.arrival.another());
         let served = arrival.until_cut(self.lane.proxy.process_new_http(session, shutdown));
         let served = ARRIVAL.scope(Arc::clone(&arrival), served).await;
         drop(share);

@@ -280,18 +280,14 @@ impl ProxyHttp for Edge {
             }
         };
         // Without an address there is nobody to vouch for; every connection of our listeners has one.
-        let address = passage.address.ok_or_else(no_grant)?;
-        let taken = std::mem::replace(copy, upstream::nothing());
-        let client_certificate =
-            passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
+        let (Some(address), Some(arrival)) = (passage.address, &passage.arrival) else { return Err(no_grant()) };
+        let address = arrival.written(address)?;
+        let client_certificate = arrival.tls.as_ref().and_then(|tls| tls.client.as_ref());
         let (request, mark) = (passage.request, &self.mark);
         let provenance = Provenance { address, request, assertion, client_certificate, mark };
-        *copy = upstream::head(taken, grant, provenance)?;
+        upstream::head(copy, grant, provenance)?;
         let settings = &passage.generation.settings;
-        let trusted = passage
-            .arrival
-            .as_ref()
-            .is_some_and(|arrival| settings.listeners.trusted_proxies.contains(arrival.peer));
+        let trusted = settings.listeners.trusted_proxies.contains(arrival.peer);
         let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
         traces::carry(copy, settings.traces.context, trusted, passage.trace.as_deref(), fresh)?;
         if let Some(trace) = &mut passage.trace {

@@ -35,8 +35,8 @@ const OWN_FIELDS: usize = 5;
 /// What the gateway says of a request, beside who it is.
 #[derive(Debug)]
 pub struct Provenance<'a> {
-    /// Who connected.
-    pub address: IpAddr,
+    /// Who connected, as [`written`].
+    pub address: HeaderValue,
     /// The request's name in logs.
     pub request: RequestId,
     /// The signed assertion of the session that the grant is for; `None` exactly where it is for nobody.
@@ -84,17 +84,19 @@ pub(in crate::edge) fn forget_case(accepted: &mut RequestHeader) {
     }
 }
 
-/// The head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
+/// Makes the head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
 /// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
 ///
 /// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
-/// began.
-pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<RequestHeader> {
+/// began. What is left then says nothing.
+pub fn head(copy: &mut RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<()> {
     let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
-    let mut parts = Parts::from(copy);
+    let mut parts = Parts::from(std::mem::replace(copy, nothing()));
     // Path and query alone: the authority of HTTP/2 and of absolute targets is the client's word for the host.
-    parts.uri = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+    if parts.uri.authority().is_some() || parts.uri.scheme().is_some() {
+        parts.uri = parts.uri.into_parts().path_and_query.map(Uri::from).unwrap_or_default();
+    }
 
     let described =
         match grant.bearer() {
@@ -106,7 +108,7 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
     let fields = &mut parts.headers;
     sanitise(fields, zone);
     fields.reserve(OWN_FIELDS + described.as_ref().map_or(0, |described| described.fields.len()));
-    fields.append(X_FORWARDED_FOR, address(provenance.address)?);
+    fields.append(X_FORWARDED_FOR, provenance.address);
     fields.append(X_FORWARDED_PROTO, HTTPS);
     fields.append(X_FORWARDED_HOST, zone.authority.clone());
     fields.append(X_REQUEST_ID, id(provenance.request)?);
@@ -134,11 +136,11 @@ pub fn head(copy: RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> p
         }
     }
 
-    let mut head = RequestHeader::from(parts);
+    *copy = RequestHeader::from(parts);
     if let Some(end) = send_end_stream {
-        head.set_send_end_stream(end);
+        copy.set_send_end_stream(end);
     }
-    Ok(head)
+    Ok(())
 }
 
 /// Leaves of a client's fields what the application may see: nothing that only the gateway says, the cookies without
@@ -189,7 +191,7 @@ fn passes_certificates_on(zone: &Zone) -> bool {
 }
 
 /// A head that says nothing, in the place of one that was taken.
-pub(in crate::edge) fn nothing() -> RequestHeader {
+fn nothing() -> RequestHeader {
     RequestHeader::from(http::Request::new(()).into_parts().0)
 }
 
@@ -201,7 +203,8 @@ pub(super) fn host(zone: &Zone) -> HeaderValue {
     }
 }
 
-fn address(address: IpAddr) -> pingora::Result<HeaderValue> {
+/// An address as the application reads it.
+pub(in crate::edge) fn written(address: IpAddr) -> pingora::Result<HeaderValue> {
     let text = match address {
         IpAddr::V4(v4) => dotted(v4),
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or_else(|| v6.to_string(), dotted),
@@ -209,7 +212,7 @@ fn address(address: IpAddr) -> pingora::Result<HeaderValue> {
     HeaderValue::try_from(text).map_err(|_| no_value())
 }
 
-/// What formatting would write, for a quarter of its instructions: every request pays for this.
+/// What formatting would write, for a quarter of its instructions.
 fn dotted(address: Ipv4Addr) -> String {
     let octets = address.octets();
     let digits = octets.map(|octet| if octet >= 100 { 3 } else { 1 + usize::from(octet >= 10) });
@@ -304,9 +307,9 @@ mod tests {
     fn an_address_is_written_as_everybody_writes_it() {
         for octet in 0..=255 {
             let v4 = Ipv4Addr::new(octet, 0, 255 - octet, octet);
-            assert_eq!(address(v4.into()).unwrap(), v4.to_string());
-            assert_eq!(address(v4.to_ipv6_mapped().into()).unwrap(), v4.to_string());
+            assert_eq!(written(v4.into()).unwrap(), v4.to_string());
+            assert_eq!(written(v4.to_ipv6_mapped().into()).unwrap(), v4.to_string());
         }
-        assert_eq!(address("2001:db8::1".parse().unwrap()).unwrap(), "2001:db8::1");
+        assert_eq!(written("2001:db8::1".parse().unwrap()).unwrap(), "2001:db8::1");
     }
 }
