@@ -136,6 +136,9 @@ fn begins(name: &str, prefix: &str) -> bool {
 /// Whether two bytes are one to an application that folds: some backends fold only `_`, others whatever is no letter or
 /// digit.
 fn is_folded(byte: u8, known: u8) -> bool {
+    if byte == known {
+        return true;
+    }
     if known.is_ascii_alphanumeric() { byte.eq_ignore_ascii_case(&known) } else { !byte.is_ascii_alphanumeric() }
 }
 

@@ -9,8 +9,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::assertion::is_ours;
 
-const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// `Clear-Site-Data`, which the `http` crate has no name for.
 pub(super) const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
@@ -29,6 +27,7 @@ pub struct Fields<'a> {
     pub(super) upgrades: Found<'a>,
     pub(super) fetch_modes: Found<'a>,
     pub(super) requested_with: Found<'a>,
+    pub(super) traces: Found<'a>,
 }
 
 /// The values of one name.
@@ -74,9 +73,11 @@ impl<'a> Fields<'a> {
             upgrades: nothing,
             fetch_modes: nothing,
             requested_with: nothing,
+            traces: nothing,
         };
         for (name, value) in all {
-            fields.bytes += name.as_str().len() + value.len() + 4;
+            let text = name.as_str();
+            fields.bytes += text.len() + value.len() + 4;
             let found = match *name {
                 TRANSFER_ENCODING => &mut fields.codings,
                 CONTENT_LENGTH => &mut fields.lengths,
@@ -84,9 +85,12 @@ impl<'a> Fields<'a> {
                 HOST => &mut fields.hosts,
                 ACCEPT => &mut fields.accepted,
                 UPGRADE => &mut fields.upgrades,
-                _ if *name == SEC_FETCH_MODE => &mut fields.fetch_modes,
-                _ if *name == X_REQUESTED_WITH => &mut fields.requested_with,
-                _ => continue,
+                _ => match text {
+                    "traceparent" => &mut fields.traces,
+                    "sec-fetch-mode" => &mut fields.fetch_modes,
+                    "x-requested-with" => &mut fields.requested_with,
+                    _ => continue,
+                },
             };
             found.add(value);
         }
@@ -126,7 +130,7 @@ impl<'a> AnswerFields<'a> {
                 TRANSFER_ENCODING => fields.codings.add(value),
                 CONTENT_LENGTH => fields.lengths.add(value),
                 SET_COOKIE => fields.cookies = true,
-                _ if *name == CLEAR_SITE_DATA => fields.clearing = true,
+                _ if name.as_str() == "clear-site-data" => fields.clearing = true,
                 _ => fields.ours |= is_ours(name),
             }
         }
@@ -144,11 +148,11 @@ mod tests {
         /// Whatever fields come in whatever order and however often, one look finds what the map would have said.
         #[test]
         fn one_look_finds_what_the_map_says(
-            given in prop::collection::vec((0_usize..10, "[a-z0-9]{0,4}"), 0..14),
+            given in prop::collection::vec((0_usize..11, "[a-z0-9]{0,4}"), 0..14),
         ) {
             let names = [
                 "transfer-encoding", "content-length", "expect", "host", "accept", "upgrade", "sec-fetch-mode",
-                "x-requested-with", "cookie", "x-other",
+                "x-requested-with", "traceparent", "cookie", "x-other",
             ];
             let mut map = HeaderMap::new();
             for (name, value) in &given {
@@ -157,7 +161,7 @@ mod tests {
             let fields = Fields::of(&map);
             let found = [
                 fields.codings, fields.lengths, fields.expectations, fields.hosts, fields.accepted, fields.upgrades,
-                fields.fetch_modes, fields.requested_with,
+                fields.fetch_modes, fields.requested_with, fields.traces,
             ];
             for (name, found) in names.iter().zip(found) {
                 prop_assert_eq!(found.first(), map.get(*name), "{}", name);

@@ -82,6 +82,7 @@ impl ProxyHttp for Edge {
             stream: None,
             held: None,
             trace: None,
+            says_trace: false,
             attempts: Attempts::default(),
             deadline: None,
             decision: "refused",
@@ -144,6 +145,7 @@ impl ProxyHttp for Edge {
             if asked.wants_session() { Cookie::read(&head.headers, &self.sessions) } else { Cookie::Nothing };
         let client = facts::client(&head.method, &fields);
         let wishes = Wishes::of(&head.method, &fields);
+        passage.says_trace = fields.traces.first().is_some();
         let (presented, store) = (cookie.presented(), self.sessions.health());
         let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
@@ -289,7 +291,8 @@ impl ProxyHttp for Edge {
         let settings = &passage.generation.settings;
         let trusted = settings.listeners.trusted_proxies.contains(arrival.peer);
         let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
-        traces::carry(copy, settings.traces.context, trusted, passage.trace.as_deref(), fresh)?;
+        let (policy, says) = (settings.traces.context, passage.says_trace);
+        traces::carry(copy, policy, trusted, says, passage.trace.as_deref(), fresh)?;
         if let Some(trace) = &mut passage.trace {
             trace.asked = Some(Instant::now());
         }
