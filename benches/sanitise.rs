@@ -6,7 +6,6 @@
 mod samples;
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderValue, Method, Version};
@@ -72,15 +71,16 @@ fn sanitise(c: &mut Criterion) {
     c.bench_function("sanitise/upstream_head", |b| {
         b.iter_batched(
             || head.clone(),
-            |copy| {
+            |mut copy| {
                 let provenance = upstream::Provenance {
-                    address: Ipv4Addr::new(192, 0, 2, 1).into(),
+                    address: HeaderValue::from_static("192.0.2.1"),
                     request: RequestId::from_bytes([7; 16]),
                     assertion: Some(assertion.clone()),
                     client_certificate: None,
                     mark: &mark,
                 };
-                upstream::head(copy, &grant, provenance).unwrap()
+                upstream::head(&mut copy, &grant, provenance).unwrap();
+                copy
             },
             BatchSize::SmallInput,
         );

@@ -103,7 +103,11 @@ pub fn is_protected(name: &str, custom: &HeaderPreset) -> bool {
 }
 
 fn is_among(name: &str, own: &[(HeaderName, IdentityField)], known: &[Known]) -> bool {
-    let name = name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+    // Nearly every name ends in a letter, and the search for its end costs as much as all that follows.
+    let name = match name.as_bytes().last() {
+        Some(last) if last.is_ascii_alphanumeric() => name,
+        Some(_) | None => name.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()),
+    };
     own.iter().any(|(field, _)| same(name, field.as_str()))
         || known.iter().any(|known| match known {
             Name(whole) => same(name, whole),
@@ -132,6 +136,9 @@ fn begins(name: &str, prefix: &str) -> bool {
 /// Whether two bytes are one to an application that folds: some backends fold only `_`, others whatever is no letter or
 /// digit.
 fn is_folded(byte: u8, known: u8) -> bool {
+    if byte == known {
+        return true;
+    }
     if known.is_ascii_alphanumeric() { byte.eq_ignore_ascii_case(&known) } else { !byte.is_ascii_alphanumeric() }
 }
 

@@ -49,6 +49,14 @@ impl FromStr for LocalPath {
 /// Whether a path, which may have a query, is one of the gateway's own: below `/.zonegate` or `/.well-known/zonegate`, in
 /// whatever spelling somebody might take for that. Never forwarded, and never where a log-in leads back to.
 pub fn is_gateway_path(raw: &[u8]) -> bool {
+    match raw {
+        // Both begin with a dot, however it is written; nearly every path of an application is settled by this look.
+        [b'/', first, ..] if !matches!(first, b'.' | b'%') => false,
+        _ => is_ours(raw),
+    }
+}
+
+fn is_ours(raw: &[u8]) -> bool {
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let mut segments = path.split(|byte| *byte == b'/').skip(1);
     let first = segments.next().unwrap_or_default();

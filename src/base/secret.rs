@@ -42,7 +42,12 @@ impl TokenDigest {
 
     /// Compares without telling by its time where the two differ.
     pub fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        // Eight bytes at a time, which costs a tenth; what differs is gathered without a way out in between.
+        let ((own, _), (others, _)) = (self.0.as_chunks::<8>(), other.0.as_chunks::<8>());
+        let difference = own.iter().zip(others).fold(0, |difference, (own, other)| {
+            difference | (u64::from_le_bytes(*own) ^ u64::from_le_bytes(*other))
+        });
+        difference.ct_eq(&0).into()
     }
 }
 
@@ -133,6 +138,17 @@ mod tests {
         assert_eq!(SessionToken::parse(text.as_bytes()).map(|t| t.digest()), Some(token.digest()));
         for bad in ["", &text[1..], &format!("{text}="), &format!("+{}", &text[1..]), &"A".repeat(1 << 20)] {
             assert!(SessionToken::parse(bad.as_bytes()).is_none());
+        }
+    }
+
+    #[test]
+    fn digests_match_only_when_every_bit_does() {
+        let digest = TokenDigest::of(b"a secret");
+        assert!(digest.matches(&TokenDigest::of(b"a secret")));
+        for bit in 0..256 {
+            let mut other = digest;
+            other.0[bit / 8] ^= 1 << (bit % 8);
+            assert!(!digest.matches(&other) && !other.matches(&digest), "bit {bit}");
         }
     }
 

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{HeaderMap, HeaderName, Method};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Method};
 
+use super::fields::Fields;
 use crate::base::{SessionToken, UnixTime};
 use crate::gate::{Client, Facts, Presented};
 use crate::portal::cookies::{self, Sent};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::Sessions;
 use crate::zone::{HostMatch, Zone, ZoneTable};
-
-const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 /// What answers under `host`, which may be written in any case and with a trailing dot.
 pub fn find_host<'a>(zones: &'a ZoneTable, host: &str) -> HostMatch<'a> {
@@ -61,31 +59,41 @@ impl Cookie {
 /// What the client can make use of when it is not let through.
 ///
 /// A navigation is what a browser says is one. A client that says nothing is taken at its word when it wants HTML.
-pub(super) fn client(method: &Method, headers: &HeaderMap) -> Client {
+pub(super) fn client(method: &Method, fields: &Fields<'_>) -> Client {
     if method != Method::GET && method != Method::HEAD {
         return Client::Program;
     }
-    if headers.contains_key(X_REQUESTED_WITH) || is_websocket(headers) {
+    if fields.requested_with.first().is_some() || fields.asks_for_websocket() {
         return Client::Program;
     }
-    match headers.get(SEC_FETCH_MODE).map(http::HeaderValue::as_bytes) {
+    match fields.fetch_modes.first().map(http::HeaderValue::as_bytes) {
         Some(b"navigate") => Client::Navigation,
         Some(_) => Client::Program,
-        None if crate::portal::answer::wants_html(headers) => Client::Navigation,
+        None if crate::portal::answer::wants_html(fields.all) => Client::Navigation,
         None => Client::Program,
     }
 }
 
-/// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get(http::header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+/// What a request asks for that the gate does not decide about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wishes {
+    /// An answer that may go on for as long as the session does: a WebSocket, or an event stream. Whether it is one, the
+    /// answer says.
+    pub(super) stream: bool,
+    /// A WebSocket.
+    pub(super) websocket: bool,
+    /// What is said of the body's length.
+    pub(super) body_length: Option<u64>,
 }
 
-/// Whether the client asks for an answer that may go on for as long as the session does: a WebSocket, or an event
-/// stream, which a GET without a body asks for. Whether it is one, the answer says.
-pub(super) fn is_stream(method: &Method, headers: &HeaderMap) -> bool {
-    let events = |accepted: &http::HeaderValue| names_event_stream(accepted.as_bytes());
-    is_websocket(headers) || (*method == Method::GET && headers.get(ACCEPT).is_some_and(events))
+impl Wishes {
+    pub(super) fn of(method: &Method, fields: &Fields<'_>) -> Self {
+        let websocket = fields.asks_for_websocket();
+        let events = |accepted: &http::HeaderValue| names_event_stream(accepted.as_bytes());
+        // An event stream is what a GET without a body asks for.
+        let stream = websocket || (*method == Method::GET && fields.accepted.first().is_some_and(events));
+        Self { stream, websocket, body_length: fields.body_length() }
+    }
 }
 
 /// Whether `text/event-stream` is among what is accepted. Found by its dash, which is rare there: a search for the whole
@@ -118,12 +126,14 @@ pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<End
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn check(method: &str, fields: &[(&'static str, &str)], want: Client) {
         let field = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
         let headers = fields.iter().map(field).collect();
-        assert_eq!(client(&method.parse().unwrap(), &headers), want, "{method} {fields:?}");
+        assert_eq!(client(&method.parse().unwrap(), &Fields::of(&headers)), want, "{method} {fields:?}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 use super::access_log::{AccessLog, Combined, Record};
 use super::client;
 use super::facts::{self, Cookie};
+use super::fields::Fields;
 use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
@@ -292,7 +293,7 @@ async fn judge(
     let facts = Facts {
         asked,
         way: Way::Asked,
-        client: facts::client(method, headers),
+        client: facts::client(method, &Fields::of(headers)),
         presented: cookie.presented(),
         store: sessions.health(),
     };
@@ -429,7 +430,7 @@ fn refuse(
 /// A WebSocket that another site's page opens would ride on the session (SEC-R86). Proxies do not pass `Upgrade` on when
 /// they ask; what a browser sends with it they do.
 fn check_origin(headers: &HeaderMap, zone: &Zone) -> Result<(), Refused> {
-    let websocket = facts::is_websocket(headers) || headers.contains_key("sec-websocket-key");
+    let websocket = Fields::of(headers).asks_for_websocket() || headers.contains_key("sec-websocket-key");
     if websocket && headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != zone.origin.as_bytes()) {
         return Err(Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false });
     }

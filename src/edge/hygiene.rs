@@ -4,10 +4,11 @@
 //! whatever could be read in two ways is refused, not repaired: a missing or odd `Host`, a transfer coding other
 //! than `chunked`, a length beside it, control bytes, paths that change when somebody normalises them.
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
-use pingora::http::{RequestHeader, ResponseHeader};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use pingora::http::RequestHeader;
 
+use super::fields::{AnswerFields, CLEAR_SITE_DATA, Fields, Found};
 use crate::base::is_gateway_path;
 use crate::config::Limits;
 use crate::gate::Place;
@@ -38,61 +39,22 @@ impl Refused {
     }
 }
 
-/// Checks everything about a head that does not depend on who answers.
+/// Checks everything about a head that does not depend on who answers. Given back is what was found in its fields.
 ///
 /// `raw` is the head as it came, which HTTP/2 is not asked for: there is no text in it.
-pub fn check_head(
-    head: &RequestHeader,
+pub fn check_head<'a>(
+    head: &'a RequestHeader,
     raw: impl FnOnce() -> bytes::Bytes,
     limits: &Limits,
-) -> Result<(), Refused> {
+) -> Result<Fields<'a>, Refused> {
     let fields = Fields::of(&head.headers);
     check_size(head, &fields, limits)?;
     let raw = if head.version == Version::HTTP_2 { bytes::Bytes::new() } else { raw() };
     check_lines(&raw)?;
     check_framing(head.version, &fields, &raw)?;
     check_expectation(&fields)?;
-    check_target(&head.method, head.raw_path())
-}
-
-/// What one look at all fields finds. *Why not ask for each name?* The map hashes a name that it is asked for, and these
-/// are nearly always not there.
-#[derive(Debug, Default)]
-struct Fields<'a> {
-    /// Of all lines, with their ends.
-    bytes: usize,
-    codings: Found<'a>,
-    lengths: Found<'a>,
-    expectations: Found<'a>,
-}
-
-/// The values of one name.
-#[derive(Clone, Copy, Debug, Default)]
-enum Found<'a> {
-    #[default]
-    Nothing,
-    One(&'a [u8]),
-    Several,
-}
-
-impl<'a> Fields<'a> {
-    fn of(headers: &'a HeaderMap) -> Self {
-        let mut fields = Self::default();
-        for (name, value) in headers {
-            fields.bytes += name.as_str().len() + value.len() + 4;
-            let found = match *name {
-                TRANSFER_ENCODING => &mut fields.codings,
-                CONTENT_LENGTH => &mut fields.lengths,
-                EXPECT => &mut fields.expectations,
-                _ => continue,
-            };
-            *found = match found {
-                Found::Nothing => Found::One(value.as_bytes()),
-                Found::One(_) | Found::Several => Found::Several,
-            };
-        }
-        fields
-    }
+    check_target(&head.method, head.raw_path())?;
+    Ok(fields)
 }
 
 /// The part of [`check_head`] that the request line decides: what no rule of a zone is asked about.
@@ -114,8 +76,8 @@ pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
 fn check_expectation(fields: &Fields<'_>) -> Result<(), Refused> {
     match fields.expectations {
         Found::Nothing => Ok(()),
-        Found::One(one) if one.eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        Found::One(_) | Found::Several => {
+        Found::One(one) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        Found::One(_) | Found::Several(_) => {
             Err(Refused { close: true, ..Refused::new(StatusCode::EXPECTATION_FAILED, "expectation") })
         }
     }
@@ -155,21 +117,21 @@ fn check_lines(raw: &[u8]) -> Result<(), Refused> {
 fn check_framing(version: Version, fields: &Fields<'_>, raw: &[u8]) -> Result<(), Refused> {
     match fields.codings {
         Found::Nothing => {}
-        Found::One(_) | Found::Several if version != Version::HTTP_11 => {
+        Found::One(_) | Found::Several(_) if version != Version::HTTP_11 => {
             return Err(Refused::framing("transfer_encoding_version"));
         }
-        Found::One(coding) if coding.eq_ignore_ascii_case(b"chunked") => {
+        Found::One(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             // The parser has dropped a length beside a coding; the raw head still shows it.
             if has_field(raw, b"content-length") {
                 return Err(Refused::framing("length_beside_coding"));
             }
         }
-        Found::One(_) | Found::Several => return Err(Refused::framing("transfer_encoding")),
+        Found::One(_) | Found::Several(_) => return Err(Refused::framing("transfer_encoding")),
     }
     match fields.lengths {
         Found::Nothing => Ok(()),
-        Found::One(length) if is_plain_length(length) => Ok(()),
-        Found::One(_) | Found::Several => Err(Refused::framing("content_length")),
+        Found::One(length) if is_plain_length(length.as_bytes()) => Ok(()),
+        Found::One(_) | Found::Several(_) => Err(Refused::framing("content_length")),
     }
 }
 
@@ -190,25 +152,88 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 /// Refused: bytes that are not visible ASCII, a fragment, backslashes, empty or dot segments (also before `;`), and
 /// escapes of any of these or of what is not UTF-8.
 pub fn check_path(raw: &[u8]) -> Result<(), Refused> {
-    let ambiguous = || Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path");
+    if is_simple_path(raw) || is_unambiguous(raw) {
+        Ok(())
+    } else {
+        Err(Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path"))
+    }
+}
+
+/// What a byte is in a path that needs no second look.
+#[derive(Clone, Copy)]
+enum PathByte {
+    /// Of a name.
+    Plain,
+    /// A slash or a dot: odd behind a slash.
+    Separator,
+    /// The query begins.
+    Query,
+    /// It may be there, in some places.
+    Doubtful,
+    /// It may be nowhere.
+    Never,
+}
+
+const PATH_BYTES: [PathByte; 256] = {
+    let mut table = [PathByte::Never; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        #[expect(clippy::indexing_slicing, reason = "the loop ends with the table")]
+        {
+            table[byte] = match byte as u8 {
+                b'/' | b'.' => PathByte::Separator,
+                b'?' => PathByte::Query,
+                b'\\' | b'%' | b';' => PathByte::Doubtful,
+                b'#' | 0..0x21 | 0x7f.. => PathByte::Never,
+                _ => PathByte::Plain,
+            };
+        }
+        byte += 1;
+    }
+    table
+};
+
+fn path_byte(byte: u8) -> PathByte {
+    PATH_BYTES.get(usize::from(byte)).copied().unwrap_or(PathByte::Never)
+}
+
+/// Whether a path is so plain that one look at each byte settles it, as nearly all are. Of any other one
+/// [`is_unambiguous`] decides: this only spares its passes, and says yes to nothing that it would refuse.
+fn is_simple_path(raw: &[u8]) -> bool {
+    let mut bytes = raw.iter().copied();
+    if bytes.next() != Some(b'/') {
+        return false;
+    }
+    let mut behind_slash = true;
+    while let Some(byte) = bytes.next() {
+        match path_byte(byte) {
+            PathByte::Plain => behind_slash = false,
+            PathByte::Separator if behind_slash => return false,
+            PathByte::Separator => behind_slash = byte == b'/',
+            PathByte::Query => return bytes.all(|byte| !matches!(path_byte(byte), PathByte::Never)),
+            PathByte::Doubtful | PathByte::Never => return false,
+        }
+    }
+    true
+}
+
+/// [`check_path`] in full.
+fn is_unambiguous(raw: &[u8]) -> bool {
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let visible = raw.iter().all(|byte| (0x21..=0x7e).contains(byte) && *byte != b'#');
     if !visible || path.first() != Some(&b'/') || path.contains(&b'\\') {
         // `OPTIONS *` asks about the server, and the server is not the application.
-        return Err(ambiguous());
+        return false;
     }
     let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
         let empty_inside = segment.is_empty() && segments.peek().is_some();
         if empty_inside || name == b"." || name == b".." {
-            return Err(ambiguous());
+            return false;
         }
     }
-    if path.contains(&b'%') && !escapes_are_harmless(path) {
-        return Err(ambiguous());
-    }
-    Ok(())
+    !path.contains(&b'%') || escapes_are_harmless(path)
 }
 
 fn escapes_are_harmless(path: &[u8]) -> bool {
@@ -236,15 +261,13 @@ fn hex(digit: u8) -> Option<u8> {
 /// The host a request is for, without its port, as it was written. No allocation.
 ///
 /// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
-pub fn host(head: &RequestHeader) -> Result<&str, Refused> {
+pub(super) fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&'a str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
-    let authority = match head.uri.authority() {
-        Some(authority) => authority.as_str(),
-        None => {
-            let mut fields = head.headers.get_all(HOST).iter();
-            let (Some(field), None) = (fields.next(), fields.next()) else { return Err(odd) };
-            field.to_str().map_err(|_| odd)?
-        }
+    let authority = match (head.uri.authority(), fields.hosts) {
+        (Some(authority), _) => authority.as_str(),
+        // What is not visible ASCII is no part of a name.
+        (None, Found::One(field)) => std::str::from_utf8(field.as_bytes()).map_err(|_| odd)?,
+        (None, Found::Nothing | Found::Several(_)) => return Err(odd),
     };
     bare_host(authority)
 }
@@ -252,17 +275,35 @@ pub fn host(head: &RequestHeader) -> Result<&str, Refused> {
 /// The name in an authority, without its port, as it was written.
 pub(super) fn bare_host(authority: &str) -> Result<&str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
-    let (name, port) = match authority.rsplit_once(':') {
-        Some((name, port)) if !authority.ends_with(']') => (name, Some(port)),
+    // From its end, where a port is.
+    let (name, port) = match authority.bytes().rposition(|byte| byte == b':') {
+        Some(colon) if !authority.ends_with(']') => {
+            let (name, port) = authority.split_at_checked(colon).ok_or(odd)?;
+            (name, port.get(1..))
+        }
         Some(_) | None => (authority, None),
     };
     // An empty one is the default (RFC 3986 section 3.2.3).
     let digits = |port: &str| port.bytes().all(|b| b.is_ascii_digit());
     let port_is_number = port.is_none_or(|port| digits(port) && (port.is_empty() || port.parse::<u16>().is_ok()));
-    let plain =
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'[' | b']' | b':'));
+    let plain = name.bytes().all(|byte| HOST_BYTES.get(usize::from(byte)) == Some(&true));
     if name.is_empty() || !plain || !port_is_number { Err(odd) } else { Ok(name) }
 }
+
+/// Which bytes a host may be written with.
+const HOST_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < table.len() {
+        #[expect(clippy::indexing_slicing, reason = "the loop ends with the table")]
+        {
+            table[byte] = (byte as u8).is_ascii_alphanumeric()
+                || matches!(byte as u8, b'-' | b'.' | b'_' | b'[' | b']' | b':');
+        }
+        byte += 1;
+    }
+    table
+};
 
 /// Whose path it is. `raw` has passed [`check_path`].
 pub fn place(raw: &[u8]) -> Place {
@@ -296,35 +337,36 @@ pub fn foreign_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Checks what the parser of answers lets through, and the client would be left alone with (M7).
 ///
 /// `heads`: how many have come for this request, with this one. What is wrong is for the log.
-pub(super) fn check_answer(answer: &ResponseHeader, wants_websocket: bool, heads: u8) -> Result<(), &'static str> {
-    if answer.status == StatusCode::SWITCHING_PROTOCOLS && !wants_websocket {
+pub(super) fn check_answer(
+    status: StatusCode,
+    fields: &AnswerFields<'_>,
+    wants_websocket: bool,
+    heads: u8,
+) -> Result<(), &'static str> {
+    if status == StatusCode::SWITCHING_PROTOCOLS && !wants_websocket {
         return Err("a switch of protocols that nobody asked for");
     }
-    if answer.status.is_informational() && heads > INTERIM_MAX {
+    if status.is_informational() && heads > INTERIM_MAX {
         return Err("interim answers without end");
     }
-    let mut codings = answer.headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(_), _) => Err("a transfer coding that is not chunked"),
+    match fields.codings {
+        Found::Nothing => Ok(()),
+        Found::One(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Found::One(_) | Found::Several(_) => Err("a transfer coding that is not chunked"),
     }
 }
 
 /// The one length of an answer that gives it several times. That they agree has been checked; what reads the answer
 /// behind us may not forgive it (RFC 9110 section 8.6).
-pub(super) fn one_length(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let first = lengths.next()?;
-    if lengths.next().is_none() && !first.as_bytes().contains(&b',') {
-        return None;
-    }
+pub(super) fn one_length(fields: &AnswerFields<'_>) -> Option<HeaderValue> {
+    let first = match fields.lengths {
+        Found::Nothing => return None,
+        Found::One(only) if !only.as_bytes().contains(&b',') => return None,
+        Found::One(first) | Found::Several(first) => first,
+    };
     let one = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default();
     HeaderValue::from_bytes(one.trim_ascii()).ok()
 }
-
-/// `Clear-Site-Data`, which the `http` crate has no name for.
-pub(super) const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// What an application may clear in a browser: all that is its own. `"cookies"` and `"*"` would take our cookies along,
 /// and log the person out of a session that goes on here and keeps its slot (H9).
@@ -351,6 +393,9 @@ pub fn foreign_set_cookies(headers: &HeaderMap) -> Vec<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use pingora::http::ResponseHeader;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -402,6 +447,25 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// The short way says yes to nothing that the whole check refuses.
+        #[test]
+        fn m9_a_simple_path_is_one_in_full(
+            odd in "[/.?%;#\\\\a2e\t\u{e9}]{0,12}", plain in "/[a-z/.]{0,9}(\\?[a-z%=/]{0,5})?",
+        ) {
+            for path in [odd, plain] {
+                prop_assert!(!is_simple_path(path.as_bytes()) || is_unambiguous(path.as_bytes()), "{:?}", path);
+            }
+        }
+    }
+
+    #[test]
+    fn most_paths_are_simple() {
+        for path in ["/", "/tickets/42?view=full", "/a/", "/a.b/c_d-e~f", "/a?b=/../%2e;c"] {
+            assert!(is_simple_path(path.as_bytes()), "{path}");
+        }
+    }
+
     #[test]
     fn our_paths_are_ours_in_every_spelling() {
         for path in [
@@ -436,6 +500,10 @@ mod tests {
 
     #[test]
     fn m8_a_host_is_one_plain_name() {
+        let named = |fields: &[(&'static str, &str)]| {
+            let head = head(fields);
+            host(&head, &Fields::of(&head.headers)).map(str::to_owned)
+        };
         for (value, want) in [
             ("a.example", "a.example"),
             ("A.Example:8443", "A.Example"),
@@ -444,7 +512,7 @@ mod tests {
             // An empty port is the default one (RFC 3986 section 3.2.3).
             ("a.example:", "a.example"),
         ] {
-            assert_eq!(host(&head(&[("host", value)])), Ok(value).map(|_| want), "{value}");
+            assert_eq!(named(&[("host", value)]).as_deref(), Ok(want), "{value}");
         }
         for value in [
             "",
@@ -457,10 +525,10 @@ mod tests {
             "a.example:123456",
             "a.example:65536",
         ] {
-            assert!(host(&head(&[("host", value)])).is_err(), "{value:?}");
+            assert!(named(&[("host", value)]).is_err(), "{value:?}");
         }
-        assert!(host(&head(&[])).is_err());
-        assert!(host(&head(&[("host", "a.example"), ("host", "a.example")])).is_err());
+        assert!(named(&[]).is_err());
+        assert!(named(&[("host", "a.example"), ("host", "a.example")]).is_err());
     }
 
     #[test]
@@ -512,7 +580,7 @@ mod tests {
             for (name, value) in fields {
                 head.append_header(*name, *value).unwrap();
             }
-            check_answer(&head, websocket, heads).is_ok()
+            check_answer(head.status, &AnswerFields::of(&head.headers), websocket, heads).is_ok()
         };
         assert!(check(200, &[("content-length", "2")], false, 1));
         assert!(check(200, &[("transfer-encoding", "Chunked")], false, 1));
@@ -525,7 +593,7 @@ mod tests {
         assert!(check(200, &[], false, INTERIM_MAX + 1));
         let lengths = |values: &[&str]| {
             let fields: Vec<_> = values.iter().map(|value| ("content-length", *value)).collect();
-            one_length(&head(&fields).headers)
+            one_length(&AnswerFields::of(&head(&fields).headers))
         };
         assert_eq!(lengths(&["2"]), None);
         assert_eq!(lengths(&[]), None);

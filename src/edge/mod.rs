@@ -10,6 +10,7 @@ mod acme;
 pub mod client;
 mod compress;
 mod facts;
+pub mod fields;
 mod forward_auth;
 mod generation;
 mod handover;

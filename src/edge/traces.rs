@@ -127,17 +127,19 @@ impl Recorded {
     }
 }
 
-/// Tells the application which trace its request belongs to. `head`: what is sent to it, with the client's words in it.
+/// Tells the application which trace its request belongs to. `head`: what is sent to it, with the client's words in it;
+/// `says`: whether there may be one about a trace among them.
 ///
 /// A request that says nothing and is not recorded is left as it is, unless every one is to have a trace.
 pub(super) fn carry(
     head: &mut RequestHeader,
     policy: TraceContext,
     trusted: bool,
+    says: bool,
     recorded: Option<&Recorded>,
     fresh: impl FnOnce() -> TraceParent,
 ) -> pingora::Result<()> {
-    let said = Said::of(&head.headers);
+    let said = if says { Said::of(&head.headers) } else { Said::Nothing };
     let (told, continues) = match (policy, recorded) {
         (TraceContext::Off, _) if said == Said::Nothing => return Ok(()),
         (TraceContext::Off, _) => (None, false),

@@ -15,14 +15,19 @@ pub mod proxy_header;
 mod sources;
 mod watch;
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::task::AtomicWaker;
+use http::HeaderValue;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::ALPN;
 use pingora::protocols::http::ServerSession;
@@ -31,7 +36,7 @@ use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, watch as signal};
+use tokio::sync::watch as signal;
 
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
@@ -41,6 +46,7 @@ use super::generation::InUse;
 use super::handover::Inherited;
 use super::proxy::Edge;
 use super::tls::{Certificates, TlsArrival};
+use super::upstream;
 use crate::config::{Listeners, Settings};
 use crate::portal::metrics::Connections;
 
@@ -64,11 +70,14 @@ tokio::task_local! {
 pub(super) struct Arrival {
     /// The other end: the client, or a proxy that may be trusted to name it.
     pub(super) peer: IpAddr,
+    /// That, as applications read it: written once, where each request would.
+    written: Option<HeaderValue>,
     /// `None` on the plain listener.
     pub(super) tls: Option<Arc<TlsArrival>>,
     watch: Arc<Watch>,
-    /// Told when the request is to end at once.
-    cut: Notify,
+    /// The request is to end at once, and who serves it.
+    cut: AtomicBool,
+    serving: AtomicWaker,
 }
 
 impl Arrival {
@@ -77,8 +86,24 @@ impl Arrival {
         ARRIVAL.try_with(Arc::clone).ok()
     }
 
-    const fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
-        Self { peer, tls, watch, cut: Notify::const_new() }
+    fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
+        let written = upstream::written(peer).ok();
+        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
+    }
+
+    /// One more request's, on the same connection.
+    fn another(&self) -> Self {
+        let (peer, written, tls, watch) =
+            (self.peer, self.written.clone(), self.tls.clone(), Arc::clone(&self.watch));
+        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
+    }
+
+    /// The address of a request's client as the application reads it: the peer's, unless a proxy names another.
+    pub(super) fn written(&self, address: IpAddr) -> pingora::Result<HeaderValue> {
+        match &self.written {
+            Some(written) if address == self.peer => Ok(written.clone()),
+            Some(_) | None => upstream::written(address),
+        }
     }
 
     /// A request's head is complete.
@@ -91,16 +116,28 @@ impl Arrival {
     /// Over HTTP/1 the request may have ended in this very moment, and the next one goes instead: its client sees a kept
     /// connection that was closed under it, as it may at any time.
     pub(super) fn cut(&self) {
-        self.cut.notify_waiters();
+        self.cut.store(true, Ordering::Release);
+        self.serving.wake();
     }
 
     /// Serves a request until its end, or until it is cut.
+    ///
+    /// *Why not a channel or a `Notify`?* Each puts whoever waits into a list, and takes them out again, for every request;
+    /// and hardly one of them is ever cut.
     async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
-        tokio::select! {
-            biased;
-            served = serving => served,
-            () = self.cut.notified() => None,
-        }
+        let mut serving = pin!(serving);
+        poll_fn(|context| {
+            let served = serving.as_mut().poll(context);
+            if served.is_pending() {
+                // Before the look, so that who cuts in between finds somebody to wake.
+                self.serving.register(context.waker());
+                if self.cut.load(Ordering::Acquire) {
+                    return Poll::Ready(None);
+                }
+            }
+            served
+        })
+        .await
     }
 }
 
@@ -453,8 +490,7 @@ impl HttpServerApp for Several {
             self.doors.counts.refused("requests_of_source");
             return None;
         }
-        let Arrival { peer, tls, watch, cut: _ } = &*self.arrival;
-        let arrival = Arc::new(Arrival::new(*peer, tls.clone(), Arc::clone(watch)));
+        let arrival = Arc::new(self.arrival.another());
         let served = arrival.until_cut(self.lane.proxy.process_new_http(session, shutdown));
         let served = ARRIVAL.scope(Arc::clone(&arrival), served).await;
         drop(share);
@@ -511,6 +547,28 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_cut_whenever_its_end_is_told() {
+        let watch = Watches::new().open(Allowed {
+            head: Duration::from_secs(1),
+            idle: Duration::from_secs(1),
+            stall: Duration::from_secs(1),
+        });
+        let arrival = Arc::new(Arrival::new(IpAddr::from([192, 0, 2, 1]), None, watch));
+        assert_eq!(arrival.until_cut(async { Some(1) }).await, Some(1));
+        let (waiting, other) = (Arc::clone(&arrival), Arc::clone(&arrival));
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let serving = async move {
+            begun.send(()).unwrap();
+            std::future::pending::<Option<u8>>().await
+        };
+        let served = tokio::spawn(async move { waiting.until_cut(serving).await });
+        begins.await.unwrap();
+        other.cut();
+        assert_eq!(served.await.unwrap(), None, "while it waits");
+        assert_eq!(arrival.until_cut(std::future::pending::<Option<u8>>()).await, None, "before it waits");
+    }
 
     #[test]
     fn ipv4_and_ipv6_are_listened_on_side_by_side() {

@@ -22,7 +22,8 @@ use self::passage::Cut;
 pub(super) use self::passage::{Passage, RequestIds};
 use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
-use super::facts::{self, Cookie};
+use super::facts::{self, Cookie, Wishes};
+use super::fields::{AnswerFields, CLEAR_SITE_DATA, Fields};
 use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
@@ -81,6 +82,7 @@ impl ProxyHttp for Edge {
             stream: None,
             held: None,
             trace: None,
+            says_trace: false,
             attempts: Attempts::default(),
             deadline: None,
             decision: "refused",
@@ -119,12 +121,12 @@ impl ProxyHttp for Edge {
             _ => {}
         }
         let head = exchange.req_header();
-        if let Err(refused) =
-            hygiene::check_head(head, || exchange.as_downstream().to_h1_raw(), &passage.generation.settings.limits)
-        {
-            return Box::pin(self.refuse(exchange, passage, refused)).await;
-        }
-        let host = match hygiene::host(exchange.req_header()) {
+        let raw = || exchange.as_downstream().to_h1_raw();
+        let fields = match hygiene::check_head(head, raw, &passage.generation.settings.limits) {
+            Ok(fields) => fields,
+            Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
+        };
+        let host = match hygiene::host(head, &fields) {
             Ok(host) => match (facts::find_host(&passage.generation.settings.zones, host), &arrival.tls) {
                 (found, Some(tls)) if !tls.belongs(host, found) => HostMatch::Unknown,
                 (found, Some(_) | None) => found,
@@ -136,13 +138,14 @@ impl ProxyHttp for Edge {
             let realm = realm(host);
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
-        let head = exchange.req_header();
         let target = head.raw_path();
         let asked = Asked::new(host, hygiene::place(target), &head.method, target);
         passage.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
         let cookie =
             if asked.wants_session() { Cookie::read(&head.headers, &self.sessions) } else { Cookie::Nothing };
-        let client = facts::client(&head.method, &head.headers);
+        let client = facts::client(&head.method, &fields);
+        let wishes = Wishes::of(&head.method, &fields);
+        passage.says_trace = fields.traces.first().is_some();
         let (presented, store) = (cookie.presented(), self.sessions.health());
         let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
@@ -163,7 +166,7 @@ impl ProxyHttp for Edge {
             return Box::pin(self.ask_again(exchange, passage, realm)).await;
         }
         match decision {
-            Decision::Forward(grant) => self.admit(exchange, passage, grant).await,
+            Decision::Forward(grant) => self.admit(exchange, passage, grant, wishes).await,
             Decision::Portal(zone) => {
                 let (live, unsure) = match signed_in(&facts, zone, passage.now) {
                     SignedIn::Nobody => (None, false),
@@ -211,9 +214,11 @@ impl ProxyHttp for Edge {
         self.still_lives(passage)
             .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
-        // What has come of the body is sent again from its beginning.
-        passage.body_bytes = 0;
-        passage.body_began = Instant::now();
+        if passage.attempts.is_there_one() {
+            // What has come of the body is sent again from its beginning.
+            passage.body_bytes = 0;
+            passage.body_began = Instant::now();
+        }
         let may_be_long = zone.speaks_http2() && may_be_long(exchange);
         let peer = passage.attempts.next(&passage.generation.peers, zone, passage.stream.as_ref(), may_be_long);
         let mut peer = peer.ok_or_else(|| Error::explain(rescue::NO_ADDRESS, "no backend has an address"))?;
@@ -277,20 +282,17 @@ impl ProxyHttp for Edge {
             }
         };
         // Without an address there is nobody to vouch for; every connection of our listeners has one.
-        let address = passage.address.ok_or_else(no_grant)?;
-        let taken = std::mem::replace(copy, upstream::nothing());
-        let client_certificate =
-            passage.arrival.as_ref().and_then(|arrival| arrival.tls.as_ref()?.client.as_ref());
+        let (Some(address), Some(arrival)) = (passage.address, &passage.arrival) else { return Err(no_grant()) };
+        let address = arrival.written(address)?;
+        let client_certificate = arrival.tls.as_ref().and_then(|tls| tls.client.as_ref());
         let (request, mark) = (passage.request, &self.mark);
         let provenance = Provenance { address, request, assertion, client_certificate, mark };
-        *copy = upstream::head(taken, grant, provenance)?;
+        upstream::head(copy, grant, provenance)?;
         let settings = &passage.generation.settings;
-        let trusted = passage
-            .arrival
-            .as_ref()
-            .is_some_and(|arrival| settings.listeners.trusted_proxies.contains(arrival.peer));
+        let trusted = settings.listeners.trusted_proxies.contains(arrival.peer);
         let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
-        traces::carry(copy, settings.traces.context, trusted, passage.trace.as_deref(), fresh)?;
+        let (policy, says) = (settings.traces.context, passage.says_trace);
+        traces::carry(copy, policy, trusted, says, passage.trace.as_deref(), fresh)?;
         if let Some(trace) = &mut passage.trace {
             trace.asked = Some(Instant::now());
         }
@@ -347,9 +349,12 @@ impl ProxyHttp for Edge {
         if let Some(trace) = &mut passage.trace {
             trace.answered.get_or_insert_with(Instant::now);
         }
-        let wanted = answer.status.is_informational() && facts::is_websocket(&exchange.req_header().headers);
-        hygiene::check_answer(answer, wanted, passage.answer_heads)
+        let wanted = answer.status.is_informational() && asks_for_websocket(exchange.req_header());
+        let fields = AnswerFields::of(&answer.headers);
+        hygiene::check_answer(answer.status, &fields, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
+        let one_length = hygiene::one_length(&fields);
+        let AnswerFields { cookies, clearing, ours, .. } = fields;
         if let Some(grant) = &passage.grant
             && !(answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS)
         {
@@ -359,25 +364,27 @@ impl ProxyHttp for Edge {
             // Chunks would be taken for the body (RFC 9112 section 6.1): it ends with the connection.
             answer.remove_header(&TRANSFER_ENCODING);
         }
-        if let Some(length) = hygiene::one_length(&answer.headers) {
+        if let Some(length) = one_length {
             answer.insert_header(CONTENT_LENGTH, length)?;
         }
-        if hygiene::sets_our_cookie(&answer.headers) {
+        if cookies && hygiene::sets_our_cookie(&answer.headers) {
             let kept = hygiene::foreign_set_cookies(&answer.headers);
             answer.remove_header(&SET_COOKIE);
             for value in kept {
                 answer.append_header(SET_COOKIE, value)?;
             }
         }
-        if answer.headers.contains_key(hygiene::CLEAR_SITE_DATA) {
+        if clearing {
             match hygiene::foreign_clearing(&answer.headers) {
-                Some(kept) => answer.insert_header(hygiene::CLEAR_SITE_DATA, kept)?,
-                None => drop(answer.remove_header(&hygiene::CLEAR_SITE_DATA)),
+                Some(kept) => answer.insert_header(CLEAR_SITE_DATA, kept)?,
+                None => drop(answer.remove_header(&CLEAR_SITE_DATA)),
             }
         }
-        let ours: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
-        for name in ours {
-            answer.remove_header(&name);
+        if ours {
+            let names: Vec<_> = answer.headers.keys().filter(|name| is_ours(name)).cloned().collect();
+            for name in names {
+                answer.remove_header(&name);
+            }
         }
         if passage.compresses() {
             compress::apply(exchange, answer);
@@ -525,12 +532,12 @@ fn may_be_long(exchange: &mut Exchange) -> bool {
     if exchange.as_downstream_mut().is_body_empty() {
         return false;
     }
-    body_length(exchange.req_header()).is_none_or(|length| length > SHORT_BYTES_MAX)
+    let length = Fields::of(&exchange.req_header().headers).body_length();
+    length.is_none_or(|length| length > SHORT_BYTES_MAX)
 }
 
-/// What the head says of the body's length.
-fn body_length(head: &RequestHeader) -> Option<u64> {
-    head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn asks_for_websocket(head: &RequestHeader) -> bool {
+    Fields::of(&head.headers).asks_for_websocket()
 }
 
 impl Edge {
@@ -545,7 +552,13 @@ impl Edge {
     }
 
     /// Lets a request go on to the application.
-    async fn admit(&self, exchange: &mut Exchange, passage: &mut Passage, grant: Grant) -> Result<bool> {
+    async fn admit(
+        &self,
+        exchange: &mut Exchange,
+        passage: &mut Passage,
+        grant: Grant,
+        wishes: Wishes,
+    ) -> Result<bool> {
         passage.enter(grant.zone());
         passage.session = grant.session().cloned();
         passage.decision = "forward";
@@ -558,12 +571,12 @@ impl Edge {
             let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
-        if body_length(head).is_some_and(|length| length > grant.zone().body_bytes_max) {
+        if wishes.body_length.is_some_and(|length| length > grant.zone().body_bytes_max) {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
-        if facts::is_stream(&head.method, &head.headers) {
-            if facts::is_websocket(&head.headers)
+        if wishes.stream {
+            if wishes.websocket
                 && let Err(refused) = check_handshake(head, grant.zone())
             {
                 return Box::pin(self.refuse(exchange, passage, refused)).await;

@@ -36,10 +36,8 @@ impl RequestIds {
     }
 
     pub(in crate::edge) fn next(&self) -> RequestId {
-        let mut bytes = [0; 16];
-        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        bytes.iter_mut().zip(self.beginning.iter().chain(&count)).for_each(|(to, from)| *to = *from);
-        RequestId::from_bytes(bytes)
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        RequestId::from_bytes((u128::from(self.salt()) << 64 | u128::from(count)).to_be_bytes())
     }
 }
 
@@ -63,6 +61,8 @@ pub(in crate::edge) struct Passage {
     pub(super) held: Option<(Arc<OpenStream>, Box<Cut>)>,
     /// Of a request that is recorded.
     pub(super) trace: Option<Box<Recorded>>,
+    /// The client says something of a trace.
+    pub(super) says_trace: bool,
     pub(super) attempts: Attempts,
     /// When the request and its answer must be over.
     pub(super) deadline: Option<Instant>,

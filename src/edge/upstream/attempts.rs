@@ -68,6 +68,11 @@ impl Drop for UnderWay {
 }
 
 impl Attempts {
+    /// Whether there has been one.
+    pub(in crate::edge) const fn is_there_one(&self) -> bool {
+        self.count > 0
+    }
+
     /// The peer of the next try. `None` when there is nobody: no address is known, or none is left.
     ///
     /// `may_be_long`: the request has a body of more than a few pieces, or may have.

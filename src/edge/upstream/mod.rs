@@ -16,7 +16,7 @@ mod template;
 
 pub(super) use attempts::{Attempts, Broken};
 pub use head::{Mark, Provenance, head};
-pub(super) use head::{forget_case, nothing};
+pub(super) use head::{forget_case, written};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
