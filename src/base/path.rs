@@ -5,9 +5,13 @@ use std::str::FromStr;
 
 /// The longest return target that is kept, in bytes. A longer deep link falls back to the home page.
 const PATH_BYTES_MAX: usize = 2048;
+/// Our own pages that a log-in may lead back to: who is to show anew who they are, before a change there (SEC-R36). They
+/// change nothing by being opened, and lead nowhere else.
+const RETURNED_TO: [&str; 4] =
+    ["/.zonegate/account", "/.zonegate/admin", "/.zonegate/admin/sso", "/.zonegate/admin/suite"];
 
 /// A path with optional query on the same origin: starts with exactly one `/`, printable ASCII, no backslash,
-/// not one of our own paths. Every browser resolves it to the host it came from (SEC-R84, W1, D41).
+/// not one of our own paths but the few that people return to. Every browser resolves it to the host it came from (SEC-R84, W1, D41).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LocalPath(Box<str>);
 
@@ -37,7 +41,7 @@ impl FromStr for LocalPath {
         let path = text.split('?').next().unwrap_or_default();
         // An empty or dot segment could be folded into `//host` by whoever normalises later.
         let plain = !path.contains("//") && !path.split('/').any(|segment| segment == "." || segment == "..");
-        let ours = is_gateway_path(path.as_bytes());
+        let ours = is_gateway_path(path.as_bytes()) && !RETURNED_TO.contains(&text);
         if rooted && printable && plain && escapes_are_harmless(path) && !ours {
             Ok(Self(text.into()))
         } else {
@@ -47,7 +51,7 @@ impl FromStr for LocalPath {
 }
 
 /// Whether a path, which may have a query, is one of the gateway's own: below `/.zonegate` or `/.well-known/zonegate`, in
-/// whatever spelling somebody might take for that. Never forwarded, and never where a log-in leads back to.
+/// whatever spelling somebody might take for that. Never forwarded.
 pub fn is_gateway_path(raw: &[u8]) -> bool {
     match raw {
         // Both begin with a dot, however it is written; nearly every path of an application is settled by this look.
@@ -139,6 +143,10 @@ mod tests {
             "/ ",
             "/a#b",
             "/.zonegate/logout",
+            "/.zonegate/account?end",
+            "/.Zonegate/account",
+            "/.zonegate/account/",
+            "/.zonegate/admin/users/x",
             "/.zonegate",
             "/.zone%67ate/logout",
             "/.well-known/zonegate/jwks.json",
@@ -155,7 +163,15 @@ mod tests {
 
     #[test]
     fn deep_links_with_a_query_are_kept() {
-        for text in ["/", "/tickets/42?view=full&x=%2F", "/a%20b", "/caf%C3%A9", "/.zonegated"] {
+        for text in [
+            "/.zonegate/account",
+            "/.zonegate/admin/sso",
+            "/",
+            "/tickets/42?view=full&x=%2F",
+            "/a%20b",
+            "/caf%C3%A9",
+            "/.zonegated",
+        ] {
             assert!(text.parse::<LocalPath>().is_ok(), "{text:?}");
         }
     }

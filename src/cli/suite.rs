@@ -7,7 +7,8 @@ use super::tenant::{find, zone_origin};
 use super::{CommandProblem, say};
 use crate::base::Username;
 use crate::directory::{
-    Methods, SsoScope, SuiteAccess, SuiteCompany, SuiteMode, Tenant, User, UserKind, methods, must_use_suite,
+    Methods, SsoScope, SuiteAccess, SuiteCompany, SuiteMode, Tenant, User, UserKind, exemption, methods,
+    must_use_suite,
 };
 use crate::sso::{Audience, Suite};
 use crate::store::Account;
@@ -20,7 +21,7 @@ pub(super) enum Action {
     Show(Tenanted),
     /// Let users log in with the suite, from their next log-in on; what is not said stays as it is
     Set(Set),
-    /// Have everybody log in with password and code again; the company, the links and the exemptions stay
+    /// Let nobody log in with the suite any more; the company, the links and the exemptions stay
     Off(Tenanted),
     /// Let a user log in with password and code although the tenant requires the suite
     Exempt {
@@ -88,17 +89,6 @@ fn configured(site: &Site) -> Result<&Suite, CommandProblem> {
     let suite = site.settings.suite.as_ref();
     suite
         .ok_or_else(|| input("the configuration has no suite that anybody could use: give it the section `suite`"))
-}
-
-/// What a tenant's users do with the suite, in a word or two.
-pub(super) fn access(access: &SuiteAccess) -> String {
-    let company = access.company.as_ref().map(|company| format!(", as {company}")).unwrap_or_default();
-    format!("{}{company}", access.mode.name())
-}
-
-/// Whether somebody is exempt, as events say it.
-pub(super) const fn exemption(exempt: bool) -> &'static str {
-    if exempt { "exempt" } else { "not exempt" }
 }
 
 async fn show(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {
@@ -210,7 +200,7 @@ async fn consequences(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem
     let exempt = users.iter().filter(|user| can(user) && user.suite_exempt).count();
     match exempt {
         0 => say("Nobody gets in while it is broken: consider `zonegate tenant suite exempt USERNAME`.")?,
-        _ => say(format_args!("{exempt} of them are exempt, and log in at {}", with_password(site, tenant)?))?,
+        _ => say(format_args!("Exempt users: {exempt}. They log in at {}", with_password(site, tenant)?))?,
     }
     let links = site.store.links(tenant.id, Audience::Suite).await?;
     let unknown = users.iter().filter(|user| {
@@ -218,7 +208,7 @@ async fn consequences(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem
     });
     match unknown.count() {
         0 => Ok(()),
-        count => say(format_args!("{count} of them have no e-mail address by which it could know them.")),
+        count => say(format_args!("Users without an e-mail address by which it could know them: {count}.")),
     }
 }
 
@@ -236,7 +226,9 @@ async fn off(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {
     };
     match accounts.iter().filter(local).filter(|account| account.password.is_none()).count() {
         0 => Ok(()),
-        count => say(format_args!("{count} of them have no password yet: `zonegate user list --tenant {slug}`.")),
+        count => say(format_args!(
+            "Users without a password: {count}. `zonegate user list --tenant {slug}` names them."
+        )),
     }
 }
 
@@ -250,7 +242,7 @@ async fn exempt(site: &Site, username: &Username, exempt: bool) -> Result<(), Co
     if exempt && user.kind != UserKind::Regular {
         let kind = user.kind.name();
         return Err(input(format!(
-            "{username} is {kind}, and users of that kind are not let in by the suite anyway"
+            "{username} is of the kind {kind}, which does not log in with the suite anyway"
         )));
     }
     if user.suite_exempt == exempt {
@@ -312,5 +304,5 @@ async fn unlink(site: &Site, username: &Username) -> Result<(), CommandProblem> 
 }
 
 fn changed(site: &Site, set_to: &SuiteAccess) -> SecurityEvent {
-    SecurityEvent { detail: Some(Snippet::of(&access(set_to))), ..site.event(EventKind::SuiteChanged) }
+    SecurityEvent { detail: Some(Snippet::of(&set_to.described())), ..site.event(EventKind::SuiteChanged) }
 }

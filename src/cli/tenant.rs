@@ -155,7 +155,7 @@ async fn show(site: &Site, slug: &str) -> Result<(), CommandProblem> {
         ("users", users.to_string()),
         ("single sign-on for", sso::users(tenant.sso).into()),
         ("identity provider", provider),
-        ("suite", suite::access(&tenant.suite)),
+        ("suite", tenant.suite.described()),
         ("failures until locked", security.attempts_max.to_string()),
         ("strong passwords", if security.password.strong { "yes".into() } else { "no".into() }),
         ("new authenticators", format!("{} s", security.totp_period.seconds())),

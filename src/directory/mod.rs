@@ -10,7 +10,7 @@ pub use methods::{
 pub use settings::{
     Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,
 };
-pub use suite::{NoSuiteCompany, SuiteAccess, SuiteCompany, SuiteMode};
+pub use suite::{NoSuiteCompany, SuiteAccess, SuiteCompany, SuiteMode, exemption};
 
 use serde::{Deserialize, Serialize};
 

@@ -16,6 +16,20 @@ pub struct SuiteAccess {
     pub provisioning: bool,
 }
 
+impl SuiteAccess {
+    /// As events say it.
+    pub fn described(&self) -> String {
+        let company = self.company.as_ref().map(|company| format!(", as {company}")).unwrap_or_default();
+        let provisioning = if self.provisioning { ", provisioning" } else { "" };
+        format!("{}{company}{provisioning}", self.mode.name())
+    }
+}
+
+/// Whether somebody is exempt from a suite that is required, as events say it.
+pub const fn exemption(exempt: bool) -> &'static str {
+    if exempt { "exempt" } else { "not exempt" }
+}
+
 /// In the order in which it takes more from the local log-in.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum SuiteMode {

@@ -48,6 +48,17 @@ impl Step {
         }
     }
 
+    /// Which of a user's ways in it is a step of.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Username | Self::Password(_) | Self::Code(_) | Self::Enrolment(_) | Self::Enrolled(_) => {
+                Method::Local
+            }
+            Self::Account(_) => Method::Suite,
+            Self::Slot(step) => step.method(),
+        }
+    }
+
     /// When the step ends before its flow does.
     pub(super) fn deadline(&self) -> Option<UnixTime> {
         match self {

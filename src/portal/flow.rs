@@ -75,7 +75,7 @@ pub(super) enum Outcome {
 }
 
 /// The names that outcomes have in metrics, and the one of a fault.
-pub(super) const OUTCOMES: [&str; 17] = [
+pub(super) const OUTCOMES: [&str; 18] = [
     "session",
     "session_limit",
     "step",
@@ -92,13 +92,16 @@ pub(super) const OUTCOMES: [&str; 17] = [
     "over",
     "expired",
     "sessions_kept",
+    NOT_CONFIRMED,
     TROUBLE,
 ];
+/// A provider did not say what it takes (P14).
+pub(super) const NOT_CONFIRMED: &str = "not_confirmed";
 const TROUBLE: &str = "trouble";
 
 impl Outcome {
     /// The name in metrics.
-    const fn name(&self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Due(Flow { step: Step::Slot(_), .. }, None) => "session_limit",
             Self::Due(Flow { step: Step::Account(_), .. }, None) => "account_choice",
@@ -224,9 +227,9 @@ impl Portal {
         sent: Sent<'_>,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
-        let class = flow.class;
+        let (method, class) = (flow.step.method(), flow.class);
         let outcome = self.take(flow, sent, asking).await;
-        self.metrics.login(outcome.as_ref().map_or(TROUBLE, Outcome::name), class);
+        self.metrics.login(outcome.as_ref().map_or(TROUBLE, Outcome::name), method, class);
         outcome
     }
 

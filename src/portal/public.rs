@@ -82,8 +82,8 @@ async fn asset(
 /// Whether the browser says that it has the content of this tag (RFC 9110 section 13.1.2).
 fn has_already(headers: &HeaderMap, tag: &str) -> bool {
     let lists = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(','));
-    tags.any(|sent| sent.trim().trim_start_matches("W/") == tag)
+    let tags = lists.flat_map(|list| list.split(','));
+    tags.map(str::trim).any(|sent| sent == "*" || sent.strip_prefix("W/").unwrap_or(sent) == tag)
 }
 
 /// The keys that verify assertions (RFC 7517 section 5, SEC-R64).

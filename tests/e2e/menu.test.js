@@ -69,7 +69,8 @@ test("the menu says who it is, and has My settings and Log out (P12, R115)", asy
   await lookAround(page, "open");
   await page.click("h1");
   assert.equal(await expanded(page, "#user-menu"), "false", "a click elsewhere closes it");
-  assert.equal(await page.locator("#launcher, #suite-home").count(), 0, "the company does not use the suite");
+  assert.equal(await page.locator("#launcher").count(), 0, "a local session has no modules (trap 28)");
+  assert.match(await page.getAttribute("#suite-home", "href"), /\/one$/, "only the way to the suite (R94)");
   await page.click("#user-menu");
   await go(page, "#my-settings");
   assert.equal(await text(page, "#my-username"), alice);

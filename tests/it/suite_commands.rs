@@ -114,7 +114,10 @@ fn v9_a_company_is_let_in_then_led_in_and_what_is_not_said_stays() {
     assert!(told.contains("must log in with AcmeOne, as people of c-7.\nLinks to people of another"), "{told}");
     assert_eq!((row("log-in with it"), row("provisions users")), ("required".into(), "no".into()));
     let told = done(&folder, "tenant suite off acme");
-    assert!(told.ends_with("1 of them have no password yet: `zonegate user list --tenant acme`.\n"), "{told}");
+    assert!(
+        told.ends_with("Users without a password: 1. `zonegate user list --tenant acme` names them.\n"),
+        "{told}"
+    );
     assert_eq!(done(&folder, "tenant suite off acme"), "The suite is off for acme already.\n");
     assert_eq!(alice(), "password and code");
     // Who they are there is still known, and nobody must who only may.
@@ -143,7 +146,7 @@ fn d22_whoever_is_exempt_is_told_where_they_log_in() {
     check(
         &folder,
         "tenant suite exempt cleo@acme.example",
-        "cleo@acme.example is contractor, and users of that kind are not let in by the suite anyway",
+        "cleo@acme.example is of the kind contractor, which does not log in with the suite anyway",
     );
     check(
         &folder,
@@ -151,8 +154,8 @@ fn d22_whoever_is_exempt_is_told_where_they_log_in() {
         "there is no user bob@acme.example: see `zonegate user list`",
     );
     let told = done(&folder, &format!("{SET} --require"));
-    assert!(told.contains("\n1 of them are exempt, and log in at https://a.example"), "{told}");
-    assert!(told.ends_with("1 of them have no e-mail address by which it could know them.\n"), "{told}");
+    assert!(told.contains("\nExempt users: 1. They log in at https://a.example"), "{told}");
+    assert!(told.ends_with("Users without an e-mail address by which it could know them: 1.\n"), "{told}");
     let ways = |name: &str| shown(&folder, &format!("user show {name}@acme.example"), "logs in with");
     assert_eq!(ways("alice"), "password and code, or the suite");
     assert_eq!((ways("ned").as_str(), ways("cleo").as_str()), ("the suite", "password and code"));

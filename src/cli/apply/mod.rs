@@ -82,7 +82,7 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
             }
         }
         found.extend(sso::conflicts(site, tenant).await?);
-        found.extend(suite::conflict(site, tenant));
+        found.extend(suite::conflicts(site, tenant));
         let Some(old) = site.store.tenant_by_slug(&tenant.slug).await? else { continue };
         if old.domains.iter().all(|domain| tenant.domains.contains(domain)) {
             continue;

@@ -2,17 +2,24 @@
 
 use super::differing;
 use crate::cli::operator::Site;
-use crate::cli::{CommandProblem, say, suite};
+use crate::cli::{CommandProblem, say};
 use crate::config::{TenantEntry, UserEntry};
-use crate::directory::{SuiteAccess, SuiteMode, Tenant};
+use crate::directory::{SuiteAccess, SuiteMode, Tenant, UserKind, exemption};
 use crate::store::StoreFault;
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// What of it cannot be, seen from what the configuration holds.
-pub(super) fn conflict(site: &Site, wanted: &TenantEntry) -> Option<String> {
+pub(super) fn conflicts(site: &Site, wanted: &TenantEntry) -> Vec<String> {
     let uses = wanted.suite.as_ref().is_some_and(|access| access.mode != SuiteMode::Off);
-    (uses && site.settings.suite.is_none())
-        .then(|| format!("{} cannot use a suite: the configuration has no section `suite`", wanted.slug))
+    let nowhere = (uses && site.settings.suite.is_none())
+        .then(|| format!("{} cannot use a suite: the configuration has no section `suite`", wanted.slug));
+    let others =
+        wanted.users.iter().filter(|user| user.suite_exempt == Some(true) && user.kind != UserKind::Regular);
+    let others = others.map(|user| {
+        let (username, kind) = (&user.username, user.kind.name());
+        format!("{username} cannot be exempt from the suite: users of the kind {kind} do not use it")
+    });
+    nowhere.into_iter().chain(others).collect()
 }
 
 /// Makes it so, and says how much was changed. `tenant` is written by now, and its users are.
@@ -42,7 +49,7 @@ pub(super) async fn apply(
     }
     say(format_args!("~ suite of {}: {difference}", tenant.slug))?;
     if !dry {
-        let detail = Some(Snippet::of(&suite::access(&access)));
+        let detail = Some(Snippet::of(&access.described()));
         let event = SecurityEvent { detail, ..site.event(EventKind::SuiteChanged) };
         if !site.store.set_suite(tenant.id, &access, &event).await? {
             let text = format!("{} cannot use a suite as no company of it", tenant.slug);
@@ -79,7 +86,7 @@ async fn apply_exemption(
         let account = account.ok_or_else(|| StoreFault::Missing(format!("user {}", wanted.username)))?;
         let event = SecurityEvent {
             tenant: Some(tenant.id),
-            detail: Some(Snippet::of(suite::exemption(exempt))),
+            detail: Some(Snippet::of(exemption(exempt))),
             ..site.event(EventKind::SuiteChanged)
         };
         site.store.set_suite_exempt(account.user.id, exempt, &event).await?;

@@ -105,7 +105,7 @@ impl Portal {
         let Some(provider) = self.store.provider(tenant).await? else { return Ok(None) };
         let issuer = provider.settings.issuer;
         let links = self.store.links(tenant, Audience::Tenant).await?;
-        let links = links.into_iter().filter(|link| link.issuer == issuer && link.audience == Audience::Tenant);
+        let links = links.into_iter().filter(|link| link.issuer == issuer);
         Ok(Some((issuer.clone(), links.collect())))
     }
 

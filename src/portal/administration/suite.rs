@@ -18,7 +18,7 @@ use super::super::sso::query;
 use super::super::{Portal, Visit};
 use super::{ADMIN_SUITE, Administrator, ROWS_MAX};
 use crate::base::Username;
-use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind};
+use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind, exemption};
 use crate::pages::{ExemptRow, Field, SuitePage};
 use crate::sso::{Audience, Suite};
 use crate::store::{Account, LinkRow, StoreFault};
@@ -214,11 +214,7 @@ impl Portal {
         if access == *before {
             return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
         }
-        let what = match access.provisioning {
-            true => format!("{}, provisioning", mode.name()),
-            false => mode.name().to_owned(),
-        };
-        let event = admin.event(visit, EventKind::SuiteChanged, &what);
+        let event = admin.event(visit, EventKind::SuiteChanged, &access.described());
         let set = self.store.set_suite(admin.account.tenant.id, &access, &event).await;
         match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
             true => Ok(see_other("/.zonegate/admin/suite?done=set")),
@@ -270,8 +266,7 @@ impl Portal {
         if account.user.suite_exempt == exempt {
             return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
         }
-        let what = if exempt { "exempt" } else { "not exempt" };
-        let event = admin.event(visit, EventKind::SuiteChanged, what);
+        let event = admin.event(visit, EventKind::SuiteChanged, exemption(exempt));
         let set = self.store.set_suite_exempt(account.user.id, exempt, &event).await;
         set.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         Ok(see_other(match exempt {

@@ -179,8 +179,8 @@ impl Metrics {
     }
 
     /// A step of a log-in came to this.
-    pub fn login(&self, outcome: &'static str, class: Class) {
-        self.shared.logins.get_or_create(&login(outcome, class)).inc();
+    pub fn login(&self, outcome: &'static str, method: Method, class: Class) {
+        self.shared.logins.get_or_create(&login(outcome, method, class)).inc();
     }
 
     /// The count of the lines that the access log loses for this reason.
@@ -250,7 +250,9 @@ impl Shared {
         }
         for outcome in OUTCOMES {
             for class in [Class::Web, Class::Mobile] {
-                drop(shared.logins.get_or_create(&login(outcome, class)));
+                for method in [Method::Local, Method::Suite, Method::Sso] {
+                    drop(shared.logins.get_or_create(&login(outcome, method, class)));
+                }
             }
         }
         for why in LostLine::ALL {
@@ -303,9 +305,8 @@ impl Shared {
     }
 }
 
-const fn login(outcome: &'static str, class: Class) -> LoginLabels {
-    // Single sign-on will be another.
-    LoginLabels { outcome, method: Method::Local.name(), class: class.name() }
+const fn login(outcome: &'static str, method: Method, class: Class) -> LoginLabels {
+    LoginLabels { outcome, method: method.name(), class: class.name() }
 }
 
 fn reload_outcome(applied: bool) -> OutcomeLabel {
@@ -341,7 +342,7 @@ mod tests {
         finish(Some(&place), "challenge", Some("idle"), 401);
         finish(None, "refused", Some("unknown_host"), 421);
         finish(None, "an edge of later", None, 999);
-        metrics.login("session", Class::Web);
+        metrics.login("session", Method::Local, Class::Web);
         let text = text(&metrics);
         for line in [
             r#"zonegate_requests_total{zone="a.example",decision="forward",status="2xx"} 2"#,

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::super::answer::{Answer, html, see_other};
-use super::super::flow::{Asking, Outcome};
+use super::super::flow::{Asking, NOT_CONFIRMED, Outcome};
 use super::super::{Portal, Visit, cookies, device, login};
 use super::{Failed, Peer, Refused, Registration};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
@@ -65,12 +65,14 @@ pub(super) async fn take(
     let asking = Asking { visit: &visit, host: &registration.zone.host, label: &label };
     match portal.come_back(&registration, uri.query().unwrap_or_default(), &asking, &headers).await {
         Ok(Come::Known(outcome, browser)) => {
+            portal.metrics.login(outcome.name(), registration.method(), device::class(&headers));
             portal.known(&registration, *outcome, asking, &headers, &browser).await
         }
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
         Ok(Come::Bound) => see_other(&format!("{ADMIN_SUITE}?done=bound")),
         Err(Failed::Refused(refused)) => {
+            portal.metrics.login(NOT_CONFIRMED, registration.method(), device::class(&headers));
             let again = registration.again(&visit, &refused);
             portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await
         }

@@ -30,6 +30,7 @@ use crate::directory::{SsoScope, Tenant};
 use crate::idp::ProviderFault;
 use crate::machine::{EntropyFault, random};
 use crate::pages::{Page, ProviderErrorPage};
+use crate::session::Method;
 use crate::sso::{
     Audience, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction, Verifier,
     authorization_url,
@@ -104,6 +105,14 @@ impl Registration {
         match &self.peer {
             Peer::Tenant(_) => Audience::Tenant,
             Peer::Suite(_) => Audience::Suite,
+        }
+    }
+
+    /// How those log in whom the provider lets in.
+    fn method(&self) -> Method {
+        match &self.peer {
+            Peer::Tenant(_) => Method::Sso,
+            Peer::Suite(_) => Method::Suite,
         }
     }
 

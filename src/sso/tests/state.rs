@@ -189,7 +189,7 @@ proptest! {
 }
 
 #[test]
-fn r36_who_is_to_show_it_anew_has_not_shown_it_before() {
+fn sec_r36_who_is_to_show_it_anew_has_not_shown_it_before() {
     let check = |anew, shown_at: Option<u64>, want| {
         let shown_at = shown_at.map(|before| UnixTime::from_seconds(NOW.seconds() - before));
         assert_eq!(Transaction { anew, ..transaction() }.accepts(shown_at), want, "{anew} {shown_at:?}");

@@ -46,8 +46,8 @@ const IAN: &str = "ian@acme.example";
 const NEUTRAL: [&str; 4] = [
     "No account is set up for this identity. Ask your administrator.",
     "This log-in took too long, or was completed already. Begin again.",
-    "Your identity provider did not confirm the log-in.",
-    "Your company&#39;s identity provider cannot be reached at the moment. Try again in a moment.",
+    "The identity provider did not confirm the log-in.",
+    "The identity provider cannot be reached at the moment. Try again in a moment.",
 ];
 
 /// A gateway, a tenant's provider, an application.

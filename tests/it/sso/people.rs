@@ -380,7 +380,7 @@ async fn o6_a_provider_that_is_down_keeps_nobody_out_who_is_in() {
 }
 
 #[tokio::test]
-async fn r36_who_is_to_log_in_anew_is_not_taken_at_the_word_of_before() {
+async fn sec_r36_who_is_to_log_in_anew_is_not_taken_at_the_word_of_before() {
     let world = World::start().await;
     let visitor = world.browser();
     world.log_in(&visitor).await;
