@@ -1,0 +1,45 @@
+//! What somebody could make of a half-finished log-in with the suite, or of the suite's refusals (SEC-R33, E4, E6, trap 24).
+
+use zonegate::directory::SuiteMode;
+
+use super::super::{ALICE, BOB, CAROL, IAN, ROOT, World};
+use super::{ASKED, COMPANY, M12};
+
+#[tokio::test]
+async fn e6_what_is_the_matter_with_an_account_only_its_own_person_is_told() {
+    let world = World::start_in_suite().await;
+    world.set_up(ROOT).await;
+    let local = world.browser();
+    for _ in 0..7 {
+        let page = local.give_username(&world.url("/"), ROOT).await.unwrap();
+        local.answer(&page, "password", "Wrong-Window-75").await.unwrap();
+    }
+    // Alice asks after her colleagues.
+    world.is_of("1", ALICE, COMPANY);
+    let told = async |who: &str, text: &str, reason: &str| {
+        let visitor = world.browser();
+        let seen = world.watched(async || world.try_suite(&visitor, who).await).await;
+        seen.expect_refused_with(&[text], who, reason, &ASKED);
+    };
+    for (who, reason) in [
+        ("nobody@acme.example", "unknown_user"),
+        (BOB, "suite_not_for_this_user"),
+        (CAROL, "suite_not_for_this_user"),
+        (IAN, "disabled"),
+        (ROOT, "suite_locked"),
+    ] {
+        told(who, M12[0], reason).await;
+    }
+    world.is_of("7", ROOT, COMPANY);
+    told(ROOT, M12[3], "suite_locked").await;
+    world.is_of("8", BOB, COMPANY);
+    told(BOB, M12[2], "suite_not_for_this_user").await;
+
+    // Nor does a company that does not use the suite tell strangers whom it has.
+    world.may(SuiteMode::Off, false).await;
+    world.is_of("9", "eve@mail.example", "c-9");
+    told("nobody@acme.example", M12[0], "unknown_user").await;
+    told(ROOT, M12[0], "suite_off").await;
+    world.is_of("7", ROOT, COMPANY);
+    told(ROOT, M12[1], "suite_off").await;
+}
