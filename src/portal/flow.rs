@@ -252,8 +252,10 @@ impl Portal {
                 None => Ok(Outcome::Due(flow, None)),
             },
             Step::Enrolled(step) => match self.account_of(step.claimant(), Method::Local, asking).await? {
-                Some(account) => self.finish(flow, step.was_read(), &account, None, asking).await,
-                None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+                Some(account) if self.is_first(&flow).await? => {
+                    self.finish(flow, step.was_read(), &account, None, asking).await
+                }
+                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
             },
             Step::Account(step) => match sent.account {
                 Some(text) => self.account_chosen(flow, step, text, asking).await,
@@ -458,6 +460,9 @@ impl Portal {
         if account.locked_at.is_some() {
             return Ok(Outcome::Due(flow.at(Step::Account(step)), Some(Message::Locked)));
         }
+        if !self.is_first(&flow).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
         if !self.link_to_suite(&account, &proven, flow.class, asking).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
@@ -501,13 +506,19 @@ impl Portal {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         };
         // Each choice is made once.
-        if !self.store.spend(flow.id, flow.deadline()).await? {
+        if !self.is_first(&flow).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
         // Only a live session of the same person and class makes room here; another id ends nothing (R83).
         let listed = self.slot_sessions(&step, flow.class, asking);
         let chosen = text.parse::<SessionId>().ok().filter(|id| listed.iter().any(|s| s.id == *id));
         self.finish(flow, step.choice_was_made(), &account, chosen, asking).await
+    }
+
+    /// Whether a page that asks for no proof is sent for the first time. Where all slots are held, its flow goes on under
+    /// another id: Back would else begin a session of it after the log-out, for whoever sits there (SEC-R33, trap 24).
+    async fn is_first(&self, flow: &Flow) -> Result<bool, Trouble> {
+        Ok(self.store.spend(flow.id, flow.deadline()).await?)
     }
 
     /// The sessions that the limit page offers.

@@ -12,9 +12,10 @@ use super::super::answer::Answer;
 use super::super::flow::{Asking, Outcome};
 use super::callback::{Word, about, flow_of};
 use super::{Errand, Failed, Refused, Registration};
-use crate::base::{TenantId, Username};
+use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods};
-use crate::login::{AwaitAccount, Claimant, Proven, Step};
+use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
+use crate::machine::random;
 use crate::sso::{self, Audience, Proof, Purpose, Suite, Transaction};
 use crate::store::{Account, SuitePerson};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
@@ -56,6 +57,8 @@ impl Portal {
             }
             several => {
                 let claimants = several.iter().map(|account| Claimant::of(&account.user)).collect();
+                // An id of its own, which the choice spends: the transaction's is spent already.
+                let flow = Flow { id: FlowId::from_bytes(random()?), ..flow };
                 Ok(Outcome::Due(flow.at(Step::Account(AwaitAccount::new(claimants, proof, now))), None))
             }
         }

@@ -1,9 +1,30 @@
 //! What somebody could make of a half-finished log-in with the suite, or of the suite's refusals (SEC-R33, E4, E6, trap 24).
 
-use zonegate::directory::SuiteMode;
+use zonegate::directory::{SecurityLevel, SuiteMode, UserKind};
 
 use super::super::{ALICE, BOB, CAROL, IAN, ROOT, World};
 use super::{ASKED, COMPANY, M12};
+use crate::harness::{Answer, Visitor};
+
+/// A second account of Alice's.
+const OPS: &str = "alice.ops@acme.example";
+
+impl World {
+    /// Alice has a second account, and is asked at the tile which one she means.
+    async fn at_the_choice(&self, visitor: &Visitor) -> Answer {
+        self.person(OPS, UserKind::Regular, SecurityLevel::User).await;
+        self.set_up(OPS).await;
+        self.is_of("1", OPS, COMPANY);
+        let page = self.try_tile(visitor).await;
+        assert!(page.body.contains("Which account?"), "{}", page.body);
+        page
+    }
+
+    async fn chooses(&self, visitor: &Visitor, page: &Answer, username: &str) -> Answer {
+        let account = self.id(username).await.to_string();
+        visitor.answer(page, "account", &account).await.unwrap()
+    }
+}
 
 #[tokio::test]
 async fn e6_what_is_the_matter_with_an_account_only_its_own_person_is_told() {
@@ -42,4 +63,23 @@ async fn e6_what_is_the_matter_with_an_account_only_its_own_person_is_told() {
     told(ROOT, M12[0], "suite_off").await;
     world.is_of("7", ROOT, COMPANY);
     told(ROOT, M12[1], "suite_off").await;
+}
+
+#[tokio::test]
+async fn sec_r33_a_choice_that_was_made_is_worth_nothing_after_the_log_out() {
+    let mut world = World::start_in_suite().await;
+    world.gateway.edit("web_sessions_max: 100", "web_sessions_max: 1");
+    world.gateway.restart().await;
+    let visitor = world.browser();
+    let page = world.at_the_choice(&visitor).await;
+    let full = world.chooses(&visitor, &page, ALICE).await;
+    let held = full.body.split("id=\"session-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    visitor.answer(&full, "session", &held).await.unwrap();
+    assert_eq!(world.known_as(&visitor).await.as_deref(), Some(ALICE));
+    visitor.post(&world.url("/.zonegate/logout"), &[]).await.unwrap();
+    // Back, to the page before, by whoever sits there now.
+    for who in [ALICE, OPS] {
+        let answer = world.chooses(&visitor, &page, who).await;
+        assert!(!world.has_session(&visitor), "{who}: {} {}", answer.status, answer.body);
+    }
 }
