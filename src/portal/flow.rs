@@ -480,12 +480,11 @@ impl Portal {
     ) -> Result<bool, Trouble> {
         let Some(proof) = proven.provider() else { return Ok(false) };
         let event = event(asking, class, EventKind::AccountLinked, account);
-        let (tenant, user) = (account.tenant.id, account.user.id);
-        let linked =
-            self.store.link(tenant, proof.issuer(), proof.subject(), user, proof.audience(), &event).await?;
-        match linked {
-            Linked::Yes => Ok(true),
-            Linked::SubjectTaken | Linked::UserHasAnother => Ok(false),
+        let claimant = (account.user.id, proven.claimant().epoch);
+        match self.store.link_claimant(account.tenant.id, proof, claimant, &event).await? {
+            // Overtaken by a change of the account: no session begins either, and the person is told to begin again.
+            Some(Linked::Yes) | None => Ok(true),
+            Some(Linked::SubjectTaken | Linked::UserHasAnother) => Ok(false),
         }
     }
 
