@@ -1,5 +1,6 @@
 //! What somebody could make of a half-finished log-in with the suite, or of the suite's refusals (SEC-R33, E4, E6, trap 24).
 
+use reqwest::StatusCode;
 use zonegate::directory::{SecurityLevel, SuiteMode, UserKind};
 
 use super::super::{ALICE, BOB, CAROL, IAN, ROOT, World};
@@ -82,4 +83,25 @@ async fn sec_r33_a_choice_that_was_made_is_worth_nothing_after_the_log_out() {
         let answer = world.chooses(&visitor, &page, who).await;
         assert!(!world.has_session(&visitor), "{who}: {} {}", answer.status, answer.body);
     }
+}
+
+#[tokio::test]
+async fn sec_r36_a_log_in_that_the_suite_answers_by_itself_shows_nobody_anew() {
+    let world = World::start_in_suite().await;
+    world.may(SuiteMode::Required, false).await;
+    world.is_of("1", ALICE, COMPANY);
+    let visitor = world.browser();
+    let confirmed = async || {
+        let account = world.url("/.zonegate/account");
+        let csrf = visitor.open(&account).await.field("csrf").unwrap();
+        let fields = [("csrf", csrf.as_str()), ("action", "others")];
+        let answer = visitor.post(&format!("{account}/sessions"), &fields).await.unwrap();
+        answer.status == StatusCode::SEE_OTHER
+    };
+    world.provider.script(|script| script.logged_in_ago = 3600);
+    world.in_suite(&visitor, ALICE).await;
+    assert!(!confirmed().await, "she showed who she is an hour ago, whoever sits there now");
+    world.provider.script(|script| script.logged_in_ago = 5);
+    world.in_suite(&visitor, ALICE).await;
+    assert!(confirmed().await);
 }
