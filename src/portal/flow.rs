@@ -16,6 +16,7 @@ use crate::login::{
 };
 use crate::machine::{EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Method, Session};
+use crate::sso::Audience;
 use crate::store::{Account, Linked, StoreFault};
 use crate::table::{Begun, NewSession, SessionFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -537,6 +538,9 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
+        if !self.still_asks(&proven) {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
         let now = asking.visit.now;
         let before = asking.visit.session.as_ref();
         // The same browser's old session is replaced, not counted twice (R88), whoever's it was.
@@ -578,6 +582,14 @@ impl Portal {
             }
             Begun::FlowSpent | Begun::EpochStale => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
         }
+    }
+
+    /// Whether the suite that said who it is is the one that is configured now. A choice may wait for ten minutes, and an
+    /// operator who takes the suite away may have a reason that does not (R93).
+    fn still_asks(&self, proven: &Proven) -> bool {
+        let said = proven.provider().filter(|proof| proof.audience() == Audience::Suite);
+        let suite = self.settings.suite.as_ref().map(|suite| &suite.settings.issuer);
+        said.is_none_or(|proof| suite == Some(proof.issuer()))
     }
 
     /// Ends what somebody else left open in this browser.

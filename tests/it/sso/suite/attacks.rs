@@ -105,3 +105,14 @@ async fn sec_r36_a_log_in_that_the_suite_answers_by_itself_shows_nobody_anew() {
     world.in_suite(&visitor, ALICE).await;
     assert!(confirmed().await);
 }
+
+#[tokio::test]
+async fn r93_a_suite_that_the_operator_took_away_opens_nothing_that_was_under_way() {
+    let mut world = World::start_in_suite().await;
+    let visitor = world.browser();
+    let page = world.at_the_choice(&visitor).await;
+    world.gateway.edit("suite: { name", "#suite: { name");
+    world.gateway.restart().await;
+    let answer = world.chooses(&visitor, &page, ALICE).await;
+    assert!(!world.has_session(&visitor), "{} {}", answer.status, answer.body);
+}
