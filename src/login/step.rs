@@ -311,6 +311,11 @@ impl Proven {
         &self.factors
     }
 
+    /// When it was proved here.
+    pub const fn proved_at(&self) -> UnixTime {
+        self.authenticated_at
+    }
+
     /// When the last of them was shown: at a provider, when it says that they were. A session of its own lets it answer
     /// without asking anybody, and that shows nothing of who sits there now (SEC-R36, SEC-R49).
     pub fn authenticated_at(&self) -> UnixTime {

@@ -538,7 +538,7 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
-        if !self.still_asks(&proven) {
+        if !self.still_asks(&proven) || self.is_over_at_provider(&proven, account.tenant.id).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
         let now = asking.visit.now;

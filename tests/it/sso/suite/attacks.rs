@@ -116,3 +116,21 @@ async fn r93_a_suite_that_the_operator_took_away_opens_nothing_that_was_under_wa
     let answer = world.chooses(&visitor, &page, ALICE).await;
     assert!(!world.has_session(&visitor), "{} {}", answer.status, answer.body);
 }
+
+#[tokio::test]
+async fn r117_who_logs_out_at_the_suite_before_the_choice_is_not_logged_in_by_it() {
+    let world = World::start_in_suite().await;
+    let (visitor, other) = (world.browser(), world.browser());
+    let page = world.at_the_choice(&visitor).await;
+    world.gateway.advance(2).await;
+    let token = world.provider.logout_token(|_, _| {});
+    let body = ("application/x-www-form-urlencoded", format!("logout_token={token}"));
+    let url = world.url("/.zonegate/suite/backchannel-logout");
+    let told = other.send(reqwest::Method::POST, &url, "*/*", Some(body)).await.unwrap();
+    assert_eq!(told.status, StatusCode::OK, "{}", told.body);
+    let answer = world.chooses(&visitor, &page, ALICE).await;
+    assert!(!world.has_session(&visitor), "{} {}", answer.status, answer.body);
+    world.gateway.advance(2).await;
+    // And whoever logs in there again gets in again.
+    world.in_suite(&visitor, ALICE).await;
+}
