@@ -16,6 +16,7 @@ use crate::login::{
 };
 use crate::machine::{EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Method, Session};
+use crate::sso::Audience;
 use crate::store::{Account, Linked, StoreFault};
 use crate::table::{Begun, NewSession, SessionFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -255,8 +256,10 @@ impl Portal {
                 None => Ok(Outcome::Due(flow, None)),
             },
             Step::Enrolled(step) => match self.account_of(step.claimant(), Method::Local, asking).await? {
-                Some(account) => self.finish(flow, step.was_read(), &account, None, asking).await,
-                None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+                Some(account) if self.is_first(&flow).await? => {
+                    self.finish(flow, step.was_read(), &account, None, asking).await
+                }
+                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
             },
             Step::Account(step) => match sent.account {
                 Some(text) => self.account_chosen(flow, step, text, asking).await,
@@ -461,6 +464,9 @@ impl Portal {
         if account.locked_at.is_some() {
             return Ok(Outcome::Due(flow.at(Step::Account(step)), Some(Message::Locked)));
         }
+        if !self.is_first(&flow).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
         if !self.link_to_suite(&account, &proven, flow.class, asking).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
@@ -478,12 +484,11 @@ impl Portal {
     ) -> Result<bool, Trouble> {
         let Some(proof) = proven.provider() else { return Ok(false) };
         let event = event(asking, class, EventKind::AccountLinked, account);
-        let (tenant, user) = (account.tenant.id, account.user.id);
-        let linked =
-            self.store.link(tenant, proof.issuer(), proof.subject(), user, proof.audience(), &event).await?;
-        match linked {
-            Linked::Yes => Ok(true),
-            Linked::SubjectTaken | Linked::UserHasAnother => Ok(false),
+        let claimant = (account.user.id, proven.claimant().epoch);
+        match self.store.link_claimant(account.tenant.id, proof, claimant, &event).await? {
+            // Overtaken by a change of the account: no session begins either, and the person is told to begin again.
+            Some(Linked::Yes) | None => Ok(true),
+            Some(Linked::SubjectTaken | Linked::UserHasAnother) => Ok(false),
         }
     }
 
@@ -504,13 +509,19 @@ impl Portal {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         };
         // Each choice is made once.
-        if !self.store.spend(flow.id, flow.deadline()).await? {
+        if !self.is_first(&flow).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
         // Only a live session of the same person and class makes room here; another id ends nothing (R83).
         let listed = self.slot_sessions(&step, flow.class, asking);
         let chosen = text.parse::<SessionId>().ok().filter(|id| listed.iter().any(|s| s.id == *id));
         self.finish(flow, step.choice_was_made(), &account, chosen, asking).await
+    }
+
+    /// Whether a page that asks for no proof is sent for the first time. Where all slots are held, its flow goes on under
+    /// another id: Back would else begin a session of it after the log-out, for whoever sits there (SEC-R33, trap 24).
+    async fn is_first(&self, flow: &Flow) -> Result<bool, Trouble> {
+        Ok(self.store.spend(flow.id, flow.deadline()).await?)
     }
 
     /// The sessions that the limit page offers.
@@ -530,6 +541,9 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
+        if !self.still_asks(&proven) || self.is_over_at_provider(&proven, account.tenant.id).await? {
+            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+        }
         let now = asking.visit.now;
         let before = asking.visit.session.as_ref();
         // The same browser's old session is replaced, not counted twice (R88), whoever's it was.
@@ -571,6 +585,14 @@ impl Portal {
             }
             Begun::FlowSpent | Begun::EpochStale => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
         }
+    }
+
+    /// Whether the suite that said who it is is the one that is configured now. A choice may wait for ten minutes, and an
+    /// operator who takes the suite away may have a reason that does not (R93).
+    fn still_asks(&self, proven: &Proven) -> bool {
+        let said = proven.provider().filter(|proof| proof.audience() == Audience::Suite);
+        let suite = self.settings.suite.as_ref().map(|suite| &suite.settings.issuer);
+        said.is_none_or(|proof| suite == Some(proof.issuer()))
     }
 
     /// Ends what somebody else left open in this browser.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Audience, IdToken, Issuer, Subject};
+use crate::base::UnixTime;
 
 /// The longest ID token that is kept for the log-out, in bytes: it travels through a page when all slots are held.
 const HINT_BYTES_MAX: usize = 3072;
@@ -20,6 +21,8 @@ pub struct Proof {
     hint: Option<String>,
     #[serde(default)]
     modules: Vec<String>,
+    #[serde(default)]
+    shown_at: Option<UnixTime>,
 }
 
 impl Proof {
@@ -32,6 +35,7 @@ impl Proof {
             sid: token.sid().map(str::to_owned),
             hint: (text.len() <= HINT_BYTES_MAX).then(|| text.to_owned()),
             modules: Vec::new(),
+            shown_at: token.auth_time(),
         }
     }
 
@@ -59,6 +63,11 @@ impl Proof {
     /// The provider's session (OpenID Connect Front-Channel Logout 1.0 section 3).
     pub fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
+    }
+
+    /// When the person showed the provider who they are, where it says so (`auth_time`, OpenID Connect Core 1.0 section 2).
+    pub const fn shown_at(&self) -> Option<UnixTime> {
+        self.shown_at
     }
 
     /// The ids of the suite's modules that the person may open (R95).

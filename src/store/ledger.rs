@@ -221,6 +221,27 @@ impl Store {
             .await?;
         Ok(spent.rows_affected() == 1)
     }
+
+    /// Notes that something is spent until then, also where it was for less.
+    pub async fn spend_until(&self, what: FlowId, until: UnixTime) -> Result<(), StoreFault> {
+        sqlx::query(
+            "INSERT INTO spent (id, expires_at) VALUES ($1, $2) \
+             ON CONFLICT (id) DO UPDATE SET expires_at = max(spent.expires_at, $2)",
+        )
+        .bind(what.as_bytes().to_vec())
+        .bind(seconds(until))
+        .execute(&self.write)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether something is spent for longer than until then.
+    pub async fn is_spent_after(&self, what: FlowId, until: UnixTime) -> Result<bool, StoreFault> {
+        let query = sqlx::query_scalar("SELECT 1 FROM spent WHERE id = $1 AND expires_at > $2");
+        let query = query.bind(what.as_bytes().to_vec()).bind(seconds(until));
+        let found: Option<i64> = self.reading(query.fetch_optional(&self.read)).await?;
+        Ok(found.is_some())
+    }
 }
 
 /// Forgets a user's failures.

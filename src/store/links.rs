@@ -1,11 +1,11 @@
 //! Who of an issuer's people has which account: issuer and subject, within one tenant, and nothing else (SEC-R44).
 
-use super::rows::{Columns, seconds};
+use super::rows::{Columns, integer, seconds};
 use super::sessions::end_one;
 use super::{Store, StoreFault, Tx, events};
 use crate::base::{SessionId, TenantId, UnixTime, UserId, Username};
 use crate::session::EndReason;
-use crate::sso::{Audience, Issuer, Subject};
+use crate::sso::{Audience, Issuer, Proof, Subject};
 use crate::telemetry::{EventKind, SecurityEvent};
 
 /// Whether an account and a subject belong together now.
@@ -58,6 +58,32 @@ impl Store {
             tx.commit().await?;
         }
         Ok(linked)
+    }
+
+    /// The same for somebody in the middle of a log-in that began at this flow epoch of the account's. `None`: it is
+    /// another one by now, and nothing was linked. Who was unlinked a moment ago would else be linked again by what was
+    /// read before, and get in by that link from then on.
+    pub async fn link_claimant(
+        &self,
+        tenant: TenantId,
+        proof: &Proof,
+        (user, flow_epoch): (UserId, u64),
+        event: &SecurityEvent,
+    ) -> Result<Option<Linked>, StoreFault> {
+        let mut tx = self.begin().await?;
+        let current: Option<i64> = sqlx::query_scalar("SELECT flow_epoch FROM account WHERE id = $1")
+            .bind(user.as_bytes().to_vec())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if current != Some(integer(flow_epoch)) {
+            return Ok(None);
+        }
+        let (issuer, audience) = (proof.issuer(), proof.audience());
+        let linked = link(&mut tx, tenant, issuer, (user, proof.subject()), audience, event).await?;
+        if linked == Linked::Yes {
+            tx.commit().await?;
+        }
+        Ok(Some(linked))
     }
 
     /// The same for several accounts, all or none: unless every answer is [`Linked::Yes`], nothing was changed.

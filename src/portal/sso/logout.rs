@@ -16,9 +16,10 @@ use super::super::answer::{Answer, framed_by, html, json, see_other};
 use super::super::form::Form;
 use super::super::{Portal, Visit, cookies};
 use super::{Failed, Refused, Registration, query};
-use crate::base::{BrowserToken, FlowId, TokenDigest};
+use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest};
+use crate::login::{PROOF_MAX, Proven};
 use crate::session::{EndReason, Method, Session};
-use crate::sso::LogoutToken;
+use crate::sso::{Audience, Issuer, LogoutToken};
 use crate::store::{ProvidedSession, ProviderSession, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -99,7 +100,32 @@ impl Portal {
             (None, Some(subject)) => ProviderSession::Subject(subject),
             (None, None) => return Err(Refused::because("logout_token_names_nobody").into()),
         };
+        // First: a log-in that waits for a choice has no session yet that could be ended (R117).
+        let over = over(registration.tenant_id(), &settings.issuer, who);
+        self.store.spend_until(over, visit.now.plus(PROOF_MAX)).await?;
         Ok(self.end_of_provider(registration, who, visit).await?)
+    }
+
+    /// Whether the provider has said, since it proved who somebody is, that this is over. Only the back channel is
+    /// remembered: what it says is signed, and the front channel is anybody's.
+    pub(in crate::portal) async fn is_over_at_provider(
+        &self,
+        proven: &Proven,
+        tenant: TenantId,
+    ) -> Result<bool, StoreFault> {
+        let Some(proof) = proven.provider() else { return Ok(false) };
+        let tenant = match proof.audience() {
+            Audience::Tenant => Some(tenant),
+            Audience::Suite => None,
+        };
+        let until = proven.proved_at().plus(PROOF_MAX);
+        let named = [proof.sid().map(ProviderSession::Sid), Some(ProviderSession::Subject(proof.subject()))];
+        for who in named.into_iter().flatten() {
+            if self.store.is_spent_after(over(tenant, proof.issuer(), who), until).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Ends the sessions that the tenant's provider began, by its own session or its subject.
@@ -218,8 +244,23 @@ pub(in crate::portal) enum Farewell {
 /// What is spent when a log-out token is obeyed: its `jti`, which is its issuer's own.
 fn once(registration: &Registration, token: &LogoutToken) -> FlowId {
     let tenant = registration.tenant_id();
-    let whose = tenant.as_ref().map_or(b"suite".as_slice(), |tenant| tenant.as_bytes());
-    let text = [whose, token.jti().as_bytes()].concat();
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *TokenDigest::of(&text).as_bytes();
+    id_of(&[whose(tenant.as_ref()), token.jti().as_bytes()])
+}
+
+/// What is spent when a provider says that a session is over, or all of somebody's.
+fn over(tenant: Option<TenantId>, issuer: &Issuer, who: ProviderSession<'_>) -> FlowId {
+    let (kind, name) = match who {
+        ProviderSession::Sid(sid) => (b"\0sid\0".as_slice(), sid),
+        ProviderSession::Subject(subject) => (b"\0sub\0".as_slice(), subject.as_str()),
+    };
+    id_of(&[whose(tenant.as_ref()), issuer.as_str().as_bytes(), kind, name.as_bytes()])
+}
+
+fn whose(tenant: Option<&TenantId>) -> &[u8] {
+    tenant.map_or(b"suite".as_slice(), |tenant| tenant.as_bytes())
+}
+
+fn id_of(parts: &[&[u8]]) -> FlowId {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = *TokenDigest::of(&parts.concat()).as_bytes();
     FlowId::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
 }

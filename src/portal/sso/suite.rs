@@ -12,9 +12,10 @@ use super::super::answer::Answer;
 use super::super::flow::{Asking, Outcome};
 use super::callback::{Word, about, flow_of};
 use super::{Errand, Failed, Refused, Registration};
-use crate::base::{TenantId, Username};
+use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods};
-use crate::login::{AwaitAccount, Claimant, Proven, Step};
+use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
+use crate::machine::random;
 use crate::sso::{self, Audience, Proof, Purpose, Suite, Transaction};
 use crate::store::{Account, SuitePerson};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
@@ -56,6 +57,8 @@ impl Portal {
             }
             several => {
                 let claimants = several.iter().map(|account| Claimant::of(&account.user)).collect();
+                // An id of its own, which the choice spends: the transaction's is spent already.
+                let flow = Flow { id: FlowId::from_bytes(random()?), ..flow };
                 Ok(Outcome::Due(flow.at(Step::Account(AwaitAccount::new(claimants, proof, now))), None))
             }
         }
@@ -75,16 +78,25 @@ impl Portal {
             let created = self.entered(registration, Some(username), person, word, asking).await?;
             return created.ok_or_else(|| mismatch("unknown_user").into());
         };
-        is_usable(&account, person, asking)?;
         let links = self.store.links_of(account.user.id).await?;
         let link = links.iter().find(|link| link.audience == Audience::Suite && link.issuer == settings.issuer);
-        match link {
-            Some(link) if link.subject == *word.token.subject() => Ok(account),
-            Some(_) => Err(mismatch("suite_linked_to_another").into()),
-            None if !same_address(account.user.email.as_deref(), person.email) => {
-                Err(mismatch("suite_address").into())
-            }
-            None => is_set_up(&account).map(|()| account),
+        let anothers = match link {
+            Some(link) if link.subject == *word.token.subject() => None,
+            Some(_) => Some("suite_linked_to_another"),
+            None if same_address(account.user.email.as_deref(), person.email) => None,
+            None => Some("suite_address"),
+        };
+        let usable = is_usable(&account, person, asking);
+        match (anothers, link) {
+            // Whose account it is not is told what they would be of a name that nobody has: neither that there is one nor
+            // what is the matter with it (E6, trap 37). The log is told what is.
+            (Some(anothers), _) => match usable {
+                Err(Failed::Refused(refused)) => Err(mismatch(refused.reason).into()),
+                Err(trouble @ Failed::Trouble(_)) => Err(trouble),
+                Ok(()) => Err(mismatch(anothers).into()),
+            },
+            (None, Some(_)) => usable.map(|()| account),
+            (None, None) => usable.and_then(|()| is_set_up(&account)).map(|()| account),
         }
     }
 
@@ -212,7 +224,7 @@ impl Portal {
 }
 
 /// Whether the person may use that account at all: their company's, of a tenant and a kind that the suite lets in, and
-/// neither locked nor switched off. What the person is told names no more than they could see for themselves.
+/// neither locked nor switched off. Why not is for whoever's it is: they could see it for themselves.
 fn is_usable(account: &Account, person: &Person<'_>, asking: &Asking<'_>) -> Result<(), Failed> {
     let access = &account.tenant.suite;
     let refused = match methods(&account.tenant, &account.user) {

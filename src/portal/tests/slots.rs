@@ -1,7 +1,10 @@
 //! Slots: who may have how many sessions, and what makes room for one more.
 
+use super::account::send;
 use super::fixture::{Browser, World, at};
 use crate::base::SessionId;
+use crate::credential::current_code;
+use crate::directory::TotpPeriod;
 use crate::portal::cookies;
 use crate::portal::login::LOGIN;
 use crate::session::{Class, EndReason};
@@ -61,6 +64,27 @@ async fn r84_keeping_the_sessions_makes_none_and_the_page_ends_none_afterwards()
     for browser in &three {
         assert!(world.session(browser).is_some());
     }
+}
+
+#[tokio::test]
+async fn sec_r33_continue_after_the_set_up_counts_once_and_never_after_the_log_out() {
+    let world = World::new().await;
+    let first = world.browser();
+    let page = first.up_to_code("erin@acme.example").await.expect_page("form-enrol");
+    let secret = page.secret();
+    let code = |seconds| current_code(&secret, TotpPeriod::Thirty, at(seconds));
+    let enrolled = first.answer(&page, "code", &code(0)).await.expect_page("form-enrolled");
+    for number in 1..4 {
+        let other = world.browser();
+        let page = other.at(number * 30).up_to_code("erin@acme.example").await;
+        other.answer(&page, "code", &code(number * 30)).await.expect_in("/");
+    }
+    let full = first.at(120).post(&[("flow", &enrolled.flow())]).await.expect_page("keep-sessions");
+    let victim = full.body.split("id=\"session-").nth(1).unwrap().split('"').next().unwrap();
+    first.answer(&full, "session", victim).await.expect_in("/");
+    send(&first, "/.zonegate/logout", &[]).await;
+    first.post(&[("flow", &enrolled.flow())]).await.expect_notice("expired");
+    assert!(world.session(&first).is_none(), "Back logs nobody in");
 }
 
 #[tokio::test]

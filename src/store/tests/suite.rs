@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode};
-use crate::sso::{Audience, Issuer, Subject};
+use crate::sso::{Audience, Issuer, Proof, Subject};
 
 fn access(mode: SuiteMode, company: Option<&str>) -> SuiteAccess {
     SuiteAccess { mode, company: company.map(|text| text.parse().unwrap()), provisioning: false }
@@ -83,4 +83,27 @@ async fn d34_what_is_set_reads_back_and_log_ins_under_way_start_again() {
     assert!(!owner().await.at_provider && world.account(name).await.unwrap().user.suite_exempt);
     let nobody = world.store.set_suite_exempt(UserId::from_bytes([9; 16]), true, &changed).await;
     assert!(matches!(nobody, Err(StoreFault::Missing(_))), "{nobody:?}");
+}
+
+#[tokio::test]
+async fn r6_who_was_unlinked_is_not_linked_again_by_a_log_in_that_was_under_way() {
+    let world = World::new().await;
+    let ada = with_email(&world, "ada@acme.example", "ada@mail.example").await;
+    assert_eq!(link(&world, ada, "s-eve").await, Linked::Yes);
+    let epoch = world.account("ada@acme.example").await.unwrap().user.flow_epoch;
+    let said = serde_json::json!({
+        "audience": "suite", "issuer": "https://one.example", "subject": "s-eve", "sid": null, "hint": null,
+    });
+    let proof: Proof = serde_json::from_value(said).unwrap();
+    let linked = async |epoch| {
+        let linked = event(EventKind::AccountLinked);
+        world.store.link_claimant(ACME, &proof, (ada, epoch), &linked).await.unwrap()
+    };
+    assert_eq!(linked(epoch).await, Some(Linked::Yes), "as before");
+    let unlinked = event(EventKind::AccountUnlinked);
+    assert!(world.store.unlink(ada, Audience::Suite, proof.issuer(), &unlinked).await.unwrap());
+    assert_eq!(linked(epoch).await, None);
+    assert!(world.store.links_of(ada).await.unwrap().is_empty());
+    let epoch = world.account("ada@acme.example").await.unwrap().user.flow_epoch;
+    assert_eq!(linked(epoch).await, Some(Linked::Yes), "one that began since");
 }

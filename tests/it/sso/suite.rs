@@ -3,6 +3,8 @@
 //! The suite here is the same provider as a tenant's own, asked as another client: nothing of the one may count for the
 //! other.
 
+mod attacks;
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
