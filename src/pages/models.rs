@@ -217,6 +217,8 @@ pub struct LinkView {
     pub linked_at: UnixTime,
     /// Whether the person may remove it themselves.
     pub removable: bool,
+    /// The field that names it in the form.
+    pub field: &'static str,
 }
 
 /// P13: my settings.

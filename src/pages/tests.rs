@@ -47,6 +47,7 @@ impl Sample {
             subject: self.text.into(),
             linked_at: UnixTime::from_seconds(1_795_500_000),
             removable,
+            field: "issuer",
         };
         vec![link(true), link(false)]
     }

@@ -168,8 +168,8 @@ impl Portal {
         let account = self.store.account_by_id(user).await;
         let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let links = self.store.links_of(user).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        let named = form.field("issuer").unwrap_or_default();
-        let link = links.into_iter().find(|link| link.issuer.as_str() == named);
+        let named = |link: &LinkRow| form.field(field(link.audience)) == Some(link.issuer.as_str());
+        let link = links.into_iter().find(named);
         let Some((account, link)) = account.zip(link) else { return Ok(see_other(ACCOUNT)) };
         if !is_removable(&account.tenant, link.audience) {
             return again("account.unlinked.not").await;
@@ -181,6 +181,15 @@ impl Portal {
         // The sessions that began there have ended in the store: here as well, before anything is answered.
         self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         Ok(see_other("/.zonegate/account?done=unlinked"))
+    }
+}
+
+/// The field of the form that names the issuer of a link. One issuer may be both, the company's own provider and the
+/// suite: who removes one of the two links must not lose the other.
+const fn field(audience: Audience) -> &'static str {
+    match audience {
+        Audience::Tenant => "issuer",
+        Audience::Suite => "suite_issuer",
     }
 }
 
@@ -216,6 +225,7 @@ pub(super) fn row(session: &Session, current: SessionId) -> SessionRow {
 fn link_view(link: LinkRow, tenant: &Tenant) -> LinkView {
     LinkView {
         removable: is_removable(tenant, link.audience),
+        field: field(link.audience),
         issuer: link.issuer.into(),
         subject: link.subject.into(),
         linked_at: link.linked_at,

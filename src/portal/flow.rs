@@ -541,7 +541,9 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
-        if !self.still_asks(&proven) || self.is_over_at_provider(&proven, account.tenant.id).await? {
+        if !self.still_asks(&proven, account).await?
+            || self.is_over_at_provider(&proven, account.tenant.id).await?
+        {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
         let now = asking.visit.now;
@@ -587,12 +589,17 @@ impl Portal {
         }
     }
 
-    /// Whether the suite that said who it is is the one that is configured now. A choice may wait for ten minutes, and an
-    /// operator who takes the suite away may have a reason that does not (R93).
-    fn still_asks(&self, proven: &Proven) -> bool {
-        let said = proven.provider().filter(|proof| proof.audience() == Audience::Suite);
-        let suite = self.settings.suite.as_ref().map(|suite| &suite.settings.issuer);
-        said.is_none_or(|proof| suite == Some(proof.issuer()))
+    /// Whether the provider that said who it is is the one that is configured now. A choice may wait for ten minutes, and
+    /// whoever takes a provider away, or names another one, may have a reason that does not (R93, O3).
+    async fn still_asks(&self, proven: &Proven, account: &Account) -> Result<bool, Trouble> {
+        let Some(proof) = proven.provider() else { return Ok(true) };
+        let now = match proof.audience() {
+            Audience::Tenant => {
+                self.store.provider(account.tenant.id).await?.map(|provider| provider.settings.issuer)
+            }
+            Audience::Suite => self.settings.suite.as_ref().map(|suite| suite.settings.issuer.clone()),
+        };
+        Ok(now.as_ref() == Some(proof.issuer()))
     }
 
     /// Ends what somebody else left open in this browser.

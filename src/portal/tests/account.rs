@@ -222,11 +222,15 @@ const ISSUER: &str = "https://login.acme.example";
 
 /// Alice is somebody at her company's provider.
 async fn linked(world: &World) {
+    linked_by(world, Audience::Tenant).await;
+}
+
+async fn linked_by(world: &World, audience: Audience) {
     let store = &world.fixture.store;
     let alice = store.account(&name("alice")).await.unwrap().unwrap();
     let (issuer, subject) = (Issuer::parse(ISSUER).unwrap(), Subject::parse("248289761001").unwrap());
     let event = event(EventKind::AccountLinked);
-    let linked = store.link(alice.tenant.id, &issuer, &subject, alice.user.id, Audience::Tenant, &event).await;
+    let linked = store.link(alice.tenant.id, &issuer, &subject, alice.user.id, audience, &event).await;
     assert_eq!(linked.unwrap(), Linked::Yes);
 }
 
@@ -250,6 +254,22 @@ async fn r6_a_person_sees_their_links_and_removes_them_and_it_is_in_the_log() {
     assert!(world.fixture.store.links_of(user).await.unwrap().is_empty());
     let events = world.fixture.store.events(Some(user), 1).await.unwrap();
     assert_eq!((events[0].kind.as_str(), events[0].actor.as_str()), ("account_unlinked", "user"));
+}
+
+#[tokio::test]
+async fn r6_where_one_issuer_is_both_the_link_that_is_removed_is_the_one_that_was_meant() {
+    let world = World::new().await;
+    let here = alice(&world, 0).await;
+    for audience in [Audience::Tenant, Audience::Suite] {
+        linked_by(&world, audience).await;
+    }
+    let user = world.session(&here).unwrap().user;
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains("name=\"issuer\"") && page.body.contains("name=\"suite_issuer\""), "{}", page.body);
+    let removed = send(&here, LINKS, &[("csrf", &token(&page)), ("suite_issuer", ISSUER)]).await;
+    removed.expect_in("/.zonegate/account?done=unlinked");
+    let left = world.fixture.store.links_of(user).await.unwrap();
+    assert_eq!(left.iter().map(|link| link.audience).collect::<Vec<_>>(), [Audience::Tenant]);
 }
 
 #[tokio::test]

@@ -168,6 +168,24 @@ async fn o3_an_answer_of_the_provider_that_was_is_not_taken_for_the_one_that_is(
 }
 
 #[tokio::test]
+async fn o3_what_the_provider_that_was_has_proved_opens_nothing_after_the_choice() {
+    let mut world = World::start().await;
+    world.gateway.edit("web_sessions_max: 100", "web_sessions_max: 1");
+    world.gateway.restart().await;
+    world.log_in(&world.browser()).await;
+    let visitor = world.browser();
+    let page = world.try_log_in(&visitor).await;
+    let held = page.body.split("id=\"session-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let mut settings = world.settings();
+    settings.issuer = serde_json::from_value(json!("https://127.0.0.1:9")).unwrap();
+    let (secret, changed) = (ClientSecret::parse("another"), noted(EventKind::ProviderChanged));
+    world.store.set_provider(world.acme, &settings, secret.as_ref(), &changed).await.unwrap();
+    let answer = visitor.answer(&page, "session", &held).await.unwrap();
+    assert!(!world.has_session(&visitor), "{} {}", answer.status, answer.body);
+    assert_eq!(world.live().await, 1, "and nobody's session made room");
+}
+
+#[tokio::test]
 async fn o10_what_the_provider_says_of_its_refusal_is_not_repeated() {
     let world = World::start().await;
     for (error, reason) in [
