@@ -304,6 +304,8 @@ page!(ErrorPage, ErrorView, "error.html");
 /// P14: a provider's answer that came to nothing. What was wrong with it is the log's, and the administrator's, to know.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderErrorPage<'a> {
+    /// The id of the heading.
+    pub title: &'static str,
     /// The id of the text.
     pub text: &'static str,
     /// The request's id, by which an operator finds it in the log.

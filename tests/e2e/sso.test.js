@@ -253,6 +253,8 @@ test("people whom only the provider knows are entered when that is wanted, and n
 
   await sso("set", "acme", "--provision");
   await go(page, "#again");
+  assert.ok(await atProvider(page, provider), "asked anew, so that somebody else can be chosen (P14)");
+  await logInAt(page, subject[nina]);
   assert.equal(await who(page), nina);
   assert.match(await site.command(["user", "list", "--tenant", "acme"]), /nina@acme\.example/);
 });

@@ -239,6 +239,39 @@ test("while the suite is down a log-out here is one all the same, and people are
   await suite.up();
 });
 
+test("an administrator proves at the suite which company theirs is, and decides in the browser (V9, A4)", async () => {
+  await desk.apply({
+    tenants: [{ slug: "other", zone: desk.host, domains: ["other.example"], users: [{ username: "o@other.example" }] }],
+  });
+  await local.goto(desk.at("/.zonegate/admin/suite"));
+  await look(local, "admin");
+  const confirms = async (form) => {
+    const password = local.locator(`${form} input[type=password]`);
+    if (await password.count()) await password.fill(passwordOf(alice));
+  };
+  await confirms("#form-bind");
+  await go(local, "#bind");
+  assert.ok(await atProvider(local, suite), local.url());
+  await logInAt(local, subject[bob]);
+  assert.match(await text(local, "#error"), /Only whoever manages your company at AcmeOne/);
+  await look(local, "not-master");
+  await go(local, "#again");
+  await confirms("#form-bind");
+  await go(local, "#bind");
+  await logInAt(local, subject[alice]);
+  assert.match(await text(local, "#notice"), /Your company is connected/);
+  assert.match(await text(local, "#bound"), /c-1042/);
+  await confirms("#form-mode");
+  await local.check("#mode-off");
+  await go(local, "#apply");
+  const page = await logsIn(alice);
+  assert.match(await text(page, "#error"), /not enabled for your company/, "R93");
+  await confirms("#form-mode");
+  await local.check("#mode-allowed");
+  await go(local, "#apply");
+  await leaves(await logsIn(alice));
+});
+
 test("where the suite is required, only who is exempt logs in locally, at an address of their own (D22)", async () => {
   await desk.apply({
     tenants: [{

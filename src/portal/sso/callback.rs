@@ -88,7 +88,7 @@ impl Portal {
         asking: &Asking<'_>,
         headers: &HeaderMap,
     ) -> Result<Come, Failed> {
-        let (visit, settings) = (asking.visit, registration.settings());
+        let visit = asking.visit;
         let callback = Callback::read(query).map_err(|problem| Refused::because(problem.name()))?;
         let browser = cookies::browser(headers).ok_or(Refused::because("no_browser_cookie"))?;
         let transaction = self.transaction(registration, &callback, asking, &browser)?;
@@ -99,9 +99,24 @@ impl Portal {
         if !self.store.spend(transaction.id, transaction.deadline()).await? {
             return Err(expired("state_spent").into());
         }
+        let purpose = transaction.purpose;
+        let come = self.answered(registration, &callback, transaction, browser, asking).await;
+        come.map_err(|failed| failed.in_answer_to(purpose))
+    }
+
+    /// What the answer to a transaction that nobody else has spent comes to.
+    async fn answered(
+        &self,
+        registration: &Registration,
+        callback: &Callback,
+        transaction: Transaction,
+        browser: BrowserToken,
+        asking: &Asking<'_>,
+    ) -> Result<Come, Failed> {
+        let (visit, settings) = (asking.visit, registration.settings());
         // Before the code goes anywhere: an answer of somebody else's provider must not reach this one's (RFC 9207).
         let metadata = self.providers.metadata(settings).await?;
-        check_issuer(&callback, &transaction, &metadata, settings)
+        check_issuer(callback, &transaction, &metadata, settings)
             .map_err(|problem| Refused::because(problem.name()))?;
         let code = match &callback.answer {
             ProviderAnswer::Code(code) => code,
@@ -312,13 +327,13 @@ impl Portal {
 }
 
 /// Nothing is wrong with it but that its time is over.
-const fn expired(reason: &'static str) -> Refused {
-    Refused { reason, text: "m19.expired", detail: None }
+fn expired(reason: &'static str) -> Refused {
+    Refused { text: "m19.expired", ..Refused::because(reason) }
 }
 
 /// No account for this identity, and no word on why (R102).
-const fn no_account(reason: &'static str) -> Refused {
-    Refused { reason, text: "m19.account", detail: None }
+fn no_account(reason: &'static str) -> Refused {
+    Refused { text: "m19.account", ..Refused::because(reason) }
 }
 
 pub(super) fn about(registration: &Registration, asking: &Asking<'_>, kind: EventKind) -> SecurityEvent {

@@ -21,7 +21,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-use super::administration::ADMIN_SSO;
+use super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::answer::{Answer, html, see_other};
 use super::flow::Trouble;
 use super::{Portal, Realm, Visit, cookies, device};
@@ -153,6 +153,9 @@ impl Registration {
     /// Where another try begins. While single sign-on is off, nowhere but at the settings, for who came from there: nobody
     /// else tries a provider that nobody uses yet but at the address that the command printed.
     fn again(&self, visit: &Visit, refused: &Refused) -> Option<String> {
+        if refused.binding {
+            return Some(ADMIN_SUITE.into());
+        }
         match self.is_open() {
             // Who is known there as somebody who has nothing here would be sent straight back (P14).
             true if refused.is_of_the_person() => Some(format!("{}?anew", self.address())),
@@ -228,24 +231,26 @@ pub(super) struct Refused {
     pub(super) text: &'static str,
     /// A stranger's words, made harmless.
     pub(super) detail: Option<Snippet>,
+    /// Whether an administrator's company was to be connected, and nobody to be logged in.
+    pub(super) binding: bool,
 }
 
 impl Refused {
     /// Whether it is about who somebody is at the provider, and somebody else would get in.
     fn is_of_the_person(&self) -> bool {
-        matches!(self.text, "m19.account" | "m12.mismatch" | "m12.master")
+        matches!(self.text, "m19.account" | "m12.mismatch")
     }
 
     /// The provider did not confirm it (M19).
     pub(super) const fn because(reason: &'static str) -> Self {
-        Self { reason, text: "m19.refused", detail: None }
+        Self { reason, text: "m19.refused", detail: None, binding: false }
     }
 }
 
 impl From<ProviderFault> for Refused {
     fn from(fault: ProviderFault) -> Self {
         let text = if fault.is_passing() { "m19.unreachable" } else { "m19.refused" };
-        Self { reason: fault.name(), text, detail: Some(Snippet::of(&fault.to_string())) }
+        Self { text, detail: Some(Snippet::of(&fault.to_string())), ..Self::because(fault.name()) }
     }
 }
 
@@ -256,6 +261,16 @@ pub(super) enum Failed {
     Refused(Refused),
     /// Our side failed.
     Trouble(Trouble),
+}
+
+impl Failed {
+    /// The same of what was asked for that.
+    fn in_answer_to(self, purpose: Purpose) -> Self {
+        match self {
+            Self::Refused(refused) => Self::Refused(Refused { binding: purpose == Purpose::Bind, ..refused }),
+            Self::Trouble(trouble) => Self::Trouble(trouble),
+        }
+    }
 }
 
 impl From<Refused> for Failed {
@@ -444,7 +459,8 @@ impl Portal {
         if let Err(fault) = self.strangers.note(event).await {
             return self.store_fault(visit, headers, &fault);
         }
-        let page = ProviderErrorPage { text: refused.text, reference: &visit.request.to_string(), again };
+        let title = if refused.binding { "admin.suite.bind.failed" } else { "provider.error.title" };
+        let page = ProviderErrorPage { title, text: refused.text, reference: &visit.request.to_string(), again };
         html(StatusCode::FORBIDDEN, page.html(&self.chrome(visit, headers)))
     }
 }

@@ -5,11 +5,11 @@
 //! linked to them, only that counts (R92, D20, trap 9). All of it is looked at after the suite has proved the person: before,
 //! it would tell strangers which accounts there are (trap 8).
 
-use super::super::{Portal, Visit};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::super::answer::Answer;
 use super::super::flow::{Asking, Outcome};
+use super::super::{Portal, Visit};
 use super::callback::{Word, about, flow_of};
 use super::{Errand, Failed, Refused, Registration};
 use crate::base::{FlowId, TenantId, Username};
@@ -200,22 +200,25 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<(), Failed> {
         let visit = asking.visit;
-        let tenant = transaction.tenant.ok_or(mismatch("state_of_other_purpose"))?;
+        let refused = |text, reason| Refused { text, ..Refused::because(reason) };
+        let tenant = transaction.tenant.ok_or(refused("m19.expired", "state_of_other_purpose"))?;
         let Some(session) = visit.session.as_ref().filter(|session| session.terms.tenant == tenant) else {
-            return Err(mismatch("suite_binding_not_logged_in").into());
+            return Err(refused("m19.expired", "suite_binding_not_logged_in").into());
         };
         // As of now: somebody may have been made an ordinary user while they were away.
         let account = self.store.account_by_id(session.user).await?;
         let account = account.filter(|account| account.user.level == SecurityLevel::Admin && account.user.active);
-        let Some(account) = account else { return Err(mismatch("suite_binding_not_admin").into()) };
-        let company = suite.company(word.token, word.info).ok_or(mismatch("suite_company_missing"))?;
+        let Some(account) = account else { return Err(refused("m19.expired", "suite_binding_not_admin").into()) };
+        let company = suite.company(word.token, word.info);
+        let company = company.ok_or(refused("m12.master", "suite_company_missing"))?;
         if !suite.is_master(word.token, word.info) {
-            return Err(Refused { text: "m12.master", ..mismatch("suite_not_master") }.into());
+            return Err(refused("m12.master", "suite_not_master").into());
         }
-        let access = SuiteAccess { company: Some(company.clone()), ..account.tenant.suite };
+        let access = SuiteAccess { company: Some(company), ..account.tenant.suite };
         let event = SecurityEvent {
-            detail: Some(Snippet::of(company.as_str())),
+            detail: Some(Snippet::of(&format!("by {}: {}", account.user.username, access.described()))),
             actor: Actor::Administrator,
+            user: None,
             ..visit.event(session, EventKind::SuiteChanged)
         };
         self.store.set_suite(tenant, &access, &event).await?;
@@ -257,6 +260,6 @@ fn same_address(primary: Option<&str>, verified: Option<&str>) -> bool {
 }
 
 /// The suite's account does not match (M12). Why, the log says.
-const fn mismatch(reason: &'static str) -> Refused {
-    Refused { reason, text: "m12.mismatch", detail: None }
+fn mismatch(reason: &'static str) -> Refused {
+    Refused { text: "m12.mismatch", ..Refused::because(reason) }
 }

@@ -251,7 +251,9 @@ async fn v9_the_suite_says_which_company_it_is_and_then_an_administrator_says_wh
     assert!(users.contains("Password and code</td>"), "a contractor: {users}");
     set("off", false).await.expect_in(done);
     let events = world.fixture.store.events(None, 3).await.unwrap();
-    for (event, what) in events.iter().zip(["off, as c-1042", "required, as c-1042, provisioning", "allowed, as c-1042"]) {
+    for (event, what) in
+        events.iter().zip(["off, as c-1042", "required, as c-1042, provisioning", "allowed, as c-1042"])
+    {
         assert_eq!((event.kind.as_str(), event.actor.as_str()), ("suite_changed", "administrator"));
         assert_eq!(event.detail.as_deref(), Some(&*format!("by alice@acme.example: {what}")));
         assert_eq!(event.tenant, Some(ACME));

@@ -473,3 +473,15 @@ async fn d19_a_suite_that_cannot_be_reached_keeps_nobody_logged_in_and_is_told_l
     let told = asked.iter().find(|asked| asked.path == END_SESSION).unwrap();
     assert!(told.form["id_token_hint"].starts_with("ey"), "{told:?}");
 }
+
+#[tokio::test]
+async fn v9_nobody_who_set_out_to_log_in_binds_a_company() {
+    let world = World::start_in_suite().await;
+    let claims = json!({
+        "email": ALICE, "email_verified": true, "company": "c-evil", "company_master": true,
+    });
+    world.provider.script(|script| (script.claims, script.info) = (claims.clone(), claims));
+    world.expect_no_match("a master of another company", ALICE, "suite_other_company").await;
+    let tenant = world.store.tenant_by_slug("acme").await.unwrap().unwrap();
+    assert_eq!(tenant.suite.company.unwrap().as_str(), COMPANY);
+}
