@@ -105,7 +105,7 @@ fn v9_a_company_is_let_in_then_led_in_and_what_is_not_said_stays() {
          Nobody gets in while it is broken: consider `zonegate tenant suite exempt USERNAME`.\n"
     );
     assert_eq!(alice(), "the suite");
-    assert_eq!(shown(&folder, "tenant show acme", "suite"), "required, as c-1042");
+    assert_eq!(shown(&folder, "tenant show acme", "suite"), "required, as c-1042, provisioning");
     let row = |name| shown(&folder, "tenant suite show acme", name);
     assert_eq!((row("log-in with it"), row("company")), ("required".into(), "c-1042".into()));
     assert_eq!((row("provisions users"), row("exempt users")), ("yes".into(), "-".into()));
@@ -124,7 +124,13 @@ fn v9_a_company_is_let_in_then_led_in_and_what_is_not_said_stays() {
     done(&folder, "tenant suite set acme");
     assert_eq!(shown(&folder, "tenant show acme", "suite"), "allowed, as c-7");
     let details: Vec<_> = events(&folder).into_iter().map(|(_, detail)| detail).collect();
-    let want = ["allowed, as c-1042", "required, as c-1042", "required, as c-7", "off, as c-7", "allowed, as c-7"];
+    let want = [
+        "allowed, as c-1042",
+        "required, as c-1042, provisioning",
+        "required, as c-7",
+        "off, as c-7",
+        "allowed, as c-7",
+    ];
     assert_eq!(details, want);
 }
 
@@ -235,7 +241,7 @@ fn d22_a_file_says_who_uses_the_suite_and_applying_it_twice_changes_nothing_the_
     assert_eq!(apply(&folder, suite, alice, "--dry-run"), (0, dry, vec![]));
     assert_eq!(shown(&folder, "tenant show acme", "suite"), "off");
     assert_eq!(apply(&folder, suite, alice, ""), (0, format!("{told}2 changes made\n"), vec![]));
-    assert_eq!(shown(&folder, "tenant show acme", "suite"), "required, as c-1042");
+    assert_eq!(shown(&folder, "tenant show acme", "suite"), "required, as c-1042, provisioning");
     assert_eq!(shown(&folder, "tenant suite show acme", "exempt users"), "alice@acme.example ned@acme.example");
     let nothing = (0, "nothing to change\n".to_owned(), vec![]);
     assert_eq!(apply(&folder, suite, alice, ""), nothing);

@@ -36,21 +36,33 @@ pub(super) async fn ask(
         let refused = Refused::because("initiate_issuer");
         return portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), None).await;
     }
-    let known = cookies::browser(&headers);
-    let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
-        Ok(browser) => browser,
-        Err(fault) => return portal.trouble(&visit, &headers, &fault.into()),
-    };
     let target = query(&uri, "target_link_uri").and_then(|text| target(&registration, &text));
     let hint = query(&uri, "login_hint").filter(|hint| hint.len() <= HINT_BYTES_MAX);
+    question(&portal, &registration, target.as_ref(), hint.as_deref(), &visit, &headers)
+}
+
+/// Whether the person wants to log in there.
+pub(super) fn question(
+    portal: &Portal,
+    registration: &Registration,
+    target: Option<&LocalPath>,
+    hint: Option<&str>,
+    visit: &Visit,
+    headers: &HeaderMap,
+) -> Answer {
+    let known = cookies::browser(headers);
+    let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
+        Ok(browser) => browser,
+        Err(fault) => return portal.trouble(visit, headers, &fault.into()),
+    };
     let page = InitiatePage {
         company: registration.name(),
         action: &format!("{}/initiate", registration.address()),
         csrf: &portal.csrf.token(&registration.zone.host, &browser),
-        return_to: target.as_ref().map_or("", LocalPath::as_str),
-        login_hint: hint.as_deref().unwrap_or_default(),
+        return_to: target.map_or("", LocalPath::as_str),
+        login_hint: hint.unwrap_or_default(),
     };
-    let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(&visit, &headers))));
+    let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(visit, headers))));
     if known.is_none() {
         answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
     }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -315,12 +315,26 @@ async fn begin(
     if !registration.is_open() && !is_trial {
         return portal.refusal(&visit, &headers, StatusCode::NOT_FOUND);
     }
+    let return_to: Option<LocalPath> = query(&uri, "return_to").and_then(|text| text.parse().ok());
+    // A company that shares the zone could send anybody to its own provider, which would log them in as somebody of its
+    // own, here and, by the cookie that remembers it, from then on. The suite is nobody's of theirs, and its launcher
+    // leads from one product to the next without a question (R94).
+    if registration.tenant().is_some() && !is_trial && was_sent_by_another_page(&headers) {
+        return initiate::question(&portal, &registration, return_to.as_ref(), None, &visit, &headers);
+    }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },
         anew: query(&uri, "anew").is_some(),
-        ..Errand::log_in(query(&uri, "return_to").and_then(|text| text.parse().ok()))
+        ..Errand::log_in(return_to)
     };
     portal.to_provider(&registration, errand, &visit, &headers).await
+}
+
+/// Whether a page of another origin sent the browser here. What was typed, kept as a bookmark or sent by a page of ours was
+/// not; a browser that does not say so is taken for one that was typed into.
+fn was_sent_by_another_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| !matches!(site, b"none" | b"same-origin"))
 }
 
 /// The first value of that name in the query.

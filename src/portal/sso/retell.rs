@@ -3,6 +3,8 @@
 //! What ended here has ended, whether its provider knows or not. It is told for a day, ever less often, and not in a
 //! browser, which is elsewhere by now: the ID token says which session is meant. A restart in between changes nothing.
 
+use futures_util::future::join_all;
+
 use super::super::Portal;
 use crate::base::UnixTime;
 use crate::idp::ProviderFault;
@@ -19,8 +21,11 @@ const PAUSE_SECONDS_MAX: u64 = 3600;
 impl Portal {
     /// Tells providers what they are to be told by now.
     pub async fn tell_providers(&self, now: UnixTime) -> Result<(), StoreFault> {
-        for queued in self.store.due_provider_logouts(now, BATCH).await? {
-            match self.tell_again(&queued).await? {
+        let due = self.store.due_provider_logouts(now, BATCH).await?;
+        // Side by side: a provider that hangs holds up its own.
+        let told = join_all(due.iter().map(|queued| self.tell_again(queued))).await;
+        for (queued, told) in due.iter().zip(told) {
+            match told? {
                 Ok(()) => self.store.provider_logout_done(queued.session).await?,
                 Err(fault) => {
                     tracing::info!(%fault, session = %queued.session, "its provider was not told of a log-out yet");

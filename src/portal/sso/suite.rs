@@ -13,7 +13,7 @@ use super::super::{Portal, Visit};
 use super::callback::{Word, about, flow_of};
 use super::{Errand, Failed, Refused, Registration};
 use crate::base::{FlowId, TenantId, Username};
-use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods};
+use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
 use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
 use crate::machine::random;
 use crate::sso::{self, Audience, Proof, Purpose, Suite, Transaction};
@@ -246,10 +246,12 @@ fn is_usable(account: &Account, person: &Person<'_>, asking: &Asking<'_>) -> Res
     Err(refused.into())
 }
 
-/// Whether the account's own log-in is set up, second factor and all: before that nothing is linked to it (R28).
+/// Whether the account's own log-in is set up, second factor and all: before that nothing is linked to it (R28). Where
+/// the suite is required, there is no own log-in that they could set up first.
 fn is_set_up(account: &Account) -> Result<(), Failed> {
     match &account.totp {
         Some(_) => Ok(()),
+        None if must_use_suite(&account.tenant, &account.user) => Ok(()),
         None => Err(Refused { text: "m11", ..mismatch("suite_before_set_up") }.into()),
     }
 }

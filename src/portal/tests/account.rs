@@ -8,7 +8,7 @@ use crate::base::TenantId;
 use crate::credential::current_code;
 use crate::directory::{SsoScope, TotpPeriod};
 use crate::portal::cookies;
-use crate::sso::{Audience, Issuer, Subject};
+use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
 use crate::store::{Linked, SsoSet};
 use crate::telemetry::EventKind;
 
@@ -302,4 +302,30 @@ async fn whoever_has_no_password_that_counts_is_asked_for_none_but_to_log_in_ane
     let ended = send(&here, SESSIONS, &[("csrf", &csrf), ("action", "others"), ("password", PASSWORD)]).await;
     ended.expect_message("account.anew");
     assert!(world.session(there.at(630)).is_some(), "the password was not even looked at");
+}
+
+#[tokio::test]
+async fn s12_nobody_is_sent_to_a_companys_provider_by_a_foreign_page_without_being_asked() {
+    let world = World::new().await;
+    world.fixture.sso_for_all().await;
+    // In a network that is not public: nothing is sent there.
+    let settings = ProviderSettings::new(Issuer::parse("https://127.0.0.1:9").unwrap(), "zonegate".into());
+    let (acme, changed) = (TenantId::from_bytes([1; 16]), event(EventKind::ProviderChanged));
+    world.fixture.store.set_provider(acme, &settings, None, &changed).await.unwrap();
+    let sent_by = async |site: Option<&str>| {
+        let request =
+            http::Request::get("/.zonegate/sso/acme?return_to=/tickets").header(header::ACCEPT, "text/html");
+        let request = site.into_iter().fold(request, |request, site| request.header("sec-fetch-site", site));
+        world.browser().send(request, String::new()).await
+    };
+    for site in ["cross-site", "same-site", "x"] {
+        let page = sent_by(Some(site)).await;
+        assert_eq!(page.status, StatusCode::OK, "{site}");
+        assert!(page.body.contains("action=\"/.zonegate/sso/acme/initiate\""), "{site}: {}", page.body);
+        assert!(page.body.contains("value=\"/tickets\""), "{site}: {}", page.body);
+    }
+    // That it was tried is what is seen.
+    for site in [None, Some("none"), Some("same-origin")] {
+        assert_eq!(sent_by(site).await.status, StatusCode::FORBIDDEN, "{site:?}");
+    }
 }

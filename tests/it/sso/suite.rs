@@ -325,6 +325,12 @@ async fn d22_where_the_suite_is_required_only_who_is_exempt_logs_in_locally() {
     let alice = world.store.account(&name(ALICE)).await.unwrap().unwrap();
     assert_eq!(alice.attempts_used, 0, "a password that is not evaluated costs nothing (R8)");
 
+    // Who has no authenticator could not set one up any more: the suite's word is enough.
+    let new = "una@acme.example";
+    world.person(new, UserKind::Regular, SecurityLevel::User).await;
+    world.is_of("30", new, COMPANY);
+    world.in_suite(&world.browser(), new).await;
+
     // R105: a native client is told where, and not who is exempt.
     let native = async |who: &str, password: &str| {
         let told = json!({ "client": "mobile", "username": who, "password": password });
