@@ -38,7 +38,7 @@ use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
 /// How long the store may take to be closed. It is whole without that, too.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
 /// How often it is looked whether a provider is to be told of a log-out.
-const TELL_EVERY: Duration = Duration::from_secs(5);
+const LOGOUT_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to end once no request is under way.
 const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
 
@@ -240,7 +240,7 @@ impl Gateway {
         })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
-        background.spawn(tell_providers(Arc::clone(&in_use), handed_over.clone()));
+        background.spawn(retry_provider_logouts(Arc::clone(&in_use), handed_over.clone()));
         background.spawn(Arc::clone(&doors).watch());
         if let Some(listener) = bound.take_forward_auth() {
             // Each thread takes from one queue: the proxies that ask keep a few connections and spread over all.
@@ -344,8 +344,8 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
 }
 
 /// Tells providers of log-outs again that they could not be told of, until another process does (D19).
-async fn tell_providers(in_use: InUse, mut handed_over: tokio::sync::watch::Receiver<bool>) {
-    let mut interval = tokio::time::interval(TELL_EVERY);
+async fn retry_provider_logouts(in_use: InUse, mut handed_over: tokio::sync::watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(LOGOUT_RETRY_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -353,7 +353,7 @@ async fn tell_providers(in_use: InUse, mut handed_over: tokio::sync::watch::Rece
             () = async { drop(handed_over.wait_for(|over| *over).await) } => return,
         }
         let portal = Arc::clone(&in_use.load().portal);
-        if let Err(fault) = portal.tell_providers(portal.clock.now()).await {
+        if let Err(fault) = portal.retry_provider_logouts(portal.clock.now()).await {
             tracing::warn!(%fault, "providers could not be told of log-outs; they will be");
         }
     }

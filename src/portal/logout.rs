@@ -15,7 +15,7 @@ use axum::{Extension, Router};
 use super::answer::{Answer, html, json, outward, see_other, wants_html};
 use super::form::Form;
 use super::person::Person;
-use super::sso::Farewell;
+use super::sso::ProviderLogout;
 use super::{Portal, Realm, Visit, cookies, csrf};
 use crate::pages::{LogoutPage, Page};
 use crate::session::EndReason;
@@ -68,7 +68,7 @@ impl Portal {
         let person = match self.person(visit, headers) {
             Ok(person) => person,
             // Whose session has ended already is logged out: the same answer, or a second click shows an error.
-            Err(_) if from_here => return Ok(self.logged_out(zone, headers, &Farewell::Nothing)),
+            Err(_) if from_here => return Ok(self.logged_out(zone, headers, &ProviderLogout::Nothing)),
             // A foreign page's form comes without the cookie, and an answer that clears it would log the person out.
             Err(_) => return Err(self.refusal(visit, headers, StatusCode::FORBIDDEN)),
         };
@@ -81,8 +81,8 @@ impl Portal {
         let end = self.sessions.end(session.user, &[session.id], reason, &[event], visit.now).await;
         end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
         let browser = cookies::browser(headers);
-        let farewell = self.farewell(visit, &person.session, browser.as_ref()).await;
-        Ok(self.logged_out(zone, headers, &farewell))
+        let provider_logout = self.provider_logout(visit, &person.session, browser.as_ref()).await;
+        Ok(self.logged_out(zone, headers, &provider_logout))
     }
 
     async fn is_own_form(&self, person: &Person, headers: &HeaderMap, body: Body) -> bool {
@@ -97,23 +97,22 @@ impl Portal {
             })
     }
 
-    fn logged_out(&self, zone: &Zone, headers: &HeaderMap, farewell: &Farewell) -> Answer {
+    fn logged_out(&self, zone: &Zone, headers: &HeaderMap, provider_logout: &ProviderLogout) -> Answer {
         let mut answer = if wants_html(headers) {
-            see_other(match farewell {
-                Farewell::Nothing => "/.zonegate/login?reason=logged_out",
-                Farewell::Go(url) => url.as_str(),
-                Farewell::Unreached => "/.zonegate/login?reason=logged_out&provider=unreached",
+            see_other(match provider_logout {
+                ProviderLogout::Nothing => "/.zonegate/login?reason=logged_out",
+                ProviderLogout::Go(url) => url.as_str(),
+                ProviderLogout::Unreached => "/.zonegate/login?reason=logged_out&provider=unreached",
             })
         } else {
             let login_url = format!("{}/.zonegate/login", zone.origin);
-            let mut said = serde_json::json!({ "status": "logged_out", "login_url": login_url });
-            if let Some(said) = said.as_object_mut() {
-                match farewell {
-                    Farewell::Nothing => {}
-                    Farewell::Go(url) => drop(said.insert("provider_logout_url".into(), url.as_str().into())),
-                    Farewell::Unreached => drop(said.insert("provider".into(), "unreached".into())),
-                }
-            }
+            let more = match provider_logout {
+                ProviderLogout::Nothing => None,
+                ProviderLogout::Go(url) => Some(("provider_logout_url", url.as_str())),
+                ProviderLogout::Unreached => Some(("provider", "unreached")),
+            };
+            let said = [("status", "logged_out"), ("login_url", &login_url)].into_iter().chain(more);
+            let said: serde_json::Map<_, _> = said.map(|(name, value)| (name.into(), value.into())).collect();
             json(StatusCode::OK, &said)
         };
         let fields = answer.headers_mut();

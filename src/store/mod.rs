@@ -35,7 +35,7 @@ pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
 pub use links::{LinkRow, Linked};
 pub use meter::Meter;
-pub use provider_sessions::{ProvidedSession, ProviderSession, ProviderSessionRow, QueuedLogout};
+pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout, SessionOfProvider};
 pub use providers::{Provider, SsoSet};
 pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
 pub use suite::SuitePerson;

@@ -54,7 +54,7 @@ pub enum ProviderSession<'a> {
 
 /// A live session that a provider began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ProvidedSession {
+pub struct SessionOfProvider {
     /// Whose.
     pub user: UserId,
     /// Which.
@@ -86,7 +86,7 @@ impl Store {
         tenant: Option<TenantId>,
         issuer: &Issuer,
         who: ProviderSession<'_>,
-    ) -> Result<Vec<ProvidedSession>, StoreFault> {
+    ) -> Result<Vec<SessionOfProvider>, StoreFault> {
         let audience = if tenant.is_some() { Audience::Tenant } else { Audience::Suite };
         let (sid, subject) = match who {
             ProviderSession::Sid(sid) => (Some(sid), None),
@@ -108,7 +108,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "session" };
-                Ok(ProvidedSession {
+                Ok(SessionOfProvider {
                     user: UserId::from_bytes(columns.array("account")?),
                     session: SessionId::from_bytes(columns.array("id")?),
                     tenant: TenantId::from_bytes(columns.array("tenant")?),

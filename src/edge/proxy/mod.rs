@@ -214,7 +214,7 @@ impl ProxyHttp for Edge {
         self.still_lives(passage)
             .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
-        if passage.attempts.is_there_one() {
+        if passage.attempts.has_begun() {
             // What has come of the body is sent again from its beginning.
             passage.body_bytes = 0;
             passage.body_began = Instant::now();

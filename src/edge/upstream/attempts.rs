@@ -69,7 +69,7 @@ impl Drop for UnderWay {
 
 impl Attempts {
     /// Whether there has been one.
-    pub(in crate::edge) const fn is_there_one(&self) -> bool {
+    pub(in crate::edge) const fn has_begun(&self) -> bool {
         self.count > 0
     }
 

@@ -20,11 +20,11 @@ use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest};
 use crate::login::{PROOF_MAX, Proven};
 use crate::session::{EndReason, Method, Session};
 use crate::sso::{Audience, Issuer, LogoutToken};
-use crate::store::{ProvidedSession, ProviderSession, StoreFault};
+use crate::store::{ProviderSession, SessionOfProvider, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
-/// `POST /.zonegate/sso/{tenant}/backchannel-logout` (OpenID Connect Back-Channel Logout 1.0 section 2.5).
+/// `POST …/backchannel-logout` (OpenID Connect Back-Channel Logout 1.0 section 2.5).
 pub(super) async fn back_channel(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
@@ -46,7 +46,7 @@ pub(super) async fn back_channel(
     json(StatusCode::BAD_REQUEST, &serde_json::json!({ "error": "invalid_request" }))
 }
 
-/// `GET /.zonegate/sso/{tenant}/frontchannel-logout?iss=…&sid=…`, which the provider's page shows in a frame (OpenID
+/// `GET …/frontchannel-logout?iss=…&sid=…`, which the provider's page shows in a frame (OpenID
 /// Connect Front-Channel Logout 1.0 section 2). Browsers send no cookie with it: the provider's session is what counts,
 /// and both its parameters must be there (SEC-R52).
 pub(super) async fn front_channel(
@@ -71,7 +71,7 @@ pub(super) async fn front_channel(
     }
 }
 
-/// `GET /.zonegate/sso/{tenant}/logged-out`: back from the provider's log-out. Whoever did not set out from here sees
+/// `GET …/logged-out`: back from the provider's log-out. Whoever did not set out from here sees
 /// the log-in page like everybody else, and no word on it (SEC-R50).
 pub(super) async fn back_again(
     State(portal): State<Arc<Portal>>,
@@ -128,7 +128,8 @@ impl Portal {
         Ok(false)
     }
 
-    /// Ends the sessions that the tenant's provider began, by its own session or its subject.
+    /// Ends the sessions that the provider began, of the tenant whose it is or of all where it is the suite, by its own
+    /// session or its subject.
     async fn end_of_provider(
         &self,
         registration: &Registration,
@@ -138,7 +139,7 @@ impl Portal {
         let (tenant, issuer) = (registration.tenant_id(), &registration.settings().issuer);
         let reason = EndReason::LoggedOut;
         for found in self.store.provider_sessions(tenant, issuer, who).await? {
-            let ProvidedSession { user, session, tenant } = found;
+            let SessionOfProvider { user, session, tenant } = found;
             let event = SecurityEvent {
                 request: Some(visit.request),
                 zone: Some(registration.zone.host.clone()),
@@ -173,22 +174,22 @@ impl Portal {
 
     /// What is left to do at the provider of somebody who has logged out here, if their session came from one that wants
     /// to know (R118, R96). Whatever comes of it, the person is logged out here.
-    pub(in crate::portal) async fn farewell(
+    pub(in crate::portal) async fn provider_logout(
         &self,
         visit: &Visit,
         session: &Session,
         browser: Option<&BrowserToken>,
-    ) -> Farewell {
+    ) -> ProviderLogout {
         match self.end_session_url(visit, session, browser).await {
-            Ok(None) => Farewell::Nothing,
-            Ok(Some(url)) => Farewell::Go(url),
+            Ok(None) => ProviderLogout::Nothing,
+            Ok(Some(url)) => ProviderLogout::Go(url),
             Err(failed) => {
                 tracing::warn!(?failed, session = %session.id, "the log-out did not reach the provider");
                 match self.store.queue_provider_logout(session.id, visit.now).await {
-                    Ok(_) => Farewell::Unreached,
+                    Ok(_) => ProviderLogout::Unreached,
                     Err(fault) => {
                         tracing::error!(%fault, session = %session.id, "its provider will not be told of a log-out");
-                        Farewell::Unreached
+                        ProviderLogout::Unreached
                     }
                 }
             }
@@ -232,7 +233,7 @@ impl Portal {
 
 /// What is left to do at a provider after a log-out here.
 #[derive(Debug)]
-pub(in crate::portal) enum Farewell {
+pub(in crate::portal) enum ProviderLogout {
     /// Nothing.
     Nothing,
     /// The browser goes there, and logs out there as well.

@@ -7,10 +7,10 @@
 mod callback;
 mod initiate;
 mod logout;
-mod retell;
+mod logout_retry;
 mod suite;
 
-pub(super) use logout::Farewell;
+pub(super) use logout::ProviderLogout;
 
 use std::sync::Arc;
 

@@ -316,7 +316,7 @@ async fn o14_a_provider_ends_the_live_sessions_of_its_own_tenant() {
         let found = world.store.provider_sessions(tenant, issuer, who).await.unwrap();
         let want: Vec<_> = want
             .iter()
-            .map(|id| ProvidedSession {
+            .map(|id| SessionOfProvider {
                 user: world.alice,
                 session: SessionId::from_bytes([*id; 16]),
                 tenant: ACME,

@@ -20,7 +20,7 @@ const PAUSE_SECONDS_MAX: u64 = 3600;
 
 impl Portal {
     /// Tells providers what they are to be told by now.
-    pub async fn tell_providers(&self, now: UnixTime) -> Result<(), StoreFault> {
+    pub async fn retry_provider_logouts(&self, now: UnixTime) -> Result<(), StoreFault> {
         let due = self.store.due_provider_logouts(now, BATCH).await?;
         // Side by side: a provider that hangs holds up its own.
         let told = join_all(due.iter().map(|queued| self.tell_again(queued))).await;
