@@ -46,7 +46,7 @@ mod instructions;
 mod support;
 
 use support::bare;
-use support::gateway;
+use support::gateway::{self, LogIn};
 use support::load::{self, Target};
 use support::others::{OTHERS, Other};
 use support::upstream;
@@ -163,7 +163,11 @@ struct Place<'a> {
 }
 
 /// The ways zonegate is run, with and without the access log; metrics are always on.
-const GATEWAYS: [(&str, bool); 2] = [("zonegate, no access log", false), ("zonegate, access log", true)];
+const GATEWAYS: [(&str, bool, LogIn); 3] = [
+    ("zonegate, no access log", false, LogIn::Local),
+    ("zonegate, access log", true, LogIn::Local),
+    ("zonegate, single sign-on, no access log", false, LogIn::SingleSignOn),
+];
 
 /// A command that runs `program` on the proxies' core.
 fn on_core(program: &Path) -> Command {
@@ -187,8 +191,8 @@ async fn compare(plan: &Plan, place: &Place<'_>) {
         }
         return;
     }
-    for (name, access_log) in GATEWAYS {
-        let gateway = Gateway { name, access_log, crowd: None }.start(place, on_core).await;
+    for (name, access_log, way) in GATEWAYS {
+        let gateway = Gateway { name, access_log, crowd: None, way }.start(place, on_core).await;
         report(plan, &gateway, &bare).await;
     }
 }
@@ -198,11 +202,16 @@ const FEW_SESSIONS: u64 = 10_000;
 
 async fn crowd(plan: &Plan, place: &Place<'_>) {
     println!("{} rounds of {} s, {} connections to each", plan.rounds, plan.seconds, plan.connections);
-    let few = Gateway { name: "zonegate, 10,000 sessions", access_log: false, crowd: Some(FEW_SESSIONS) };
+    let few = Gateway {
+        name: "zonegate, 10,000 sessions",
+        access_log: false,
+        crowd: Some(FEW_SESSIONS),
+        way: LogIn::Local,
+    };
     let few = few.start(place, on_core).await;
     for (name, sessions) in [("zonegate, 10,000 again", FEW_SESSIONS), ("zonegate, many sessions", plan.sessions)]
     {
-        let many = Gateway { name, access_log: false, crowd: Some(sessions) };
+        let many = Gateway { name, access_log: false, crowd: Some(sessions), way: LogIn::Local };
         let many = many.start(place, on_core).await;
         report(plan, &many, &few).await;
     }
@@ -213,8 +222,9 @@ async fn count(plan: &Plan, place: &Place<'_>) {
     let bare =
         instructions::count(plan.instructions, start_bare("bare", place, instructions::valgrind).await).await;
     println!("{:34} {bare:7.0} instructions a request", "bare");
-    for (name, access_log) in GATEWAYS {
-        let gateway = Gateway { name, access_log, crowd: None }.start(place, instructions::valgrind).await;
+    for (name, access_log, way) in GATEWAYS {
+        let gateway = Gateway { name, access_log, crowd: None, way };
+        let gateway = gateway.start(place, instructions::valgrind).await;
         let each = instructions::count(plan.instructions, gateway).await;
         println!("{name:34} {each:7.0} instructions a request, {:+.0}", each - bare);
     }
@@ -266,13 +276,16 @@ struct Gateway {
     access_log: bool,
     /// How many sessions it starts with, if it is not one.
     crowd: Option<u64>,
+    /// How its one session was proved.
+    way: LogIn,
 }
 
 impl Gateway {
     async fn start(self, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Proxy {
-        let Self { name, access_log, crowd } = self;
+        let Self { name, access_log, crowd, way } = self;
         let directory = place.directory.join(name.replace([' ', ','], "-"));
-        let set_up = gateway::prepare(&directory, place.upstream, &place.certificate, access_log, crowd).await;
+        let set_up =
+            gateway::prepare(&directory, place.upstream, &place.certificate, access_log, crowd, way).await;
         let log = std::fs::File::create(directory.join("log")).expect("a log file");
         let began = Instant::now();
         let child = command(&place.program)

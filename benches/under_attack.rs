@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 mod support;
 
 use support::elsewhere;
-use support::gateway;
+use support::gateway::{self, LogIn};
 use support::load::{self, Target};
 use support::upstream;
 
@@ -69,7 +69,9 @@ async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {
     let directory = tempfile::tempdir().expect("a directory");
     let upstream = upstream::start().await;
     let certificate = support::certificate(directory.path());
-    let set_up = gateway::prepare(&directory.path().join("gateway"), upstream, &certificate, true, None).await;
+    let set_up =
+        gateway::prepare(&directory.path().join("gateway"), upstream, &certificate, true, None, LogIn::Local)
+            .await;
     let log = std::fs::File::create(directory.path().join("log")).expect("a file");
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_zonegate"))
         .args(["serve", "--config"])

@@ -10,7 +10,7 @@ use zonegate::credential::TotpSecret;
 use zonegate::directory::{
     Lifetimes, SecurityLevel, SecurityOverrides, Slots, SsoScope, SuiteAccess, Tenant, TotpPeriod, UserKind,
 };
-use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant};
+use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant, Proven};
 use zonegate::machine::{Clock, random};
 use zonegate::session::{Class, Device};
 use zonegate::store::{NewUser, Store};
@@ -58,6 +58,7 @@ pub(crate) async fn prepare(
     certificate: &Certificate,
     access_log: bool,
     crowd: Option<u64>,
+    way: LogIn,
 ) -> SetUp {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(folder).expect("a directory");
@@ -79,7 +80,7 @@ pub(crate) async fn prepare(
     std::fs::write(&config, &text).expect("a file");
     let settings = config::load(&text, &config.to_string_lossy(), &Folder).expect("a configuration that is right");
     let store = Store::open(&settings.store_path, &master).await.expect("a new store");
-    let cookie = begin_session(&store, &settings).await;
+    let cookie = begin_session(&store, &settings, way).await;
     store.close().await;
     let cookies = match crowd {
         None => vec![cookie],
@@ -94,8 +95,17 @@ pub(crate) async fn prepare(
     SetUp { config, address: SocketAddr::from(([127, 0, 0, 1], port)), cookies }
 }
 
-/// Takes the shortest way that the flow's types allow: a screen on a wall, which needs no second factor.
-async fn begin_session(store: &Store, settings: &config::Settings) -> String {
+/// How the session of the bench was proved.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LogIn {
+    /// With a password: a screen on a wall, which needs no second factor.
+    Local,
+    /// By the word of the tenant's own provider.
+    SingleSignOn,
+}
+
+/// Takes the shortest way that the flow's types allow.
+async fn begin_session(store: &Store, settings: &config::Settings, way: LogIn) -> String {
     let clock = Arc::new(Clock::new());
     let now = clock.now();
     let event = |kind| SecurityEvent::new(kind, Actor::System, now);
@@ -124,10 +134,23 @@ async fn begin_session(store: &Store, settings: &config::Settings) -> String {
     };
     store.create_user(tenant.id, &user, &event(EventKind::UserCreated)).await.expect("a user");
     let account = store.account(&user.username).await.expect("the store").expect("the user");
-    let claimant = Claimant { user: account.user.id, username: user.username.clone(), epoch: 0, kind: user.kind };
-    let missing = Authenticator::Missing { secret: TotpSecret::from_bytes([0; 20]), period: TotpPeriod::Thirty };
-    let after = AwaitPassword::new(user.username).password_was_right(claimant, missing, now);
-    let AfterPassword::Done(proven) = after else { panic!("a dashboard needs no second factor") };
+    let claimant = Claimant::of(&account.user);
+    let proven = match way {
+        LogIn::Local => {
+            let (secret, period) = (TotpSecret::from_bytes([0; 20]), TotpPeriod::Thirty);
+            let missing = Authenticator::Missing { secret, period };
+            match AwaitPassword::new(user.username).password_was_right(claimant, missing, now) {
+                AfterPassword::Done(proven) => proven,
+                AfterPassword::Code(_) | AfterPassword::Enrolment(_) => panic!("a screen needs no second factor"),
+            }
+        }
+        LogIn::SingleSignOn => {
+            let proof = serde_json::json!({
+                "audience": "tenant", "issuer": "https://login.bench.example", "subject": "248289761001", "sid": "s-1",
+            });
+            Proven::by_provider(claimant, serde_json::from_value(proof).expect("a proof"), now)
+        }
+    };
     let sessions = Sessions::load(store.clone(), &settings.zones, clock).await.expect("sessions");
     let new = NewSession {
         proven: &proven,

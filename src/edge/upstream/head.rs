@@ -35,7 +35,7 @@ const OWN_FIELDS: usize = 5;
 /// What the gateway says of a request, beside who it is.
 #[derive(Debug)]
 pub struct Provenance<'a> {
-    /// Who connected, as [`written`].
+    /// The client's address, as the application reads it.
     pub address: HeaderValue,
     /// The request's name in logs.
     pub request: RequestId,
