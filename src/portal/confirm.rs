@@ -49,7 +49,7 @@ fn log_in(account: &Account, path: &str) -> Option<String> {
     let Account { tenant, user, password, .. } = account;
     match methods(tenant, user) {
         Methods::LocalAndSuite if must_use_suite(tenant, user) || password.is_none() => {
-            Some(format!("/.zonegate/suite?anew&return_to={path}"))
+            Some(sso::anew_at_suite(path))
         }
         Methods::Local | Methods::LocalAndSuite => None,
         Methods::Sso | Methods::Api => Some(sso::anew(&tenant.slug, path)),

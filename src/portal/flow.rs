@@ -314,10 +314,10 @@ impl Portal {
                 let handover = Handover::new(id, zone.host.clone(), username, asking.visit.now);
                 let sealed = handover.seal(&self.handover_key, random()?)?;
                 // Whoever chose the password page, or the suite, means it there as well.
-                let with = match flow.entry {
-                    _ if suite => "&with=suite",
-                    Entry::Password => "&with=password",
-                    Entry::Usual | Entry::Suite => "",
+                let with = match (suite, flow.entry) {
+                    (true, _) | (false, Entry::Suite) => "&with=suite",
+                    (false, Entry::Password) => "&with=password",
+                    (false, Entry::Usual) => "",
                 };
                 let location = format!("{}/.zonegate/login?handover={sealed}{with}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))

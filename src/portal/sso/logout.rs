@@ -1,8 +1,8 @@
 //! Log-outs that a provider takes part in: told by it, over the back channel or through the browser, and telling it.
 //!
 //! A provider ends sessions that its own word began and no others, a tenant's own of that tenant, the suite of all that
-//! use it: a local session of the same person stays (R117). What we end ourselves is ended before anybody else is asked, so that a provider which is down
-//! keeps nothing alive (O15).
+//! use it: a local session of the same person stays (R117). What we end ourselves is ended before anybody else is asked,
+//! so that a provider which is down keeps nothing alive (O15).
 
 use std::sync::Arc;
 

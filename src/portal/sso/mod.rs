@@ -66,6 +66,11 @@ pub(super) fn anew(slug: &str, path: &str) -> String {
     format!("{}?anew&return_to={path}", address(slug))
 }
 
+/// The same at the suite.
+pub(super) fn anew_at_suite(path: &str) -> String {
+    format!("{SUITE}?anew&return_to={path}")
+}
+
 /// What we are to one provider, in the zone that was asked.
 pub(super) struct Registration {
     pub(super) zone: Arc<Zone>,

@@ -16,8 +16,8 @@ use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
 use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
 use crate::machine::random;
-use crate::sso::{self, Audience, Proof, Purpose, Suite, Transaction};
-use crate::store::{Account, SuitePerson};
+use crate::sso::{self, Audience, Issuer, Proof, Purpose, Suite, Transaction};
+use crate::store::{Account, LinkRow, SuitePerson};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// A person of the suite, as far as it matters here.
@@ -79,7 +79,7 @@ impl Portal {
             return created.ok_or_else(|| mismatch("unknown_user").into());
         };
         let links = self.store.links_of(account.user.id).await?;
-        let link = links.iter().find(|link| link.audience == Audience::Suite && link.issuer == settings.issuer);
+        let link = link_at(&links, &settings.issuer);
         let anothers = match link {
             Some(link) if link.subject == *word.token.subject() => None,
             Some(_) => Some("suite_linked_to_another"),
@@ -121,8 +121,7 @@ impl Portal {
         let mut usable = Vec::new();
         for account in self.store.suite_accounts(sought).await? {
             let links = self.store.links_of(account.user.id).await?;
-            let is_linked =
-                links.iter().any(|link| link.audience == Audience::Suite && link.issuer == settings.issuer);
+            let is_linked = link_at(&links, &settings.issuer).is_some();
             let checked = is_usable(&account, person, asking);
             match checked.and_then(|()| if is_linked { Ok(()) } else { is_set_up(&account) }) {
                 Ok(()) => usable.push(account),
@@ -224,6 +223,11 @@ impl Portal {
         self.store.set_suite(tenant, &access, &event).await?;
         Ok(())
     }
+}
+
+/// Who the account of these links is at the suite, where somebody has linked it.
+fn link_at<'a>(links: &'a [LinkRow], issuer: &Issuer) -> Option<&'a LinkRow> {
+    links.iter().find(|link| link.audience == Audience::Suite && link.issuer == *issuer)
 }
 
 /// Whether the person may use that account at all: their company's, of a tenant and a kind that the suite lets in, and
