@@ -10,7 +10,10 @@
 //! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`; `--program FILE` measures
 //! another build of zonegate.
 //!
-//! `--others` puts nginx, nginx with `auth_request` and HAProxy in zonegate's place, as far as they are installed.
+//! `--http2` asks over HTTP/2, and `--new-connections` over a connection for each request.
+//!
+//! `--others` puts other proxies in zonegate's place, as far as they are installed: nginx, nginx with `auth_request`,
+//! HAProxy, Apache with mod_auth_openidc, and oauth2-proxy. With one of the two flags above, only those that hold no session.
 //!
 //! With `-- --sessions 1000000` it compares zonegate with so many sessions to zonegate with ten thousand, and says how
 //! long each took to start and how much memory it holds. The requests are those of eight thousand sessions, from all over
@@ -47,8 +50,9 @@ mod support;
 
 use support::bare;
 use support::gateway::{self, LogIn};
-use support::load::{self, Target};
-use support::others::{OTHERS, Other};
+use support::load::{self, Manner, Target};
+use support::others::{OTHERS, Other, Start};
+use support::provider::Provider;
 use support::upstream;
 
 const PROXY_CORE: &str = "0";
@@ -97,6 +101,7 @@ struct Plan {
     sessions: u64,
     /// Whether other proxies are measured in zonegate's place.
     others: bool,
+    manner: Manner,
     /// A new directory, in which everything stays.
     keep: Option<PathBuf>,
 }
@@ -105,6 +110,7 @@ impl Plan {
     fn parse(arguments: &[String]) -> Self {
         let value = |name: &str| arguments.get(arguments.iter().position(|a| a == name)? + 1);
         let number = |name: &str, default| value(name).map_or(default, |n| n.parse().expect("a whole number"));
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
         Self {
             rounds: number("--rounds", 9),
             seconds: number("--seconds", 2) as u64,
@@ -112,7 +118,13 @@ impl Plan {
             instructions: number("--instructions", 0),
             sessions: number("--sessions", 0) as u64,
             program: value("--program").map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
-            others: arguments.iter().any(|argument| argument == "--others"),
+            others: has("--others"),
+            manner: match (has("--http2"), has("--new-connections")) {
+                (true, true) => panic!("one of --http2 and --new-connections"),
+                (true, false) => Manner::Http2,
+                (false, true) => Manner::New,
+                (false, false) => Manner::Kept,
+            },
             keep: value("--keep").map(PathBuf::from),
         }
     }
@@ -121,7 +133,8 @@ impl Plan {
 /// A proxy under test, ended with its handle.
 struct Proxy {
     name: &'static str,
-    child: Child,
+    /// Itself, and before it what it asks.
+    children: Vec<Child>,
     target: Target,
     /// Where it runs, and what it leaves there.
     directory: PathBuf,
@@ -129,9 +142,11 @@ struct Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Nothing can be done about a child that cannot be killed.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        for child in &mut self.children {
+            // Nothing can be done about a child that cannot be killed.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
@@ -163,10 +178,11 @@ struct Place<'a> {
 }
 
 /// The ways zonegate is run, with and without the access log; metrics are always on.
-const GATEWAYS: [(&str, bool, LogIn); 3] = [
-    ("zonegate, no access log", false, LogIn::Local),
-    ("zonegate, access log", true, LogIn::Local),
-    ("zonegate, single sign-on, no access log", false, LogIn::SingleSignOn),
+const GATEWAYS: [(&str, bool, Option<LogIn>); 4] = [
+    ("zonegate, public, no access log", false, None),
+    ("zonegate, no access log", false, Some(LogIn::Local)),
+    ("zonegate, access log", true, Some(LogIn::Local)),
+    ("zonegate, single sign-on, no access log", false, Some(LogIn::SingleSignOn)),
 ];
 
 /// A command that runs `program` on the proxies' core.
@@ -177,16 +193,19 @@ fn on_core(program: &Path) -> Command {
 }
 
 async fn compare(plan: &Plan, place: &Place<'_>) {
-    println!("{} rounds of {} s, {} connections to each proxy", plan.rounds, plan.seconds, plan.connections);
+    let Plan { rounds, seconds, connections, manner, .. } = plan;
+    println!("{rounds} rounds of {seconds} s, {connections} connections to each proxy, {manner:?}");
     let bare = start_bare("bare", place, on_core).await;
     let again = start_bare("bare again", place, on_core).await;
     report(plan, &again, &bare).await;
     drop(again);
     if plan.others {
-        for other in OTHERS {
-            match start_other(other, place, on_core).await {
-                Some(proxy) => report(plan, &proxy, &bare).await,
-                None => println!("{:34} is not installed", other.name),
+        let provider = Provider::start().await;
+        for other in OTHERS.into_iter().filter(|other| plan.manner == Manner::Kept || !other.wants_log_in) {
+            if other.is_installed() {
+                report(plan, &start_other(other, place, &provider).await, &bare).await;
+            } else {
+                println!("{:34} is not installed", other.name);
             }
         }
         return;
@@ -206,12 +225,12 @@ async fn crowd(plan: &Plan, place: &Place<'_>) {
         name: "zonegate, 10,000 sessions",
         access_log: false,
         crowd: Some(FEW_SESSIONS),
-        way: LogIn::Local,
+        way: Some(LogIn::Local),
     };
     let few = few.start(place, on_core).await;
     for (name, sessions) in [("zonegate, 10,000 again", FEW_SESSIONS), ("zonegate, many sessions", plan.sessions)]
     {
-        let many = Gateway { name, access_log: false, crowd: Some(sessions), way: LogIn::Local };
+        let many = Gateway { name, access_log: false, crowd: Some(sessions), way: Some(LogIn::Local) };
         let many = many.start(place, on_core).await;
         report(plan, &many, &few).await;
     }
@@ -244,30 +263,37 @@ async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(
         .expect("the bare proxy starts");
     let address = first_line(&mut child).parse().expect("the bare proxy prints its address");
     let target = Target::new(address, support::HOST, &place.certificate, &[]);
-    let proxy = Proxy { name, child, target, directory: role };
+    let proxy = Proxy { name, children: vec![child], target, directory: role };
     load::wait_until_it_answers(&proxy.target).await;
     proxy
 }
 
-/// `None`: it is not installed.
-async fn start_other(other: Other, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Option<Proxy> {
-    Command::new(other.program).arg("-v").stdout(Stdio::null()).stderr(Stdio::null()).status().ok()?;
+async fn start_other(other: Other, place: &Place<'_>, provider: &Provider) -> Proxy {
     let role = place.directory.join(other.name.replace([' ', ','], "-"));
     std::fs::create_dir_all(&role).expect("a directory");
-    let (arguments, address) = other.prepare(&role, place.upstream, &place.certificate);
+    let (starts, address) = other.prepare(&role, place.upstream, &place.certificate, provider);
     let log = std::fs::File::create(role.join("log")).expect("a log file");
-    let child = command(Path::new(other.program))
-        .args(arguments)
-        .current_dir(&role)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("it starts");
-    let target = Target::new(address, support::HOST, &place.certificate, &[]);
-    let proxy = Proxy { name: other.name, child, target, directory: role };
+    let start = |start: Start| {
+        on_core(Path::new(&start.program))
+            .args(start.arguments)
+            .current_dir(&role)
+            // Of oauth2-proxy and the authoriser in Go, which would start as many as there are cores.
+            .env("GOMAXPROCS", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log file"))
+            .stderr(log.try_clone().expect("a log file"))
+            .spawn()
+            .expect("it starts")
+    };
+    let children = starts.into_iter().map(start).collect();
+    let target = |cookies: &[String]| Target::new(address, support::HOST, &place.certificate, cookies);
+    let mut proxy = Proxy { name: other.name, children, target: target(&[]), directory: role };
+    load::wait_until_it_listens(&proxy.target).await;
+    if other.wants_log_in {
+        proxy.target = target(&[provider.log_in(&proxy.target).await]);
+    }
     load::wait_until_it_answers(&proxy.target).await;
-    Some(proxy)
+    proxy
 }
 
 /// A zonegate to measure.
@@ -276,8 +302,8 @@ struct Gateway {
     access_log: bool,
     /// How many sessions it starts with, if it is not one.
     crowd: Option<u64>,
-    /// How its one session was proved.
-    way: LogIn,
+    /// How its one session was proved; none: there is none, and every path is public.
+    way: Option<LogIn>,
 }
 
 impl Gateway {
@@ -298,7 +324,7 @@ impl Gateway {
             .spawn()
             .expect("zonegate starts");
         let target = Target::new(set_up.address, support::HOST, &place.certificate, &set_up.cookies);
-        let proxy = Proxy { name, child, target, directory };
+        let proxy = Proxy { name, children: vec![child], target, directory };
         load::wait_until_it_answers(&proxy.target).await;
         if let Some(crowd) = crowd {
             println!(
@@ -311,10 +337,12 @@ impl Gateway {
     }
 }
 
-/// Bytes of memory that the process holds (proc_pid_statm(5)).
+/// Bytes of memory that its processes hold (proc_pid_statm(5)).
 fn resident(proxy: &Proxy) -> u64 {
-    let statm = std::fs::read_to_string(format!("/proc/{}/statm", proxy.child.id())).expect("a running proxy");
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * 4096
+    let statm =
+        |child: &Child| std::fs::read_to_string(format!("/proc/{}/statm", child.id())).expect("a running proxy");
+    let pages = |statm: String| statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    proxy.children.iter().map(|child| pages(statm(child)).expect("a number of pages") * 4096).sum()
 }
 
 fn first_line(child: &mut Child) -> String {
@@ -328,8 +356,8 @@ fn first_line(child: &mut Child) -> String {
 async fn report(plan: &Plan, a: &Proxy, b: &Proxy) {
     let stop = Arc::new(AtomicBool::new(false));
     let (done_a, done_b) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-    let mut tasks = load::start(&a.target, plan.connections, &done_a, &stop).await;
-    tasks.extend(load::start(&b.target, plan.connections, &done_b, &stop).await);
+    let mut tasks = load::start(&a.target, plan.connections, plan.manner, &done_a, &stop).await;
+    tasks.extend(load::start(&b.target, plan.connections, plan.manner, &done_b, &stop).await);
     tokio::time::sleep(Duration::from_secs(1)).await; // warm-up: pools, session's first assertion
     let mut rounds = Vec::new();
     for _ in 0..plan.rounds {
@@ -358,10 +386,10 @@ async fn report(plan: &Plan, a: &Proxy, b: &Proxy) {
     std::io::stdout().flush().expect("standard output");
 }
 
-/// The CPU time of all the process's threads, as the scheduler accounts it: time stolen by the host is not in it.
+/// The CPU time of all its processes' threads, as the scheduler accounts it: time stolen by the host is not in it.
 fn cpu(proxy: &Proxy) -> Duration {
-    let tasks: PathBuf = format!("/proc/{}/task", proxy.child.id()).into();
-    let nanoseconds = std::fs::read_dir(tasks).expect("a running proxy").filter_map(|task| {
+    let tasks = |child: &Child| std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("a running proxy");
+    let nanoseconds = proxy.children.iter().flat_map(tasks).filter_map(|task| {
         let line = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
         line.split(' ').next()?.parse::<u64>().ok()
     });

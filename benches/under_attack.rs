@@ -7,6 +7,8 @@
 //!   that send a byte now and then and come again when they are closed (D1).
 //! - `log-ins`: two hundred wrong passwords under way at any time (D4). Attackers, client, application and gateway share
 //!   the machine, as its usual threads.
+//! - `queued`: two hundred who keep their connections and log in again as soon as they are answered, each time as somebody
+//!   else, so that the queue for hashes is always full.
 //! - `log-ins-afar`: the same attackers, who take little but what is left of the machine, as they would from elsewhere.
 //! - `elsewhere`: the control. The same attackers make the same connections to another server on this machine, which
 //!   answers them all with 503; what this costs the client is the machine's doing, and not the gateway's.
@@ -69,9 +71,15 @@ async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {
     let directory = tempfile::tempdir().expect("a directory");
     let upstream = upstream::start().await;
     let certificate = support::certificate(directory.path());
-    let set_up =
-        gateway::prepare(&directory.path().join("gateway"), upstream, &certificate, true, None, LogIn::Local)
-            .await;
+    let set_up = gateway::prepare(
+        &directory.path().join("gateway"),
+        upstream,
+        &certificate,
+        true,
+        None,
+        Some(LogIn::Local),
+    )
+    .await;
     let log = std::fs::File::create(directory.path().join("log")).expect("a file");
     let mut gateway = Command::new(env!("CARGO_BIN_EXE_zonegate"))
         .args(["serve", "--config"])
@@ -197,17 +205,19 @@ impl Times {
 enum Attack {
     Slow,
     LogIns,
+    Queued,
     LogInsAfar,
     Elsewhere,
 }
 
 impl Attack {
-    const ALL: [Self; 4] = [Self::Slow, Self::LogIns, Self::LogInsAfar, Self::Elsewhere];
+    const ALL: [Self; 5] = [Self::Slow, Self::LogIns, Self::Queued, Self::LogInsAfar, Self::Elsewhere];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Slow => "slow",
             Self::LogIns => "log-ins",
+            Self::Queued => "queued",
             Self::LogInsAfar => "log-ins-afar",
             Self::Elsewhere => "elsewhere",
         }
@@ -232,7 +242,7 @@ impl Attack {
         let mut attackers = JoinSet::new();
         let count = match self {
             Self::Slow => SLOW,
-            Self::LogIns | Self::LogInsAfar | Self::Elsewhere => LOG_INS,
+            Self::LogIns | Self::Queued | Self::LogInsAfar | Self::Elsewhere => LOG_INS,
         };
         for number in 0..count {
             let (target, stop, counts) = (target.clone(), Arc::clone(stop), Arc::clone(counts));
@@ -242,6 +252,7 @@ impl Attack {
                     let outcome = match self {
                         Self::Slow if number % 2 == 0 => half_a_handshake(&target).await,
                         Self::Slow => half_a_head(&target).await,
+                        Self::Queued => one_after_the_other(&target, number, &stop, &counts).await,
                         Self::LogIns | Self::LogInsAfar | Self::Elsewhere => wrong_password(&target, number).await,
                     };
                     drop(outcome);
@@ -280,17 +291,44 @@ async fn trickle(mut stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite +
 }
 
 async fn wrong_password(target: &Target, number: usize) -> std::io::Result<()> {
-    let body = format!(r#"{{"client":"bench","username":"nobody{number}@bench.example","password":"no"}}"#);
-    let head = format!(
-        "POST /.zonegate/api/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        support::HOST,
-        body.len()
-    );
     let mut stream = target.connect().await?;
-    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(log_in(&format!("nobody{number}"), "close").as_bytes()).await?;
     stream.read_to_end(&mut Vec::new()).await?;
     Ok(())
+}
+
+/// Over one connection, until it is closed. Each answer to a name that nobody has is counted as closed or refused.
+async fn one_after_the_other(
+    target: &Target,
+    number: usize,
+    stop: &AtomicBool,
+    counts: &[AtomicU64; 2],
+) -> std::io::Result<()> {
+    let (mut stream, mut buffer) = (target.connect().await?, Vec::new());
+    for turn in 0.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let body = log_in(&format!("nobody{number}-{turn}"), "keep-alive");
+        if load::ask(&mut stream, body.as_bytes(), &mut buffer).await? == 503 {
+            // The queue is full. It was told to come later; this is sooner.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        for count in counts {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+fn log_in(name: &str, connection: &str) -> String {
+    let body = format!(r#"{{"client":"bench","username":"{name}@bench.example","password":"no"}}"#);
+    format!(
+        "POST /.zonegate/api/login HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         Connection: {connection}\r\n\r\n{body}",
+        support::HOST,
+        body.len()
+    )
 }
 
 /// Resident memory of a process, in MiB.

@@ -8,7 +8,7 @@ use pingora::listeners::tls::TlsSettings;
 use pingora::prelude::*;
 use pingora::server::configuration::ServerConf;
 
-use super::Certificate;
+use super::{Certificate, free_port};
 
 struct Bare {
     upstream: SocketAddr,
@@ -24,8 +24,7 @@ impl ProxyHttp for Bare {
 }
 
 pub(crate) fn configure(role: &Path, upstream: SocketAddr, certificate: &Certificate) {
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = free_port();
     let lines = format!("{port}\n{upstream}\n{}\n{}\n", certificate.chain.display(), certificate.key.display());
     std::fs::write(role.join("bare.conf"), lines).expect("a file");
 }

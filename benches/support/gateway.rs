@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use zonegate::base::{FlowId, MasterKey, TenantId};
+use zonegate::base::{FlowId, MasterKey, SessionToken, TenantId, UnixTime};
 use zonegate::config::{self, Surroundings};
 use zonegate::credential::TotpSecret;
 use zonegate::directory::{
@@ -13,13 +13,14 @@ use zonegate::directory::{
 use zonegate::login::{AfterPassword, Authenticator, AwaitPassword, Claimant, Proven};
 use zonegate::machine::{Clock, random};
 use zonegate::session::{Class, Device};
-use zonegate::store::{NewUser, Store};
+use zonegate::store::{Account, NewUser, Store};
 use zonegate::table::{Begun, NewSession, Sessions};
 use zonegate::telemetry::{Actor, EventKind, SecurityEvent};
+use zonegate::zone::Zone;
 
-use super::{Certificate, HOST, crowd};
+use super::{Certificate, HOST, crowd, free_port};
 
-/// A configuration to serve, and the cookie of its one session, or those of some of its many.
+/// A configuration to serve, and the cookie of its one session, if it has one, or those of some of its many.
 pub(crate) struct SetUp {
     pub(crate) config: PathBuf,
     pub(crate) address: SocketAddr,
@@ -51,14 +52,25 @@ impl Surroundings for Folder {
     }
 }
 
-/// Puts everything into `folder`, which it makes. With a `crowd` of people, each of them has a session.
+impl SetUp {
+    /// Its store and settings, while no gateway runs.
+    pub(crate) async fn open(&self) -> (Store, config::Settings) {
+        let text = std::fs::read_to_string(&self.config).expect("the file that was written");
+        let settings = config::load(&text, &self.config.to_string_lossy(), &Folder).expect("the same as before");
+        let store = Store::open(&settings.store_path, &settings.master_key).await.expect("the store");
+        (store, settings)
+    }
+}
+
+/// Puts everything into `folder`, which it makes. With a `crowd` of people, each of them has a session. Without a `way`
+/// to log in, nobody has one, and every path is public.
 pub(crate) async fn prepare(
     folder: &Path,
     upstream: SocketAddr,
     certificate: &Certificate,
     access_log: bool,
     crowd: Option<u64>,
-    way: LogIn,
+    way: Option<LogIn>,
 ) -> SetUp {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::create_dir_all(folder).expect("a directory");
@@ -66,13 +78,13 @@ pub(crate) async fn prepare(
     let key_file = folder.join("master.key");
     std::fs::write(&key_file, master.reveal()).expect("a file");
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).expect("a private file");
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = free_port();
+    let rules = if way.is_none() { "access: [{ below: /, allow: public }], " } else { "" };
     let text = format!(
         "listen: {{ https: [127.0.0.1:{port}] }}\nmaster_key: file:master.key\nstore: {{ path: store.db }}\nthreads: 1\n\
          log: {{ access: {access_log} }}\nnative_clients: [{{ id: bench, label: Bench }}]\n\
          limits: {{ connections_per_source: 100000, logins_per_source: 1000000 }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n\
-         zones: [{{ host: {HOST}, upstream: {{ url: \"http://{upstream}\" }} }}]\n",
+         zones: [{{ host: {HOST}, {rules}upstream: {{ url: \"http://{upstream}\" }} }}]\n",
         certificate.chain.display(),
         certificate.key.display(),
     );
@@ -80,16 +92,27 @@ pub(crate) async fn prepare(
     std::fs::write(&config, &text).expect("a file");
     let settings = config::load(&text, &config.to_string_lossy(), &Folder).expect("a configuration that is right");
     let store = Store::open(&settings.store_path, &master).await.expect("a new store");
-    let cookie = begin_session(&store, &settings, way).await;
+    let zone = settings.zones.zones().first().expect("one zone");
+    let clock = Arc::new(Clock::new());
+    let now = clock.now();
+    create_tenant(&store, zone, now).await;
+    let cookie = match way {
+        None => None,
+        Some(way) => {
+            let account = create_person(&store, "wall", now).await;
+            let sessions = Sessions::load(store.clone(), &settings.zones, clock).await.expect("sessions");
+            Some(cookie_of(&begin(&sessions, zone, &account, way, now).await))
+        }
+    };
     store.close().await;
     let cookies = match crowd {
-        None => vec![cookie],
+        None => cookie.into_iter().collect(),
         Some(count) => {
-            crowd::fill(&settings.store_path, count, Clock::new().now()).await;
+            crowd::fill(&settings.store_path, count, now).await;
             // From all over the crowd.
             let serials = (0..count).step_by(usize::try_from((count / IN_USE).max(1)).expect("a step"));
             let serials = serials.take(IN_USE as usize);
-            serials.map(|serial| format!("__Host-zg_session={}", crowd::token(serial).reveal())).collect()
+            serials.map(|serial| cookie_of(&crowd::token(serial))).collect()
         }
     };
     SetUp { config, address: SocketAddr::from(([127, 0, 0, 1], port)), cookies }
@@ -104,14 +127,20 @@ pub(crate) enum LogIn {
     SingleSignOn,
 }
 
-/// Takes the shortest way that the flow's types allow.
-async fn begin_session(store: &Store, settings: &config::Settings, way: LogIn) -> String {
-    let clock = Arc::new(Clock::new());
-    let now = clock.now();
-    let event = |kind| SecurityEvent::new(kind, Actor::System, now);
-    let zone = Arc::clone(settings.zones.zones().first().expect("one zone"));
+fn cookie_of(token: &SessionToken) -> String {
+    format!("__Host-zg_session={}", token.reveal())
+}
+
+/// The only tenant of the bench.
+const TENANT: TenantId = TenantId::from_bytes([1; 16]);
+
+fn event(kind: EventKind, now: UnixTime) -> SecurityEvent {
+    SecurityEvent::new(kind, Actor::System, now)
+}
+
+pub(crate) async fn create_tenant(store: &Store, zone: &Zone, now: UnixTime) {
     let tenant = Tenant {
-        id: TenantId::from_bytes([1; 16]),
+        id: TENANT,
         slug: "bench".into(),
         name: "Bench".into(),
         zone: zone.host.clone(),
@@ -121,10 +150,14 @@ async fn begin_session(store: &Store, settings: &config::Settings, way: LogIn) -
         sso_exempt: None,
         overrides: SecurityOverrides::default(),
     };
-    store.create_tenant(&tenant, &event(EventKind::TenantChanged)).await.expect("a tenant");
+    store.create_tenant(&tenant, &event(EventKind::TenantChanged, now)).await.expect("a tenant");
+}
+
+/// A screen on a wall, which needs no second factor.
+pub(crate) async fn create_person(store: &Store, name: &str, now: UnixTime) -> Account {
     let user = NewUser {
-        username: "wall@bench.example".parse().expect("a username"),
-        email: Some("wall@bench.example".into()),
+        username: format!("{name}@bench.example").parse().expect("a username"),
+        email: Some(format!("{name}@bench.example")),
         display_name: "Wall".into(),
         kind: UserKind::Dashboard,
         level: SecurityLevel::User,
@@ -132,14 +165,24 @@ async fn begin_session(store: &Store, settings: &config::Settings, way: LogIn) -
         active: true,
         start_page: None,
     };
-    store.create_user(tenant.id, &user, &event(EventKind::UserCreated)).await.expect("a user");
-    let account = store.account(&user.username).await.expect("the store").expect("the user");
+    store.create_user(TENANT, &user, &event(EventKind::UserCreated, now)).await.expect("a user");
+    store.account(&user.username).await.expect("the store").expect("the user")
+}
+
+/// Begins a session by the shortest way that the flow's types allow.
+pub(crate) async fn begin(
+    sessions: &Sessions,
+    zone: &Arc<Zone>,
+    account: &Account,
+    way: LogIn,
+    now: UnixTime,
+) -> SessionToken {
     let claimant = Claimant::of(&account.user);
     let proven = match way {
         LogIn::Local => {
             let (secret, period) = (TotpSecret::from_bytes([0; 20]), TotpPeriod::Thirty);
             let missing = Authenticator::Missing { secret, period };
-            match AwaitPassword::new(user.username).password_was_right(claimant, missing, now) {
+            match AwaitPassword::new(account.user.username.clone()).password_was_right(claimant, missing, now) {
                 AfterPassword::Done(proven) => proven,
                 AfterPassword::Code(_) | AfterPassword::Enrolment(_) => panic!("a screen needs no second factor"),
             }
@@ -151,21 +194,20 @@ async fn begin_session(store: &Store, settings: &config::Settings, way: LogIn) -
             Proven::by_provider(claimant, serde_json::from_value(proof).expect("a proof"), now)
         }
     };
-    let sessions = Sessions::load(store.clone(), &settings.zones, clock).await.expect("sessions");
     let new = NewSession {
         proven: &proven,
-        flow: FlowId::from_bytes([2; 16]),
-        account: &account,
-        zone: &zone,
+        flow: FlowId::from_bytes(random().expect("randomness")),
+        account,
+        zone,
         class: Class::Web,
         device: Device::default(),
         slots: Slots::default(),
         lifetimes: Lifetimes::default(),
         leaving: Vec::new(),
-        event: event(EventKind::LoginSucceeded),
+        event: event(EventKind::LoginSucceeded, now),
     };
     match sessions.begin(new, now).await.expect("a session") {
-        Begun::Session(_, token) => format!("__Host-zg_session={}", token.reveal()),
+        Begun::Session(_, token) => token,
         other @ (Begun::Full(_) | Begun::FlowSpent | Begun::EpochStale) => {
             panic!("a first session must begin: {other:?}")
         }

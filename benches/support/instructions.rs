@@ -35,8 +35,9 @@ pub(crate) async fn count(requests: usize, mut proxy: Proxy) -> f64 {
     load::ask_times(&mut connections, &proxy.target, requests).await;
     control(&proxy, &["--instr=off"]);
     control(&proxy, &["--dump"]);
-    let _ = proxy.child.kill();
-    let _ = proxy.child.wait();
+    let child = proxy.children.last_mut().expect("a proxy");
+    let _ = child.kill();
+    let _ = child.wait();
     let files = std::fs::read_dir(&proxy.directory).expect("its directory").filter_map(Result::ok);
     let dumps = files.filter(|file| file.file_name().to_string_lossy().starts_with("callgrind.out"));
     let most = dumps.filter_map(|file| executed(&file.path())).max().expect("callgrind left its counts");
@@ -46,7 +47,7 @@ pub(crate) async fn count(requests: usize, mut proxy: Proxy) -> f64 {
 fn control(proxy: &Proxy, arguments: &[&str]) {
     let status = Command::new("callgrind_control")
         .args(arguments)
-        .arg(proxy.child.id().to_string())
+        .arg(proxy.children.last().expect("a proxy").id().to_string())
         .current_dir(&proxy.directory)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -1,4 +1,4 @@
-//! Keep-alive TLS connections that ask for the same page as fast as they are answered, with a browser's head.
+//! TLS connections that ask for the same page as fast as they are answered, with a browser's head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,20 +19,23 @@ use super::Certificate;
 pub(crate) struct Target {
     address: SocketAddr,
     name: ServerName<'static>,
-    tls: TlsConnector,
+    tls: Arc<rustls::ClientConfig>,
     heads: Arc<[Vec<u8>]>,
 }
 
 impl Target {
+    /// `cookies`: what of each head's `Cookie` field says who asks.
     pub(crate) fn new(address: SocketAddr, host: &str, certificate: &Certificate, cookies: &[String]) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(certificate.der.clone())).expect("our own certificate");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("TLS 1.3")
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // A new connection is to cost what a stranger's costs.
+        config.resumption = rustls::client::Resumption::disabled();
         let nobody = [format!("__Host-zg_session={}", "A".repeat(43))];
         let cookies = if cookies.is_empty() { &nobody } else { cookies };
         let head = |session: &String| {
@@ -49,9 +52,16 @@ impl Target {
         Self {
             address,
             name: ServerName::try_from(host.to_owned()).expect("a name"),
-            tls: TlsConnector::from(Arc::new(config)),
+            tls: Arc::new(config),
             heads: cookies.iter().map(|session| head(session).into_bytes()).collect(),
         }
+    }
+
+    /// The same for connections that speak HTTP/2.
+    fn speaking_http2(&self) -> Self {
+        let mut tls = rustls::ClientConfig::clone(&self.tls);
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        Self { tls: Arc::new(tls), ..self.clone() }
     }
 
     /// The same of another server, which shows the same certificate.
@@ -66,35 +76,97 @@ impl Target {
     pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        self.tls.connect(self.name.clone(), stream).await
+        TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream).await
     }
 }
 
-/// Opens the connections and lets them ask until `stop`.
+/// How connections are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Kept, HTTP/1.1.
+    Kept,
+    /// Kept, HTTP/2, one stream at a time.
+    Http2,
+    /// Each for one request, without resumption.
+    New,
+}
+
+/// Lets so many connections ask at a time, until `stop`.
 pub(crate) async fn start(
     target: &Target,
     connections: usize,
+    manner: Manner,
     done: &Arc<AtomicU64>,
     stop: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
     for connection in 0..connections {
-        let mut stream = target.connect().await.expect("the proxy accepts");
-        let (heads, done, stop) = (Arc::clone(&target.heads), Arc::clone(done), Arc::clone(stop));
+        let mut asker = Asker::new(target, manner).await.expect("the proxy accepts");
+        let (target, done, stop) = (target.clone(), Arc::clone(done), Arc::clone(stop));
         tasks.push(tokio::spawn(async move {
-            let mut buffer = Vec::with_capacity(16 * 1024);
             // Each connection begins elsewhere, and comes to every head in the end.
-            for head in heads.iter().cycle().skip(connection * heads.len() / connections) {
+            for head in target.heads.iter().cycle().skip(connection * target.heads.len() / connections) {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let status = ask(&mut stream, head, &mut buffer).await.expect("an answer");
+                let status = asker.ask(&target, head).await.expect("an answer");
                 assert_eq!(status, 200, "the application must answer; got {status}");
                 done.fetch_add(1, Ordering::Relaxed);
             }
         }));
     }
     tasks
+}
+
+/// Who asks over one connection after the other, or over one that it keeps.
+enum Asker {
+    Kept(TlsStream<TcpStream>, Vec<u8>),
+    Http2(h2::client::SendRequest<bytes::Bytes>),
+    New(Vec<u8>),
+}
+
+impl Asker {
+    async fn new(target: &Target, manner: Manner) -> std::io::Result<Self> {
+        let buffer = Vec::with_capacity(16 * 1024);
+        Ok(match manner {
+            Manner::Kept => Self::Kept(target.connect().await?, buffer),
+            Manner::New => Self::New(buffer),
+            Manner::Http2 => {
+                let (sender, connection) =
+                    h2::client::handshake(target.speaking_http2().connect().await?).await.expect("HTTP/2");
+                tokio::spawn(connection);
+                Self::Http2(sender)
+            }
+        })
+    }
+
+    async fn ask(&mut self, target: &Target, head: &[u8]) -> std::io::Result<u16> {
+        match self {
+            Self::Kept(stream, buffer) => ask(stream, head, buffer).await,
+            Self::New(buffer) => ask(&mut target.connect().await?, head, buffer).await,
+            Self::Http2(sender) => ask_http2(sender, head).await.map_err(std::io::Error::other),
+        }
+    }
+}
+
+/// Sends the head of HTTP/1.1 as one of HTTP/2, and reads the whole answer.
+async fn ask_http2(sender: &mut h2::client::SendRequest<bytes::Bytes>, head: &[u8]) -> Result<u16, h2::Error> {
+    let text = std::str::from_utf8(head).expect("our own head");
+    let fields: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
+    let host = fields.iter().find(|(name, _)| *name == "Host").expect("a host").1;
+    let path = text.split(' ').nth(1).expect("a path");
+    let mut request = http::Request::get(format!("https://{host}{path}"));
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "Host") {
+        request = request.header(*name, *value);
+    }
+    std::future::poll_fn(|context| sender.poll_ready(context)).await?;
+    let (answer, _) = sender.send_request(request.body(()).expect("a request"), true)?;
+    let (parts, mut body) = answer.await?.into_parts();
+    while let Some(piece) = body.data().await {
+        let piece = piece?;
+        body.flow_control().release_capacity(piece.len())?;
+    }
+    Ok(parts.status.as_u16())
 }
 
 /// Asks `times` in all, over so many connections that stay open.
@@ -109,24 +181,36 @@ pub(crate) async fn ask_times(connections: &mut [TlsStream<TcpStream>], target: 
     }
 }
 
-/// Asks until a 200 comes, at most five minutes: under valgrind everything takes its time.
+/// Connects until it is let, at most five minutes: under valgrind everything takes its time.
+pub(crate) async fn wait_until_it_listens(target: &Target) {
+    wait_until("listens", async || target.connect().await.is_ok()).await;
+}
+
+/// Asks until a 200 comes, as long at most.
 pub(crate) async fn wait_until_it_answers(target: &Target) {
-    let answered = async {
-        loop {
-            if let Ok(mut stream) = target.connect().await
-                && let Ok(200) = ask(&mut stream, &target.heads[0], &mut Vec::new()).await
-            {
-                return;
-            }
+    let answers = async || match target.connect().await {
+        Ok(mut stream) => matches!(ask(&mut stream, &target.heads[0], &mut Vec::new()).await, Ok(200)),
+        Err(_) => false,
+    };
+    wait_until("answers", answers).await;
+}
+
+async fn wait_until(what: &str, does: impl AsyncFn() -> bool) {
+    let long = async {
+        while !does().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(300), answered)
-        .await
-        .expect("the gateway answers within five minutes");
+    let waited = tokio::time::timeout(Duration::from_secs(300), long).await;
+    waited.unwrap_or_else(|_| panic!("the proxy {what} within five minutes"));
 }
 
-async fn ask(stream: &mut TlsStream<TcpStream>, head: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<u16> {
+/// Sends a request, and reads the whole answer; its status.
+pub(crate) async fn ask(
+    stream: &mut TlsStream<TcpStream>,
+    head: &[u8],
+    buffer: &mut Vec<u8>,
+) -> std::io::Result<u16> {
     stream.write_all(head).await?;
     buffer.clear();
     loop {

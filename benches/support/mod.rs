@@ -6,6 +6,7 @@ pub(crate) mod elsewhere;
 pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod others;
+pub(crate) mod provider;
 pub(crate) mod upstream;
 
 use std::path::{Path, PathBuf};
@@ -28,4 +29,8 @@ pub(crate) fn certificate(directory: &Path) -> Certificate {
     std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("a private key file");
     Certificate { chain, key, der: made.cert.der().to_vec() }
+}
+
+pub(crate) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
 }

@@ -29,8 +29,11 @@ fn needs_guard(cell: &str) -> bool {
 /// A row and the line that it begins on, from 1.
 pub type Row = (usize, Vec<String>);
 
-/// Reads a table; rows without any text are left out. The error names a line.
+/// Reads a table; rows without any text are left out. Where the first line has semicolons and no comma, they divide the
+/// cells: spreadsheets write that where a comma divides decimals. The error names a line.
 pub fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
+    let head = text.lines().next().unwrap_or_default();
+    let divider = if head.contains(';') && !head.contains(',') { ';' } else { ',' };
     let mut rows = Vec::new();
     let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
     let (mut line, mut begun, mut row, mut cell) = (1, 1, Vec::new(), String::new());
@@ -47,11 +50,11 @@ pub fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
                         }
                     }
                 }
-                if !matches!(chars.peek(), None | Some(',' | '\r' | '\n')) {
+                if chars.peek().is_some_and(|next| ![divider, '\r', '\n'].contains(next)) {
                     return Err((line, "has text behind a quoted cell"));
                 }
             }
-            Some(',') => row.push(unguarded(std::mem::take(&mut cell))),
+            Some(c) if c == divider => row.push(unguarded(std::mem::take(&mut cell))),
             Some('\r') if chars.peek() == Some(&'\n') => {}
             end @ (Some('\n') | None) => {
                 row.push(unguarded(std::mem::take(&mut cell)));
@@ -98,6 +101,10 @@ mod tests {
         assert_eq!(read("a\n\"b"), Err((2, "has a quoted cell that does not end")));
         assert_eq!(read("\"a\"b"), Err((1, "has text behind a quoted cell")));
         assert_eq!(read(""), Ok(vec![]));
+        assert_eq!(
+            read("a;b\nc,d;\"e;f\""),
+            Ok(vec![(1, vec!["a".into(), "b".into()]), (2, vec!["c,d".into(), "e;f".into()])])
+        );
     }
 
     proptest! {

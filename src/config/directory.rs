@@ -281,6 +281,12 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         }
         subject
     });
+    if let Some(scalar) = scalar.filter(|_| !kind.has_provider()) {
+        section.report_at(
+            &scalar,
+            "is for people whom the company's own provider knows: not co_managed, not api_only",
+        );
+    }
     let entry = UserEntry {
         name: name.unwrap_or_default(),
         email: email.map(|email| email.text.to_owned()),

@@ -44,11 +44,7 @@ pub const fn is_at_provider(kind: UserKind, sso: SsoScope, selected: bool, exemp
         SsoScope::Selected => selected,
         SsoScope::All => true,
     };
-    match kind {
-        UserKind::Regular | UserKind::Contractor | UserKind::Dashboard => wanted && !exempt,
-        // Co-managed users are people of other companies: the tenant's provider does not know them (D24).
-        UserKind::ApiOnly | UserKind::CoManaged => false,
-    }
+    wanted && !exempt && kind.has_provider()
 }
 
 /// Whether `user` may not use the local log-in that they have, because the tenant requires the suite (D22).
@@ -116,6 +112,17 @@ mod tests {
         suite: SuiteMode,
         want: Methods,
     ) {
+        let (tenant, user) = alice(sso_exempt, kind, sso, selected, suite);
+        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite:?} {sso_exempt:?}");
+    }
+
+    fn alice(
+        sso_exempt: Option<UserId>,
+        kind: UserKind,
+        sso: SsoScope,
+        selected: bool,
+        suite: SuiteMode,
+    ) -> (Tenant, User) {
         let tenant = Tenant {
             id: TenantId::from_bytes([1; 16]),
             slug: "acme".into(),
@@ -143,7 +150,7 @@ mod tests {
             epoch: 0,
             flow_epoch: 0,
         };
-        assert_eq!(methods(&tenant, &user), want, "{kind:?} {sso:?} {selected} {suite:?} {sso_exempt:?}");
+        (tenant, user)
     }
 
     #[test]
@@ -159,17 +166,24 @@ mod tests {
 
     #[test]
     fn d22_whoever_must_use_the_suite_could_and_nobody_else_must() {
-        for kind in UserKind::ALL {
-            for mode in SuiteMode::ALL {
-                let must = |exempt| is_suite_required(kind, mode, exempt);
-                assert_eq!(
-                    must(false),
-                    kind == UserKind::Regular && mode == SuiteMode::Required,
-                    "{kind:?} {mode:?}"
-                );
-                assert!(!must(true), "{kind:?} {mode:?}");
+        let of_each = |kind| {
+            let scopes = [SsoScope::Off, SsoScope::Selected, SsoScope::All];
+            let modes = move |mode| scopes.map(|sso| (kind, mode, sso));
+            SuiteMode::ALL.into_iter().flat_map(modes)
+        };
+        for (kind, mode, sso) in UserKind::ALL.into_iter().flat_map(of_each) {
+            for (selected, exempt) in [(false, false), (false, true), (true, false), (true, true)] {
+                let (tenant, user) = alice(None, kind, sso, selected, mode);
+                let user = User { suite_exempt: exempt, ..user };
+                let could = methods(&tenant, &user) == Methods::LocalAndSuite;
+                let wanted = could && mode == SuiteMode::Required && !exempt;
+                assert_eq!(must_use_suite(&tenant, &user), wanted, "{user:?} {mode:?} {sso:?}");
             }
         }
+        let (tenant, user) = alice(None, UserKind::Regular, SsoScope::Selected, false, SuiteMode::Required);
+        assert!(must_use_suite(&tenant, &user));
+        let (tenant, user) = alice(None, UserKind::Regular, SsoScope::Selected, true, SuiteMode::Required);
+        assert!(!must_use_suite(&tenant, &user), "the tenant's own provider says who she is, and nobody else");
     }
 
     #[test]

@@ -173,6 +173,14 @@ impl UserKind {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// Whether the tenant's own provider knows people of this kind. Co-managed users are people of other companies (D24).
+    pub const fn has_provider(self) -> bool {
+        match self {
+            Self::Regular | Self::Contractor | Self::Dashboard => true,
+            Self::CoManaged | Self::ApiOnly => false,
+        }
+    }
+
     /// Whether a local log-in ends only after a second factor (R60, R70).
     pub const fn needs_second_factor(self) -> bool {
         match self {

@@ -199,6 +199,8 @@ pub struct RosterPage<'a> {
     pub username: Field,
     /// The same.
     pub subject: Field,
+    /// The table, as it was sent.
+    pub table: &'a str,
     /// The first lines of a table that were wrong.
     pub wrong: Vec<WrongLine>,
     /// How many more there are.
@@ -307,6 +309,10 @@ pub struct UserRow {
     pub administers: bool,
     /// How they get in.
     pub methods: Methods,
+    /// Whether a password wants a code beside it.
+    pub needs_code: bool,
+    /// Whether they have a password, where one could be used.
+    pub has_password: bool,
     /// Whether of these only the suite counts.
     pub must_use_suite: bool,
     /// Whether that would be so, were they not exempt.
@@ -322,6 +328,7 @@ pub struct UserRow {
 impl UserRow {
     const fn methods_text(&self) -> &'static str {
         match self.methods {
+            Methods::Local if !self.needs_code => "admin.method.password",
             Methods::Local => "admin.method.local",
             Methods::LocalAndSuite if self.must_use_suite => "admin.method.suite.only",
             Methods::LocalAndSuite => "admin.method.suite",
@@ -336,6 +343,10 @@ impl UserRow {
             (true, true) => "admin.state.locked",
             (true, false) => "admin.state.active",
         }
+    }
+
+    const fn lacks_password(&self) -> bool {
+        self.methods.allows_local() && !self.must_use_suite && !self.has_password
     }
 }
 

@@ -209,6 +209,8 @@ pub enum Confirm<'a> {
 /// Who a person is at a provider.
 #[derive(Clone, Debug)]
 pub struct LinkView {
+    /// What people know the provider by.
+    pub name: String,
     /// The provider.
     pub issuer: String,
     /// Who there.
@@ -304,8 +306,8 @@ page!(ErrorPage, ErrorView, "error.html");
 /// P14: a provider's answer that came to nothing. What was wrong with it is the log's, and the administrator's, to know.
 #[derive(Clone, Debug, Default)]
 pub struct ProviderErrorPage<'a> {
-    /// The id of the heading.
-    pub title: &'static str,
+    /// What did not come off.
+    pub failed: FailedAtProvider<'a>,
     /// The id of the text.
     pub text: &'static str,
     /// The request's id, by which an operator finds it in the log.
@@ -314,6 +316,40 @@ pub struct ProviderErrorPage<'a> {
     pub again: Option<&'a str>,
 }
 page!(ProviderErrorPage, ProviderErrorView, "provider_error.html");
+
+impl ProviderErrorPage<'_> {
+    /// What the way to the log-in page is called: who is told to log in there is not somebody else.
+    fn other_text(&self) -> &'static str {
+        if self.text == "m11" { "provider.error.local" } else { "provider.error.other" }
+    }
+}
+
+/// What somebody went to a provider for, in vain.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum FailedAtProvider<'a> {
+    /// To log in. They learn no more than that.
+    #[default]
+    LogIn,
+    /// To connect their company.
+    Binding,
+    /// To find out whether the settings are right: what is wrong with them is what they came for.
+    Trial {
+        /// What the log calls it.
+        reason: &'a str,
+        /// A stranger's words, made harmless.
+        detail: Option<&'a str>,
+    },
+}
+
+impl FailedAtProvider<'_> {
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::LogIn => "provider.error.title",
+            Self::Binding => "admin.suite.bind.failed",
+            Self::Trial { .. } => "trial.failed",
+        }
+    }
+}
 
 /// Somebody else's page sent the person here to log in: do they want to?
 #[derive(Clone, Debug, Default)]

@@ -43,6 +43,7 @@ impl Sample {
 
     fn links(&self) -> Vec<LinkView> {
         let link = |removable| LinkView {
+            name: self.text.into(),
             issuer: self.text.into(),
             subject: self.text.into(),
             linked_at: UnixTime::from_seconds(1_795_500_000),
@@ -101,7 +102,8 @@ impl Sample {
             found: 1200,
             username: Field { value: self.text.into(), error: Some("admin.wrong.user.other") },
             subject: Field { value: self.text.into(), error: Some("admin.wrong.subject.taken") },
-            wrong: ["table", "columns", "username", "unknown", "subject", "taken", "other"]
+            table: self.text,
+            wrong: ["table", "columns", "nobody", "username", "unknown", "subject", "taken", "other", "kind"]
                 .map(|name| text_ids().find(|id| *id == format!("admin.line.{name}")).unwrap())
                 .map(wrong)
                 .into(),
@@ -143,11 +145,13 @@ impl Sample {
     }
 
     fn users(&self, chrome: &Chrome<'_>) -> String {
-        let row = |methods, administers, locked| UserRow {
+        let row = |methods, administers, locked: bool| UserRow {
             username: self.text.into(),
             display_name: self.text.into(),
             administers,
             methods,
+            needs_code: !locked,
+            has_password: !administers,
             must_use_suite: locked,
             suite_exempt: administers,
             exempt: administers,

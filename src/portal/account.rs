@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-use super::answer::{Answer, html, see_other};
+use super::answer::{Answer, done, html, outward, see_other};
 use super::confirm::Confirmation;
 use super::person::Person;
 use super::{Portal, Visit, cookies};
@@ -26,7 +26,8 @@ use crate::sso::Audience;
 use crate::store::LinkRow;
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
-const ACCOUNT: &str = "/.zonegate/account";
+/// "My settings".
+pub(super) const ACCOUNT: &str = "/.zonegate/account";
 
 pub(super) fn routes() -> Router<Arc<Portal>> {
     Router::new()
@@ -66,10 +67,8 @@ async fn end_sessions(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.end_sessions(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.end_sessions(&visit, &headers, body).await
 }
 
 async fn unlink(
@@ -77,10 +76,8 @@ async fn unlink(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.unlink(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.unlink(&visit, &headers, body).await
 }
 
 impl Portal {
@@ -116,8 +113,9 @@ impl Portal {
             sessions: self.sessions.of_user(session.user, visit.now).iter().map(|s| row(s, session.id)).collect(),
             slots: (slots.web.get(), slots.mobile.get()),
             // Whoever logs in elsewhere is asked for no code here, and could not confirm a new authenticator (R68).
-            enrolled: methods(&account.tenant, &account.user).allows_local().then_some(account.totp.is_some()),
-            links: links.into_iter().map(|link| link_view(link, &account.tenant)).collect(),
+            enrolled: (methods(&account.tenant, &account.user).allows_local() && account.password.is_some())
+                .then_some(account.totp.is_some()),
+            links: links.into_iter().map(|link| self.link_view(link, &account.tenant)).collect(),
             administers: account.user.level == SecurityLevel::Admin,
             confirm: confirmation.shown(),
             csrf: &csrf,
@@ -129,7 +127,21 @@ impl Portal {
         if let Some(browser) = fresh_browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
         }
-        answer
+        // Log Out may lead to the provider.
+        outward(answer)
+    }
+
+    fn link_view(&self, link: LinkRow, tenant: &Tenant) -> LinkView {
+        let suite = self.settings.suite.as_ref();
+        let suite = suite.filter(|suite| link.audience == Audience::Suite && link.issuer == suite.settings.issuer);
+        LinkView {
+            removable: is_removable(tenant, link.audience),
+            field: field(link.audience),
+            name: suite.map_or_else(|| link.issuer.as_str().to_owned(), |suite| suite.name.clone()),
+            issuer: link.issuer.into(),
+            subject: link.subject.into(),
+            linked_at: link.linked_at,
+        }
     }
 
     async fn end_sessions(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
@@ -154,7 +166,7 @@ impl Portal {
             (false, None) => Ok(()),
         };
         end.map_err(|fault| self.session_fault(visit, headers, &fault))?;
-        Ok(see_other(if others { "/.zonegate/account?done=others" } else { "/.zonegate/account?done=ended" }))
+        Ok(done(ACCOUNT, if others { "others" } else { "ended" }))
     }
 
     async fn unlink(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
@@ -180,7 +192,7 @@ impl Portal {
         unlinked.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         // The sessions that began there have ended in the store: here as well, before anything is answered.
         self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        Ok(see_other("/.zonegate/account?done=unlinked"))
+        Ok(done(ACCOUNT, "unlinked"))
     }
 }
 
@@ -219,15 +231,5 @@ pub(super) fn row(session: &Session, current: SessionId) -> SessionRow {
         started_at: session.started_at,
         last_seen: session.last_seen(),
         current: session.id == current,
-    }
-}
-
-fn link_view(link: LinkRow, tenant: &Tenant) -> LinkView {
-    LinkView {
-        removable: is_removable(tenant, link.audience),
-        field: field(link.audience),
-        issuer: link.issuer.into(),
-        subject: link.subject.into(),
-        linked_at: link.linked_at,
     }
 }

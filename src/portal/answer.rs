@@ -129,6 +129,11 @@ pub fn see_other(location: &str) -> Answer {
     answer
 }
 
+/// Back to a page of ours, which says what was `done`.
+pub fn done(page: &str, what: &str) -> Answer {
+    see_other(&format!("{page}?done={what}"))
+}
+
 fn with_body(status: StatusCode, content_type: HeaderValue, body: Body) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;

@@ -15,7 +15,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::answer::{Answer, html, see_other};
+use super::account::ACCOUNT;
+use super::answer::{Answer, done, html, see_other};
 use super::form::Form;
 use super::person::Person;
 use super::verifier::Verdict;
@@ -57,10 +58,8 @@ async fn change(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.change_authenticator(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.change_authenticator(&visit, &headers, body).await
 }
 
 impl Portal {
@@ -77,7 +76,7 @@ impl Portal {
         let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         // Only a changed authenticator is a change: the first one is set up at log-in.
         let Some(account) = account.filter(|account| account.totp.is_some()) else {
-            return Ok(see_other("/.zonegate/account"));
+            return Ok(see_other(ACCOUNT));
         };
         if form.field("sealed").unwrap_or_default().is_empty() {
             return match self.proof_problem(visit, &person, headers, &account, &form).await? {
@@ -107,7 +106,7 @@ impl Portal {
         }
         // The other sessions have ended in the store: here as well, before anything is answered.
         self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        Ok(see_other("/.zonegate/account?done=authenticator"))
+        Ok(done(ACCOUNT, "authenticator"))
     }
 
     /// Password and current code. `Some`: what to say; they were not both right.

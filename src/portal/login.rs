@@ -14,8 +14,9 @@ use axum::routing::get;
 use axum::{Extension, Router};
 
 use super::answer::{self, Answer};
-use super::flow::{Asking, Outcome, Sent, Trouble};
+use super::flow::{Asking, Sent};
 use super::form::Form;
+use super::outcome::{Outcome, Trouble};
 use super::sso::Errand;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Ttl};
@@ -223,7 +224,7 @@ impl Here<'_> {
     async fn end(&self, outcome: Outcome, typed: &str) -> Result<Answer, Trouble> {
         match outcome {
             Outcome::Due(flow, message) => {
-                let error = message.map(super::flow::Message::id);
+                let error = message.map(super::outcome::Message::id);
                 self.page(&flow, Above { error, username: typed, ..Above::default() })
             }
             Outcome::Overloaded(flow) => {

@@ -50,10 +50,8 @@ async fn log_out(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.log_out(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.log_out(&visit, &headers, body).await
 }
 
 impl Portal {

@@ -20,6 +20,7 @@ pub mod login;
 mod logout;
 pub mod metrics;
 pub mod native;
+mod outcome;
 mod person;
 mod pool;
 mod public;

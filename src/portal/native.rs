@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::ZeroizeOnDrop;
 
 use super::answer::{self, Answer};
-use super::flow::{Asking, Message, Outcome, Sent, Trouble};
+use super::flow::{Asking, Sent};
+use super::outcome::{Message, Outcome, Trouble};
 use super::{Portal, Visit, cookies, csrf};
 use crate::base::{SessionToken, Username};
 use crate::directory::Tenant;

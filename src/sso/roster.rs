@@ -29,6 +29,9 @@ pub enum LineProblem {
     /// The first line names other columns.
     #[error("must name the columns, username and subject among them")]
     Columns,
+    /// Columns, and nobody below them.
+    #[error("names nobody: no line below the columns")]
+    Nobody,
     /// No username.
     #[error("{0:?} {UsernameProblem}")]
     Username(String),
@@ -53,6 +56,9 @@ pub fn read_roster(
         return Err(vec![(line, LineProblem::Columns)]);
     };
     let (mut good, mut wrong) = (Vec::new(), Vec::new());
+    if rows.len() == 0 {
+        return Err(vec![(line, LineProblem::Nobody)]);
+    }
     for (line, row) in rows {
         let cell = |at: usize| row.get(at).map_or("", |cell| cell.trim());
         let found = cell(username)
@@ -113,6 +119,7 @@ mod tests {
         );
         assert_eq!(read_roster("name,subject\n", find), Err(vec![(1, LineProblem::Columns)]));
         assert_eq!(read_roster("", find), Err(vec![(1, LineProblem::Columns)]));
+        assert_eq!(read_roster("username,subject\n", find), Err(vec![(1, LineProblem::Nobody)]));
         assert!(matches!(read_roster("\"x", find).unwrap_err()[..], [(1, LineProblem::Table(_))]));
     }
 }

@@ -172,6 +172,14 @@ impl ClientAuthentication {
     /// All of them, as lists offer them.
     pub const ALL: [Self; 3] = [Self::ClientSecretBasic, Self::ClientSecretPost, Self::PrivateKeyJwt];
 
+    /// Whether it takes a secret that both sides know.
+    pub const fn needs_secret(self) -> bool {
+        match self {
+            Self::ClientSecretBasic | Self::ClientSecretPost => true,
+            Self::PrivateKeyJwt => false,
+        }
+    }
+
     /// The standard's name.
     pub const fn name(self) -> &'static str {
         match self {

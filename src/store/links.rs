@@ -4,6 +4,7 @@ use super::rows::{Columns, integer, seconds};
 use super::sessions::end_one;
 use super::{Store, StoreFault, Tx, events};
 use crate::base::{SessionId, TenantId, UnixTime, UserId, Username};
+use crate::directory::UserKind;
 use crate::session::EndReason;
 use crate::sso::{Audience, Issuer, Proof, Subject};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -17,6 +18,8 @@ pub enum Linked {
     SubjectTaken,
     /// The account is linked to somebody else at this issuer.
     UserHasAnother,
+    /// The account is of a kind that the tenant's own provider does not know, so that the link would mean nothing.
+    NotOfThisKind,
 }
 
 /// An account and who it is at an issuer.
@@ -182,6 +185,15 @@ impl Store {
     }
 }
 
+/// `None`: there is no such account.
+async fn kind_of(tx: &mut Tx, user: UserId) -> Result<Option<UserKind>, StoreFault> {
+    let kind: Option<String> = sqlx::query_scalar("SELECT kind FROM account WHERE id = $1")
+        .bind(user.as_bytes().to_vec())
+        .fetch_optional(&mut **tx)
+        .await?;
+    kind.map(|kind| UserKind::from_name(&kind).ok_or(StoreFault::Corrupt("account"))).transpose()
+}
+
 async fn link(
     tx: &mut Tx,
     tenant: TenantId,
@@ -204,6 +216,9 @@ async fn link(
     }
     match audience {
         Audience::Tenant if !holders.is_empty() => return Ok(Linked::SubjectTaken),
+        Audience::Tenant if !kind_of(tx, user).await?.is_none_or(UserKind::has_provider) => {
+            return Ok(Linked::NotOfThisKind);
+        }
         // One person of the suite may have several accounts (R92, D21).
         Audience::Tenant | Audience::Suite => {}
     }

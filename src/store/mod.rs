@@ -188,6 +188,8 @@ impl Store {
             SqlitePoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(BUSY_MAX)
+                // A ping goes to the connection's thread and back, and proves nothing of a file.
+                .test_before_acquire(false)
                 .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         };
         let write = pool(1).connect_with(options.clone()).await.map_err(|error| unreadable(path, error))?;

@@ -108,6 +108,13 @@ async function leaves(page) {
   assert.match(await text(page, "body"), /You are logged out/);
 }
 
+/** Sends a form of the administration pages, with Alice's password where it asks for one. */
+async function submits(page, form, button) {
+  const password = page.locator(`${form} input[autocomplete=current-password]`);
+  if (await password.count()) await password.fill(passwordOf(alice));
+  await go(page, button);
+}
+
 /** Whether the application still answers in this browser. */
 async function isIn(page) {
   await page.goto(site.at("/"));
@@ -130,32 +137,75 @@ test("an administrator sets the provider up, tries it in a browser, and only the
   aliceAtHome = await person(browser);
   aliceSecret = await enrols(aliceAtHome, alice);
 
-  const secret = await site.secretFile(SECRET);
-  await sso("set", "acme", "--issuer", provider.issuer, "--client-id", "zonegate", "--client-secret-file", secret, "--scope", "profile", "--scope", "email");
-  const shown = await sso("show", "acme");
-  for (const uri of [...provider.client.redirect_uris, ...provider.client.post_logout_redirect_uris, provider.client.backchannel_logout_uri]) {
-    assert.ok(shown.includes(uri), `${uri} is shown, to be copied`);
-  }
-  assert.ok(!shown.includes(SECRET) && shown.includes("••••"), "the secret is dots");
-  await assert.rejects(sso("enable", "acme", "--for", "selected"), /was not tried/);
+  const page = aliceAtHome;
+  await page.goto(site.at("/.zonegate/admin/sso"));
+  const { client } = provider;
+  const addresses = [...client.redirect_uris, ...client.post_logout_redirect_uris, client.backchannel_logout_uri];
+  const shown = await page.locator("main input[readonly]").evaluateAll((inputs) => inputs.map((input) => input.value));
+  for (const address of addresses) assert.ok(shown.includes(address), `${address} is shown, to be copied: ${shown}`);
+  await look(page, "set-up");
 
-  const page = await person(browser);
-  const address = (await sso("test", "acme")).trim().split("\n").at(-1);
-  await page.goto(address);
-  assert.ok(await atProvider(page, provider));
+  await page.fill("#issuer", "http://login.acme.example");
+  await page.fill("#client_id", "zonegate");
+  await page.fill("#client_secret", SECRET);
+  await page.fill("#scopes", "profile email");
+  await submits(page, "#form-settings", "#save");
+  assert.match(await text(page, "#issuer-error"), /https/, "what is wrong is said where it is");
+  await look(page, "set-up-wrong");
+  await page.fill("#issuer", provider.issuer);
+  await page.fill("#client_secret", SECRET);
+  await submits(page, "#form-settings", "#save");
+  assert.equal(await page.inputValue("#client_secret"), "");
+  assert.equal(await page.getAttribute("#client_secret", "placeholder"), "••••••••", "the secret is dots");
+  assert.ok(!(await page.content()).includes(SECRET));
+
+  await page.check("#scope-selected");
+  await submits(page, "#form-scope", "#apply");
+  assert.match(await text(page, "#error"), /test/i, "not in force untried");
+
+  await page.fill("#client_secret", `${SECRET}-not`);
+  await submits(page, "#form-settings", "#save");
+  await go(page, "#test");
   await logInAt(page, subject[alice]);
+  assert.match(await text(page, "h1"), /The test failed/);
+  assert.equal(await text(page, "#reason"), "code_refused", await text(page, "body"));
+  await look(page, "test-failed");
+  await go(page, "#again");
+  await page.fill("#client_secret", SECRET);
+  await submits(page, "#form-settings", "#save");
+  await go(page, "#test");
   assert.equal(await text(page, "#subject"), subject[alice]);
   assert.equal(await text(page, "#username"), alice);
   await look(page, "tried");
-  assert.equal(await isIn(page), false, "a trial logs nobody in");
+  await go(page, "#back");
 
-  await sso("enable", "acme", "--for", "selected");
-  assert.match(await sso("show", "acme"), /must be used by +selected users/);
+  await page.check("#scope-selected");
+  await submits(page, "#form-scope", "#apply");
+  assert.match(await text(page, "#notice"), /./);
+  await look(page, "enabled");
+  const told = await sso("show", "acme");
+  assert.match(told, /must be used by +selected users/, "the operator sees the same");
+  assert.ok(!told.includes(SECRET) && told.includes("••••"));
   assert.ok(await isIn(aliceAtHome), "whoever is in stays in");
 });
 
+test("an operator's trial logs nobody in (D25)", async () => {
+  const page = await person(browser);
+  const address = (await sso("test", "acme")).trim().split("\n").at(-1);
+  await page.goto(address);
+  await logInAt(page, subject[alice]);
+  assert.equal(await text(page, "#subject"), subject[alice]);
+  assert.equal(await isIn(page), false);
+});
+
 test("selected users go to the provider, all others see the password page, and the subject decides (R38, U23)", async () => {
-  await sso("link", bob, subject[bob]);
+  const admin = aliceAtHome;
+  await admin.goto(site.at("/.zonegate/admin/sso/users"));
+  await admin.fill("#username", bob);
+  await admin.fill("#subject", subject[bob]);
+  await submits(admin, "#form-add", "#add");
+  assert.match(await text(admin, "#links"), new RegExp(`${bob}.*${subject[bob]}`, "s"));
+  await look(admin, "linked");
   const page = await logsIn(bob, "/tickets/1042?view=full");
   assert.equal(await text(page, "#path"), "/tickets/1042?view=full", "back to where it was going (U32)");
 

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::people::Credentials;
+
 /// Everything a person or a script needs to use the demo.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Announcement {
@@ -19,15 +21,18 @@ pub(crate) struct Announcement {
     pub admin: String,
     /// The sample users.
     pub users: Vec<SampleUser>,
-    /// The sample identity provider; for the text only.
-    #[serde(skip)]
+    /// The sample identity provider.
     pub provider: String,
-    /// The name of the sample suite and where it is; for the text only.
-    #[serde(skip)]
-    pub suite: Option<(String, String)>,
-    /// Where the data is kept; for the text only.
-    #[serde(skip)]
+    /// The sample suite.
+    pub suite: Option<SuiteAddress>,
+    /// Where the data is kept.
     pub data: String,
+    /// Where the log is; for the text only, which leaves standard error to what is wrong.
+    #[serde(skip)]
+    pub log: String,
+    /// How the sample identity provider knows a company that does not log in there yet; for the text only.
+    #[serde(skip)]
+    pub client: Option<Credentials>,
     /// The command that shows a code, up to the username; for the text only.
     #[serde(skip)]
     pub example: String,
@@ -46,6 +51,15 @@ pub(crate) struct ZoneAddress {
     /// Its name, and whose it is; for the text only.
     #[serde(skip)]
     pub story: String,
+}
+
+/// The sample suite.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SuiteAddress {
+    /// What people know it by.
+    pub name: String,
+    /// The address to open.
+    pub url: String,
 }
 
 /// A sample user, with everything that is needed to log in.
@@ -95,18 +109,26 @@ impl Announcement {
         let example = enrolled.map_or("alice@acme.example", |user| &user.username);
         writeln!(out, "\n  The current code of an authenticator that is set up:\n")?;
         writeln!(out, "    {} {example}\n", self.example)?;
-        if let Some((name, home)) = &self.suite {
+        if let Some(SuiteAddress { name, url }) = &self.suite {
             writeln!(out, "  One log-in for several products: give {example} and choose \"Log in with {name}\",")?;
-            writeln!(out, "  or begin at {home} and open a tile there.\n")?;
+            writeln!(out, "  or begin at {url} and open a tile there.\n")?;
         }
         writeln!(out, "  To look behind it\n")?;
         let age = if self.fresh { "made just now" } else { "as it was left" };
         let rows = [
             ("sample application, not guarded", self.upstream.clone()),
             ("sample identity provider, suite", format!("{} (believe anybody)", self.provider)),
+            (
+                "a client there to set up",
+                self.client.map_or_else(
+                    || "-".into(),
+                    |client| format!("{}, {}, ES256", client.client_id, client.client_secret),
+                ),
+            ),
             ("metrics; health: livez, readyz", format!("{}metrics", self.admin)),
             ("certificate authority", self.ca_file.clone()),
             ("data", format!("{} ({age})", self.data)),
+            ("log", self.log.clone()),
         ];
         for (what, place) in rows {
             writeln!(out, "    {what:<32} {place}")?;
@@ -140,8 +162,10 @@ mod tests {
                 story: "logs in",
             }],
             provider: "https://id.localhost:8444/".into(),
-            suite: Some(("AcmeOne".into(), "https://id.localhost:8444/one".into())),
+            suite: Some(SuiteAddress { name: "AcmeOne".into(), url: "https://id.localhost:8444/one".into() }),
             data: "/d".into(),
+            log: "/d/demo.log".into(),
+            client: Some(Credentials { client_id: "zonegate-acme", client_secret: "secret-of-acme" }),
             example: "zonegate demo code".into(),
             fresh: true,
         }
@@ -155,7 +179,10 @@ mod tests {
             keys.sort();
             keys
         };
-        assert_eq!(keys(&value), ["admin", "ca_file", "universal", "upstream", "users", "zones"]);
+        assert_eq!(
+            keys(&value),
+            ["admin", "ca_file", "data", "provider", "suite", "universal", "upstream", "users", "zones"]
+        );
         assert_eq!(keys(&value["zones"][0]), ["host", "url"]);
         assert_eq!(keys(&value["users"][0]), ["password", "tenant", "totp_secret", "username", "zone"]);
         assert!(value["users"][0]["totp_secret"].is_null());
@@ -175,5 +202,6 @@ mod tests {
         }
         assert!(text.contains("Log in with AcmeOne") && text.contains("https://id.localhost:8444/one"), "{text}");
         assert!(text.contains("Copper-Kettle-41") && text.contains("zonegate demo code"), "{text}");
+        assert!(text.contains("zonegate-acme, secret-of-acme") && text.contains("/d/demo.log"), "{text}");
     }
 }

@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use crate::base::{Hostname, MasterKey, UnixTime, Username};
-use crate::config::{self, AccessLines, AdminListener, LogLevel, Problems, Settings};
+use crate::config::{self, AccessLines, AdminListener, Problems, Settings};
 use crate::edge::{Gateway, Inherited, ServeFault};
 use crate::machine::Clock;
 use crate::sso::Issuer;
@@ -27,7 +27,7 @@ use crate::store::{Account, Store, StoreFault};
 
 use super::files::Disk;
 use super::logging::{self, Security};
-use announce::{Announcement, SampleUser, ZoneAddress};
+use announce::{Announcement, SampleUser, SuiteAddress, ZoneAddress};
 use certs::{CertificateProblem, Leaf};
 use desk::{Desk, Verifier, ZoneKeys};
 use place::{Place, PlaceProblem, Wish};
@@ -42,6 +42,9 @@ const UNIVERSAL: &str = "login.localhost";
 
 /// The file with the suite's secret that [`CONFIGURATION`] names.
 const SUITE_SECRET: &str = "suite.secret";
+
+/// Where the log goes when a person reads the terminal.
+const LOG: &str = "demo.log";
 
 /// `zonegate demo`
 #[derive(Clone, Debug, clap::Args)]
@@ -137,12 +140,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), DemoProblem> {
     let companies = sample_provider(&prepared, http.clone())?;
     let suite = sample_suite(&prepared, http)?;
     let Prepared { place, mut settings, upstream, provider, provider_leaf, .. } = prepared;
-    if !arguments.json {
+    if arguments.json {
+        logging::start(&settings.log, Security::Shown);
+    } else {
         // The page of text is for a person; a line for every request would push it off the screen.
         settings.log.access = AccessLines::Off;
-        settings.log.level = LogLevel::Warn;
+        logging::start_in_file(&place.folder.join(LOG))?;
     }
-    logging::start(&settings.log, if arguments.json { Security::Shown } else { Security::Hidden });
     let gateway = Gateway::open(settings, Inherited::default(), None)?;
     let json = arguments.json;
     let announce = move || {
@@ -283,7 +287,7 @@ fn announcement(
         Some(SampleUser {
             username: person.username.into(),
             password: person.password.map(Into::into),
-            sso: person.subject.map(|_| format!("{zone}.zonegate/sso/{}", company.slug)),
+            sso: company.sso.and(person.subject).map(|_| format!("{zone}.zonegate/sso/{}", company.slug)),
             zone,
             totp_secret: totp.map(|totp| totp.secret.to_base32()),
             tenant: company.slug.into(),
@@ -310,8 +314,13 @@ fn announcement(
         admin,
         users: users.collect(),
         provider: format!("{}/", prepared.issuer),
-        suite: settings.suite.as_ref().map(|suite| (suite.name.clone(), suite.settings.issuer.to_string())),
+        suite: settings
+            .suite
+            .as_ref()
+            .map(|suite| SuiteAddress { name: suite.name.clone(), url: suite.settings.issuer.to_string() }),
         data: prepared.place.folder.display().to_string(),
+        log: prepared.place.folder.join(LOG).display().to_string(),
+        client: people::COMPANIES.iter().find(|company| company.sso.is_none()).map(|company| company.client),
         example: example(data),
         fresh: prepared.place.fresh,
     }
@@ -363,7 +372,7 @@ fn desk(prepared: &Prepared, http: reqwest::Client) -> Desk {
 fn sample_provider(prepared: &Prepared, http: reqwest::Client) -> Result<Provider, DemoProblem> {
     let clients = people::COMPANIES.iter().filter_map(|company| {
         let zone = prepared.settings.zones.zones().iter().find(|zone| zone.host.as_str() == company.zone)?;
-        provider::Client::of_company(company, &zone.origin)
+        Some(provider::Client::of_company(company, &zone.origin))
     });
     let made = Provider::of_companies(prepared.issuer.clone(), clients.collect(), http);
     made.map_err(|fault| DemoProblem::Provider(fault.to_string()))

@@ -20,6 +20,8 @@ pub(crate) struct Company {
     pub domain: &'static str,
     /// What it sets differently.
     pub overrides: SecurityOverrides,
+    /// How the sample identity provider and we know each other. It knows a company that does not log in there yet, too.
+    pub client: Credentials,
     /// Its log-in at the sample identity provider.
     pub sso: Option<SingleSignOn>,
     /// Which company of the sample suite it is.
@@ -66,8 +68,6 @@ pub(crate) struct SingleSignOn {
     pub scope: SsoScope,
     /// The administrator who need not (D25).
     pub emergency: Option<&'static str>,
-    /// How we know each other.
-    pub client: Credentials,
 }
 
 /// A sample user.
@@ -79,7 +79,7 @@ pub(crate) struct Person {
     pub name: &'static str,
     /// `None` for a program, and for whoever logs in at the identity provider.
     pub password: Option<&'static str>,
-    /// Who the person is at the sample identity provider, for those who log in there.
+    /// Who the person is at the sample identity provider, for those whom it knows.
     pub subject: Option<&'static str>,
     /// Who the person is at the sample suite, for those whom it knows.
     pub suite: Option<AtSuite>,
@@ -110,6 +110,7 @@ pub(crate) const COMPANIES: [Company; 3] = [
             totp_period_seconds: None,
             idle_max_seconds: None,
         },
+        client: Credentials { client_id: "zonegate-acme", client_secret: "Sample-Secret-of-Acme-06" },
         sso: None,
         suite: Some(InSuite { company: "acme-1", is_used: true }),
     },
@@ -124,11 +125,8 @@ pub(crate) const COMPANIES: [Company; 3] = [
             totp_period_seconds: Some(TotpPeriod::Sixty),
             idle_max_seconds: None,
         },
-        sso: Some(SingleSignOn {
-            scope: SsoScope::Selected,
-            emergency: None,
-            client: Credentials { client_id: "zonegate-bolt", client_secret: "Sample-Secret-of-Bolt-28" },
-        }),
+        client: Credentials { client_id: "zonegate-bolt", client_secret: "Sample-Secret-of-Bolt-28" },
+        sso: Some(SingleSignOn { scope: SsoScope::Selected, emergency: None }),
         suite: Some(InSuite { company: "bolt-2", is_used: false }),
     },
     Company {
@@ -142,11 +140,8 @@ pub(crate) const COMPANIES: [Company; 3] = [
             totp_period_seconds: None,
             idle_max_seconds: None,
         },
-        sso: Some(SingleSignOn {
-            scope: SsoScope::All,
-            emergency: Some("rita@cedar.example"),
-            client: Credentials { client_id: "zonegate-cedar", client_secret: "Sample-Secret-of-Cedar-39" },
-        }),
+        client: Credentials { client_id: "zonegate-cedar", client_secret: "Sample-Secret-of-Cedar-39" },
+        sso: Some(SingleSignOn { scope: SsoScope::All, emergency: Some("rita@cedar.example") }),
         suite: None,
     },
 ];
@@ -171,6 +166,7 @@ pub(crate) const PEOPLE: [Person; 13] = [
         username: "alice@acme.example",
         name: "Alice Archer",
         password: Some("Copper-Kettle-41"),
+        subject: Some("acme-1001"),
         totp_secret: Some(*b"zonegate demo: alice"),
         groups: &["staff", "dispatch"],
         suite: Some(AtSuite { subject: "one-1001", modules: &["desk-west", "academy"], is_master: false }),
@@ -181,6 +177,7 @@ pub(crate) const PEOPLE: [Person; 13] = [
         username: "bob@acme.example",
         name: "Bob Baker",
         password: Some("Velvet-Harbour-52"),
+        subject: Some("acme-1002"),
         suite: Some(AtSuite { subject: "one-1002", modules: &["desk-west"], is_master: false }),
         story: "sets up an authenticator at the first log-in (QR code)",
         ..SOMEBODY
@@ -189,11 +186,12 @@ pub(crate) const PEOPLE: [Person; 13] = [
         username: "ada@acme.example",
         name: "Ada Ashworth",
         password: Some("Silver-Lantern-63"),
+        subject: Some("acme-1003"),
         totp_secret: Some(*b"zonegate demo:   ada"),
         level: SecurityLevel::Admin,
         groups: &["staff", "admins"],
         suite: Some(AtSuite { subject: "one-1003", modules: &["desk-west", "academy"], is_master: true }),
-        story: "administers the users of Acme, here and at AcmeOne",
+        story: "administers Acme: single sign-on and AcmeOne at /.zonegate/admin",
         ..SOMEBODY
     },
     Person {
@@ -309,7 +307,8 @@ mod tests {
         for (place, person) in PEOPLE.iter().enumerate() {
             assert!(person.username.parse::<Username>().is_ok(), "{}", person.username);
             assert!(person.company().is_some(), "{}", person.username);
-            let without = person.kind == UserKind::ApiOnly || person.subject.is_some();
+            let is_elsewhere = person.company().and_then(|of| of.sso).and(person.subject).is_some();
+            let without = person.kind == UserKind::ApiOnly || is_elsewhere;
             assert_eq!(person.password.is_none(), without, "{}", person.username);
             let alike = |other: &Person| {
                 other.username == person.username

@@ -39,9 +39,11 @@ pub(crate) async fn seed(
     now: UnixTime,
 ) -> Result<(), SeedProblem> {
     let pepper = Pepper::of(master);
+    let mut made = Vec::new();
     for company in &COMPANIES {
         if store.tenant_by_slug(company.slug).await?.is_none() {
             store.create_tenant(&tenant(company)?, &event(EventKind::TenantChanged, now)).await?;
+            made.push(company.slug);
         }
     }
     for person in &PEOPLE {
@@ -52,7 +54,7 @@ pub(crate) async fn seed(
     }
     for company in &COMPANIES {
         if let Some(sso) = &company.sso {
-            single_sign_on(store, company, sso, issuer, now).await?;
+            single_sign_on(store, company, sso, issuer, made.contains(&company.slug), now).await?;
         }
         if let Some(suite) = company.suite.as_ref().filter(|suite| suite.is_used) {
             log_in_with_suite(store, company, suite, now).await?;
@@ -62,26 +64,29 @@ pub(crate) async fn seed(
 }
 
 /// Gives a company the sample identity provider, or tells it the provider's address of this start: with `--port 0`
-/// that is another one each time. Another provider is somebody's own, and left alone.
+/// that is another one each time. Another provider is somebody's own, and left alone, and one that somebody removed stays
+/// removed.
 async fn single_sign_on(
     store: &Store,
     company: &Company,
     sso: &SingleSignOn,
     issuer: &Issuer,
+    is_new: bool,
     now: UnixTime,
 ) -> Result<(), SeedProblem> {
     let wrong = SeedProblem::Sample(company.slug);
     let tenant = store.tenant_by_slug(company.slug).await?.ok_or(SeedProblem::Sample(company.slug))?;
     let before = store.provider(tenant.id).await?;
     let settings = match &before {
-        None => settings(sso, issuer),
+        None if !is_new => return Ok(()),
+        None => settings(company, issuer),
         Some(provider) if provider.settings.issuer == *issuer => return Ok(()),
         Some(provider) if provider.settings.issuer.host() == issuer.host() => {
             ProviderSettings { issuer: issuer.clone(), ..provider.settings.clone() }
         }
         Some(_) => return Ok(()),
     };
-    let Some(secret) = ClientSecret::parse(sso.client.client_secret) else { return Err(wrong) };
+    let Some(secret) = ClientSecret::parse(company.client.client_secret) else { return Err(wrong) };
     let event = |kind| event(kind, now);
     store.set_provider(tenant.id, &settings, Some(&secret), &event(EventKind::ProviderChanged)).await?;
     // Nobody has tried it yet; what it does is known all the same.
@@ -118,12 +123,12 @@ async fn log_in_with_suite(
     Ok(())
 }
 
-fn settings(sso: &SingleSignOn, issuer: &Issuer) -> ProviderSettings {
+fn settings(company: &Company, issuer: &Issuer) -> ProviderSettings {
     ProviderSettings {
         signing_algorithm: SigningAlgorithm::ES256,
         scopes: vec!["profile".into(), "email".into()],
         logout: true,
-        ..ProviderSettings::new(issuer.clone(), sso.client.client_id.into())
+        ..ProviderSettings::new(issuer.clone(), company.client.client_id.into())
     }
 }
 
@@ -290,6 +295,10 @@ mod tests {
         store.set_provider(bolt.id, &own, None, &event(EventKind::ProviderChanged, now)).await.unwrap();
         seed(&store, &master, CHEAP, &issuer(3), now).await.unwrap();
         assert_eq!(store.provider(bolt.id).await.unwrap().unwrap().settings, own, "somebody's own is left alone");
+
+        assert!(store.remove_provider(cedar.id, &event(EventKind::ProviderChanged, now)).await.unwrap());
+        seed(&store, &master, CHEAP, &issuer(4), now).await.unwrap();
+        assert!(store.provider(cedar.id).await.unwrap().is_none(), "whoever removed it finds it gone");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) async fn link(site: &Site, username: &Username, subject: &Subject) ->
     let linked = event(site, EventKind::AccountLinked, &issuer);
     match site.store.link(tenant.id, &issuer, subject, user.id, Audience::Tenant, &linked).await? {
         Linked::Yes => say(format_args!("{username} is {} at {issuer}.", subject.as_str())),
-        refused @ (Linked::SubjectTaken | Linked::UserHasAnother) => {
+        refused @ (Linked::SubjectTaken | Linked::UserHasAnother | Linked::NotOfThisKind) => {
             Err(CommandProblem::Input(refusal(username.as_str(), subject, refused)))
         }
     }
@@ -42,6 +42,9 @@ fn refusal(username: &str, subject: &Subject, linked: Linked) -> String {
         Linked::SubjectTaken => format!("{} is another user already: unlink that one first", subject.as_str()),
         Linked::UserHasAnother => {
             format!("{username} is somebody else there already: `zonegate tenant sso unlink {username}` first")
+        }
+        Linked::NotOfThisKind => {
+            format!("{username} is co-managed or a program, whom a company's own provider does not know")
         }
     }
 }
@@ -99,7 +102,7 @@ pub(super) async fn import(site: &Site, tenant: &Tenant, file: &Path) -> Result<
         );
     }
     if wrong.is_empty() {
-        return say(format_args!("{} users of {} are linked at {issuer}.", entries.len(), tenant.slug));
+        return say(format_args!("Linked users of {1} at {issuer}: {0}.", entries.len(), tenant.slug));
     }
     let told: Vec<_> = wrong.iter().map(|(line, text)| format!("{name}:{line}: {text}")).collect();
     Err(CommandProblem::Input(format!("{name} is not imported, and nothing was changed:\n{}", told.join("\n"))))

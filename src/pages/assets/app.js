@@ -16,6 +16,8 @@ for (const field of document.querySelectorAll("input[data-show]")) {
   });
   field.parentElement.append(button);
 }
+// After a mistake the page stands where it was made.
+document.querySelector("[aria-invalid=true]")?.focus();
 // A button that copies what stands in a field.
 for (const field of document.querySelectorAll("input[data-copy]")) {
   if (!navigator.clipboard) break;

@@ -20,7 +20,7 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-use super::answer::{Answer, html};
+use super::answer::{Answer, html, outward};
 use super::person::Person;
 use super::sso::query;
 use super::{Portal, Visit, cookies};
@@ -111,7 +111,8 @@ impl Portal {
         if let Some(browser) = browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
         }
-        answer
+        // Log Out, a test and a binding lead to a provider.
+        outward(answer)
     }
 
     async fn admin_start(&self, visit: &Visit, headers: &HeaderMap) -> Result<Answer, Answer> {
@@ -143,9 +144,11 @@ impl Portal {
 }
 
 fn user_row(account: Account) -> UserRow {
-    let Account { user, tenant, locked_at, .. } = account;
+    let Account { user, tenant, locked_at, password, .. } = account;
     UserRow {
         methods: methods(&tenant, &user),
+        needs_code: user.kind.needs_second_factor(),
+        has_password: password.is_some(),
         must_use_suite: must_use_suite(&tenant, &user),
         suite_exempt: user.suite_exempt && tenant.suite.mode == SuiteMode::Required,
         administers: user.level == SecurityLevel::Admin,
@@ -161,10 +164,8 @@ async fn start(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
-) -> Answer {
-    match portal.admin_start(&visit, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.admin_start(&visit, &headers).await
 }
 
 async fn users(
@@ -172,8 +173,6 @@ async fn users(
     Extension(visit): Extension<Visit>,
     uri: Uri,
     headers: HeaderMap,
-) -> Answer {
-    match portal.admin_users(&visit, &uri, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.admin_users(&visit, &uri, &headers).await
 }

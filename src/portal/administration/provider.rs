@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
-use super::super::answer::{Answer, outward, see_other};
+use super::super::answer::{Answer, done};
 use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::{Errand, address};
@@ -49,7 +49,10 @@ pub(super) async fn show(
 ) -> Answer {
     let notice = match query.as_deref().and_then(|query| query.strip_prefix("done=")) {
         Some("saved") => Some("admin.saved"),
+        Some("inuse") => Some("admin.saved.inuse"),
+        Some("nosecret") => Some("admin.saved.nosecret"),
         Some("scope") => Some("admin.scope.set"),
+        Some("alone") => Some("admin.scope.set.alone"),
         Some("unchanged") => Some("admin.unchanged"),
         Some(_) | None => None,
     };
@@ -64,10 +67,8 @@ pub(super) async fn save(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.save_provider(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.save_provider(&visit, &headers, body).await
 }
 
 pub(super) async fn test(
@@ -75,10 +76,8 @@ pub(super) async fn test(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.test_provider(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.test_provider(&visit, &headers, body).await
 }
 
 pub(super) async fn set_scope(
@@ -86,10 +85,8 @@ pub(super) async fn set_scope(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.set_scope(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.set_scope(&visit, &headers, body).await
 }
 
 impl Portal {
@@ -140,7 +137,7 @@ impl Portal {
             notice: said.notice,
             error: said.error,
         };
-        outward(self.admin_page(visit, headers, &page, said.error.is_some(), browser))
+        self.admin_page(visit, headers, &page, said.error.is_some(), browser)
     }
 
     async fn save_provider(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
@@ -159,12 +156,22 @@ impl Portal {
         let before =
             self.store.provider(tenant).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         if secret.is_none() && before.is_some_and(|before| before.settings == settings) {
-            return Ok(see_other("/.zonegate/admin/sso?done=unchanged"));
+            return Ok(done(ADMIN_SSO, "unchanged"));
         }
         let event = admin.event(visit, EventKind::ProviderChanged, settings.issuer.as_str());
         let set = self.store.set_provider(tenant, &settings, secret.as_ref(), &event).await;
         set.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        Ok(see_other("/.zonegate/admin/sso?done=saved"))
+        let kept = self.store.provider(tenant).await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let lacks_secret = kept
+            .as_ref()
+            .is_some_and(|kept| kept.settings.client_authentication.needs_secret() && kept.secret.is_none());
+        let is_tested = kept.is_some_and(|kept| kept.tested_at.is_some());
+        let said = match admin.account.tenant.sso {
+            _ if lacks_secret => "nosecret",
+            SsoScope::Selected | SsoScope::All if !is_tested => "inuse",
+            SsoScope::Off | SsoScope::Selected | SsoScope::All => "saved",
+        };
+        Ok(done(ADMIN_SSO, said))
     }
 
     /// To the provider and back: the callback notes that it worked, and shows what came.
@@ -205,12 +212,13 @@ impl Portal {
         };
         let tenant = &admin.account.tenant;
         if (tenant.sso, tenant.sso_exempt) == (scope, exempt) {
-            return Ok(see_other("/.zonegate/admin/sso?done=unchanged"));
+            return Ok(done(ADMIN_SSO, "unchanged"));
         }
         let event = admin.event(visit, EventKind::SsoChanged, scope.name());
         let set = self.store.set_sso(tenant.id, scope, exempt, &event).await;
         match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-            SsoSet::Yes => Ok(see_other("/.zonegate/admin/sso?done=scope")),
+            SsoSet::Yes if scope == SsoScope::All && exempt.is_none() => Ok(done(ADMIN_SSO, "alone")),
+            SsoSet::Yes => Ok(done(ADMIN_SSO, "scope")),
             SsoSet::Untested => again("admin.scope.untested").await,
             SsoSet::NobodyExempt => again("admin.emergency.wrong").await,
         }
@@ -297,7 +305,8 @@ fn read(form: &Form) -> (ProviderFields, Option<(ProviderSettings, Option<Client
         provisioning: form.field("provisioning").is_some(),
         logout: form.field("logout").is_some(),
     };
-    let word = |text: &str| is_word(text).then(|| text.to_owned());
+    // A comma may stand in a word. One at its end is meant to divide.
+    let word = |text: &str| (is_word(text) && !text.ends_with(',')).then(|| text.to_owned());
     let issuer = parsed(&mut fields.issuer, "admin.wrong.issuer", |text| Issuer::parse(text).ok());
     let client_id =
         parsed(&mut fields.client_id, "admin.wrong.clientid", |text| is_client_id(text).then(|| text.to_owned()));

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
-use super::super::answer::{Answer, see_other, text};
+use super::super::answer::{Answer, done, text};
 use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::query;
@@ -32,6 +32,8 @@ struct Said {
     search: String,
     username: Field,
     subject: Field,
+    /// The table that was sent, if it does not count.
+    table: String,
     wrong: Vec<WrongLine>,
     notice: Option<String>,
     error: Option<&'static str>,
@@ -71,10 +73,8 @@ pub(super) async fn change(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.change_roster(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.change_roster(&visit, &headers, body).await
 }
 
 pub(super) async fn import(
@@ -82,20 +82,16 @@ pub(super) async fn import(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.import_roster(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.import_roster(&visit, &headers, body).await
 }
 
 pub(super) async fn export(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
-) -> Answer {
-    match portal.export_roster(&visit, &headers).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.export_roster(&visit, &headers).await
 }
 
 impl Portal {
@@ -143,6 +139,7 @@ impl Portal {
             rows: found.into_iter().take(ROWS_MAX).map(linked_row).collect(),
             username: said.username,
             subject: said.subject,
+            table: &said.table,
             wrong: said.wrong,
             more_wrong,
             confirm: confirmation.shown(),
@@ -171,12 +168,12 @@ impl Portal {
                 removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
                 // The sessions that began there have ended in the store: here as well, before anything is answered.
                 self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-                return Ok(see_other("/.zonegate/admin/sso/users?done=removed"));
+                return Ok(done(ROSTER, "removed"));
             }
             (None, Some((issuer, _)), None) => {
                 let added = self.add_link(visit, &admin, &issuer, &form).await;
                 match added.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-                    None => return Ok(see_other("/.zonegate/admin/sso/users?done=added")),
+                    None => return Ok(done(ROSTER, "added")),
                     Some(said) => said,
                 }
             }
@@ -212,6 +209,7 @@ impl Portal {
             Linked::Yes => return Ok(None),
             Linked::SubjectTaken => said.subject.error = Some("admin.wrong.subject.taken"),
             Linked::UserHasAnother => said.username.error = Some("admin.wrong.user.other"),
+            Linked::NotOfThisKind => said.username.error = Some("admin.wrong.user.kind"),
         }
         Ok(Some(said))
     }
@@ -221,15 +219,17 @@ impl Portal {
         let most = self.settings.limits.form_bytes_max.max(TABLE_BYTES_MAX);
         let form = self.form_up_to(most, visit, &admin.person, headers, body).await?;
         if let Some(error) = self.unconfirmed(visit, &admin.person, headers, &form).await? {
-            return Ok(self.roster_page(visit, headers, &admin, Said::wrong(error)).await);
+            let table = form.field("table").unwrap_or_default().to_owned();
+            return Ok(self.roster_page(visit, headers, &admin, Said { table, ..Said::wrong(error) }).await);
         }
-        let imported = self.imported(visit, &admin, form.field("table").unwrap_or_default()).await;
+        let table = form.field("table").unwrap_or_default();
+        let imported = self.imported(visit, &admin, table).await;
         let said = match imported.map_err(|fault| self.store_fault(visit, headers, &fault))? {
             None => Said::wrong("admin.roster.noprovider"),
             Some(Ok(count)) => {
-                return Ok(see_other(&format!("/.zonegate/admin/sso/users?done=imported&count={count}")));
+                return Ok(done(ROSTER, &format!("imported&count={count}")));
             }
-            Some(Err(wrong)) => Said { wrong, ..Said::wrong("admin.notimported") },
+            Some(Err(wrong)) => Said { wrong, table: table.to_owned(), ..Said::wrong("admin.notimported") },
         };
         Ok(self.roster_page(visit, headers, &admin, said).await)
     }
@@ -292,6 +292,7 @@ fn wrong_line((line, problem): (usize, LineProblem)) -> WrongLine {
     let (text, value) = match problem {
         LineProblem::Table(_) => ("admin.line.table", String::new()),
         LineProblem::Columns => ("admin.line.columns", String::new()),
+        LineProblem::Nobody => ("admin.line.nobody", String::new()),
         LineProblem::Username(typed) => ("admin.line.username", typed),
         LineProblem::Unknown(username) => ("admin.line.unknown", username.to_string()),
         LineProblem::Subject(typed) => ("admin.line.subject", typed),
@@ -305,6 +306,7 @@ fn unlinked(entry: &Entry, linked: Linked) -> Option<WrongLine> {
         Linked::Yes => return None,
         Linked::SubjectTaken => ("admin.line.taken", entry.subject.as_str()),
         Linked::UserHasAnother => ("admin.line.other", entry.username.as_str()),
+        Linked::NotOfThisKind => ("admin.line.kind", entry.username.as_str()),
     };
     Some(WrongLine { line: entry.line, text, value: value.to_owned() })
 }

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
-use super::super::answer::{Answer, outward, see_other};
+use super::super::answer::{Answer, done};
 use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::query;
@@ -51,6 +51,7 @@ pub(super) async fn show(
     };
     let notice = match query(&uri, "done").as_deref() {
         Some("bound") => Some("admin.suite.bound.done"),
+        Some("rebound") => Some("admin.suite.bound.again"),
         Some("set") => Some("admin.scope.set"),
         Some("unchanged") => Some("admin.unchanged"),
         Some("exempt") => Some("admin.suite.exempted"),
@@ -67,10 +68,8 @@ pub(super) async fn set(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.set_suite_access(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.set_suite_access(&visit, &headers, body).await
 }
 
 pub(super) async fn bind(
@@ -78,10 +77,8 @@ pub(super) async fn bind(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.bind_to_suite(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.bind_to_suite(&visit, &headers, body).await
 }
 
 pub(super) async fn exempt(
@@ -89,10 +86,8 @@ pub(super) async fn exempt(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.change_exemption(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.change_exemption(&visit, &headers, body).await
 }
 
 pub(super) async fn unlink(
@@ -100,10 +95,8 @@ pub(super) async fn unlink(
     Extension(visit): Extension<Visit>,
     headers: HeaderMap,
     body: Body,
-) -> Answer {
-    match portal.unlink_from_suite(&visit, &headers, body).await {
-        Ok(answer) | Err(answer) => answer,
-    }
+) -> Result<Answer, Answer> {
+    portal.unlink_from_suite(&visit, &headers, body).await
 }
 
 /// A form of this page, from somebody who may send it and has shown who they are, or else what was wrong with that.
@@ -198,7 +191,7 @@ impl Portal {
             notice: said.notice,
             error: said.error,
         };
-        outward(self.admin_page(visit, headers, &page, said.error.is_some(), browser))
+        self.admin_page(visit, headers, &page, said.error.is_some(), browser)
     }
 
     async fn set_suite_access(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
@@ -212,12 +205,12 @@ impl Portal {
         let before = &admin.account.tenant.suite;
         let access = SuiteAccess { mode, provisioning: form.field("provisioning").is_some(), ..before.clone() };
         if access == *before {
-            return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
+            return Ok(done(ADMIN_SUITE, "unchanged"));
         }
         let event = admin.event(visit, EventKind::SuiteChanged, &access.described());
         let set = self.store.set_suite(admin.account.tenant.id, &access, &event).await;
         match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-            true => Ok(see_other("/.zonegate/admin/suite?done=set")),
+            true => Ok(done(ADMIN_SUITE, "set")),
             // As no company nobody would get in: first the suite says which one it is.
             false => Ok(self.to_suite_binding(admin.account.tenant.id, visit, headers).await),
         }
@@ -264,15 +257,12 @@ impl Portal {
             (None, false) => return again("admin.wrong.user.unknown", None).await,
         };
         if account.user.suite_exempt == exempt {
-            return Ok(see_other("/.zonegate/admin/suite?done=unchanged"));
+            return Ok(done(ADMIN_SUITE, "unchanged"));
         }
         let event = admin.event(visit, EventKind::SuiteChanged, exemption(exempt));
         let set = self.store.set_suite_exempt(account.user.id, exempt, &event).await;
         set.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        Ok(see_other(match exempt {
-            true => "/.zonegate/admin/suite?done=exempt",
-            false => "/.zonegate/admin/suite?done=unexempt",
-        }))
+        Ok(done(ADMIN_SUITE, if exempt { "exempt" } else { "unexempt" }))
     }
 
     /// The account of that name, if it is one of the administrator's tenant.
@@ -299,6 +289,6 @@ impl Portal {
         removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         // The sessions that began there have ended in the store: here as well, before anything is answered.
         self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        Ok(see_other("/.zonegate/admin/suite?done=removed"))
+        Ok(done(ADMIN_SUITE, "removed"))
     }
 }

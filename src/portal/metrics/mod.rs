@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 use self::histogram::Histogram;
 use self::labels::{LoginLabels, OutcomeLabel, ReasonLabel, RefusalLabels, RequestLabels, ZoneLabel};
 use super::Portal;
-use super::flow::OUTCOMES;
+use super::outcome::OUTCOMES;
 use crate::base::{ByHost, Hostname, UnixTime};
 use crate::session::{Class, Method};
 use crate::zone::{Zone, ZoneTable};

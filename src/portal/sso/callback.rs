@@ -11,10 +11,12 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
-use super::super::answer::{Answer, html, see_other};
-use super::super::flow::{Asking, NOT_CONFIRMED, Outcome};
+use super::super::answer::{Answer, done, html, see_other};
+use super::super::flow::Asking;
+use super::super::outcome::{NOT_CONFIRMED, Outcome};
 use super::super::{Portal, Visit, cookies, device, login};
-use super::{Failed, Peer, Refused, Registration};
+use super::suite::Bound;
+use super::{Failed, OpenIdProvider, Refused, Registration};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
 use crate::idp::Client;
@@ -24,7 +26,7 @@ use crate::sso::{
     self, Answer as ProviderAnswer, Arrival, Audience, Callback, CallbackOf, Expected, IdToken, Proof, Purpose,
     Transaction, TransactionProblem, UserInfo, check_issuer,
 };
-use crate::store::{Account, Linked, NewUser, Provider, StoreFault};
+use crate::store::{Account, Linked, NewUser, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// What came of it.
@@ -36,7 +38,7 @@ enum Come {
     /// A trial, and what it showed.
     Tried(Box<Tried>),
     /// The administrator's tenant is bound to a company of the suite.
-    Bound,
+    Bound(Bound),
 }
 
 struct Tried {
@@ -46,7 +48,7 @@ struct Tried {
 }
 
 /// What a provider has said of a person, verified.
-pub(super) struct Word<'a> {
+pub(super) struct Claims<'a> {
     pub(super) token: &'a IdToken,
     pub(super) info: Option<&'a UserInfo>,
     /// The ID token as it came.
@@ -70,9 +72,12 @@ pub(super) async fn take(
         }
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
-        Ok(Come::Bound) => see_other(&format!("{ADMIN_SUITE}?done=bound")),
+        Ok(Come::Bound(Bound::Anew)) => done(ADMIN_SUITE, "bound"),
+        Ok(Come::Bound(Bound::InPlaceOfAnother)) => done(ADMIN_SUITE, "rebound"),
         Err(Failed::Refused(refused)) => {
-            portal.metrics.login(NOT_CONFIRMED, registration.method(), device::class(&headers));
+            if refused.purpose == Purpose::LogIn {
+                portal.metrics.login(NOT_CONFIRMED, registration.method(), device::class(&headers));
+            }
             let again = registration.again(&visit, &refused);
             portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await
         }
@@ -133,30 +138,29 @@ impl Portal {
             return Err(Refused::because("login_not_anew").into());
         }
         let info = self.providers.user_info(settings, &tokens.access_token, token.subject()).await?;
-        let word = Word { token: &token, info: info.as_ref(), text: &tokens.id_token };
-        match (transaction.purpose, &registration.peer) {
+        let claims = Claims { token: &token, info: info.as_ref(), text: &tokens.id_token };
+        match (transaction.purpose, &registration.provider) {
             (Purpose::LogIn, peer) => {
                 let outcome = match peer {
-                    Peer::Tenant(of) => {
-                        self.log_in_at_tenant(registration, of, &word, transaction, asking).await?
+                    OpenIdProvider::Tenant(tenant, _) => {
+                        self.log_in_at_tenant(registration, tenant, &claims, transaction, asking).await?
                     }
-                    Peer::Suite(suite) => {
-                        self.log_in_at_suite(registration, suite, &word, transaction, asking).await?
+                    OpenIdProvider::Suite(suite) => {
+                        self.log_in_at_suite(registration, suite, &claims, transaction, asking).await?
                     }
                 };
                 Ok(Come::Known(Box::new(outcome), browser))
             }
-            (Purpose::Test, Peer::Tenant(of)) => {
+            (Purpose::Test, OpenIdProvider::Tenant(tenant, _)) => {
                 let event = about(registration, asking, EventKind::ProviderTested);
-                let tested = self.store.provider_was_tested(of.0.id, settings, visit.now, &event);
+                let tested = self.store.provider_was_tested(tenant.id, settings, visit.now, &event);
                 Ok(Come::Tried(Box::new(Tried { counts: tested.await?, token, info })))
             }
-            (Purpose::Bind, Peer::Suite(suite)) => {
-                self.bind_company(suite, &word, &transaction, asking).await?;
-                Ok(Come::Bound)
+            (Purpose::Bind, OpenIdProvider::Suite(suite)) => {
+                Ok(Come::Bound(self.bind_company(suite, &claims, &transaction, asking).await?))
             }
             // Nobody seals such a transaction here.
-            (Purpose::Test, Peer::Suite(_)) | (Purpose::Bind, Peer::Tenant(_)) => {
+            (Purpose::Test, OpenIdProvider::Suite(_)) | (Purpose::Bind, OpenIdProvider::Tenant(..)) => {
                 Err(Refused::because("state_of_other_purpose").into())
             }
         }
@@ -165,13 +169,13 @@ impl Portal {
     async fn log_in_at_tenant(
         &self,
         registration: &Registration,
-        of: &(Tenant, Provider),
-        word: &Word<'_>,
+        tenant: &Tenant,
+        claims: &Claims<'_>,
         transaction: Transaction,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Failed> {
-        let account = self.person_of(registration, of, word, asking).await?;
-        let proof = Proof::of(word.token, word.text, Audience::Tenant, of.1.settings.issuer.clone());
+        let account = self.person_of(registration, tenant, claims, asking).await?;
+        let proof = Proof::of(claims.token, claims.text, Audience::Tenant, registration.settings().issuer.clone());
         let proven = Proven::by_provider(Claimant::of(&account.user), proof, asking.visit.now);
         Ok(self.finish(flow_of(transaction, asking.visit.now), proven, &account, None, asking).await?)
     }
@@ -206,15 +210,15 @@ impl Portal {
     async fn person_of(
         &self,
         registration: &Registration,
-        of: &(Tenant, Provider),
-        word: &Word<'_>,
+        tenant: &Tenant,
+        claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
-        let (tenant, provider) = of;
-        let linked = self.store.linked(tenant.id, &provider.settings.issuer, word.token.subject()).await?;
+        let issuer = &registration.settings().issuer;
+        let linked = self.store.linked(tenant.id, issuer, claims.token.subject()).await?;
         let account = match linked {
             Some(account) => account,
-            None if tenant.sso == SsoScope::All => self.linked_now(registration, of, word, asking).await?,
+            None if tenant.sso == SsoScope::All => self.linked_now(registration, tenant, claims, asking).await?,
             None => return Err(no_account("unknown_subject").into()),
         };
         match () {
@@ -227,12 +231,12 @@ impl Portal {
     async fn linked_now(
         &self,
         registration: &Registration,
-        (tenant, provider): &(Tenant, Provider),
-        word: &Word<'_>,
+        tenant: &Tenant,
+        claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
-        let settings = &provider.settings;
-        let username = sso::username(settings, word.token, word.info)
+        let settings = registration.settings();
+        let username = sso::username(settings, claims.token, claims.info)
             .map_err(|problem| Refused { text: "m19.account", ..Refused::because(problem.name()) })?;
         // One tenant's provider says nothing of another tenant's people, whatever it claims.
         if !tenant.domains.iter().any(|domain| domain.as_str() == username.domain()) {
@@ -242,7 +246,7 @@ impl Portal {
             Some(account) => account,
             None if settings.provisioning => {
                 let event = about(registration, asking, EventKind::UserCreated);
-                let created = self.provision(tenant.id, &username, word, event).await?;
+                let created = self.provision(tenant.id, &username, claims, event).await?;
                 created.ok_or_else(|| no_account("unknown_user"))?
             }
             None => return Err(no_account("unknown_user").into()),
@@ -253,11 +257,13 @@ impl Portal {
         }
         let event =
             SecurityEvent { user: Some(account.user.id), ..about(registration, asking, EventKind::AccountLinked) };
-        let (issuer, subject) = (&settings.issuer, word.token.subject());
+        let (issuer, subject) = (&settings.issuer, claims.token.subject());
         match self.store.link(tenant.id, issuer, subject, account.user.id, Audience::Tenant, &event).await? {
             Linked::Yes => Ok(account),
             // A username that was given to somebody else at the provider is not theirs here.
-            Linked::SubjectTaken | Linked::UserHasAnother => Err(no_account("linked_to_another").into()),
+            Linked::SubjectTaken | Linked::UserHasAnother | Linked::NotOfThisKind => {
+                Err(no_account("linked_to_another").into())
+            }
         }
     }
 
@@ -267,12 +273,12 @@ impl Portal {
         &self,
         tenant: TenantId,
         username: &Username,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         event: SecurityEvent,
     ) -> Result<Option<Account>, Failed> {
-        let display_name = sso::display_name(word.token, word.info).unwrap_or(username.as_str()).to_owned();
+        let display_name = sso::display_name(claims.token, claims.info).unwrap_or(username.as_str()).to_owned();
         let new = NewUser {
-            email: sso::verified_email(word.token, word.info).map(str::to_owned),
+            email: sso::verified_email(claims.token, claims.info).map(str::to_owned),
             display_name,
             kind: UserKind::Regular,
             level: SecurityLevel::User,
@@ -347,7 +353,7 @@ pub(super) fn about(registration: &Registration, asking: &Asking<'_>, kind: Even
     }
 }
 
-/// The flow that goes on after the provider's word: a choice between sessions may be left of it.
+/// The flow that goes on after what the provider said: a choice between sessions may be left of it.
 pub(super) fn flow_of(transaction: Transaction, now: UnixTime) -> Flow {
     let binding = Binding::Browser(transaction.browser);
     let Transaction { id, host, class, return_to, .. } = transaction;

@@ -23,13 +23,13 @@ use axum::{Extension, Router};
 
 use super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::answer::{Answer, html, see_other};
-use super::flow::Trouble;
+use super::outcome::Trouble;
 use super::{Portal, Realm, Visit, cookies, device};
 use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, Username};
 use crate::directory::{SsoScope, Tenant};
 use crate::idp::ProviderFault;
 use crate::machine::{EntropyFault, random};
-use crate::pages::{Page, ProviderErrorPage};
+use crate::pages::{FailedAtProvider, Page, ProviderErrorPage};
 use crate::session::Method;
 use crate::sso::{
     Audience, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction, Verifier,
@@ -74,13 +74,13 @@ pub(super) fn anew_at_suite(path: &str) -> String {
 /// What we are to one provider, in the zone that was asked.
 pub(super) struct Registration {
     pub(super) zone: Arc<Zone>,
-    pub(super) peer: Peer,
+    pub(super) provider: OpenIdProvider,
 }
 
 /// For whose people a provider speaks.
-pub(super) enum Peer {
+pub(super) enum OpenIdProvider {
     /// One tenant's: its own.
-    Tenant(Box<(Tenant, Provider)>),
+    Tenant(Box<Tenant>, Box<Provider>),
     /// Those of all companies that the suite knows.
     Suite(Box<Suite>),
 }
@@ -88,44 +88,44 @@ pub(super) enum Peer {
 impl Registration {
     /// A tenant of the zone, with the provider it has.
     pub(super) fn of_tenant(zone: &Arc<Zone>, tenant: Tenant, provider: Provider) -> Self {
-        Self { zone: Arc::clone(zone), peer: Peer::Tenant(Box::new((tenant, provider))) }
+        Self { zone: Arc::clone(zone), provider: OpenIdProvider::Tenant(Box::new(tenant), Box::new(provider)) }
     }
 
     /// What the provider is to us.
     pub(super) fn settings(&self) -> &ProviderSettings {
-        match &self.peer {
-            Peer::Tenant(of) => &of.1.settings,
-            Peer::Suite(suite) => &suite.settings,
+        match &self.provider {
+            OpenIdProvider::Tenant(_, provider) => &provider.settings,
+            OpenIdProvider::Suite(suite) => &suite.settings,
         }
     }
 
     fn secret(&self) -> Option<&ClientSecret> {
-        match &self.peer {
-            Peer::Tenant(of) => of.1.secret.as_ref(),
-            Peer::Suite(suite) => suite.secret.as_ref(),
+        match &self.provider {
+            OpenIdProvider::Tenant(_, provider) => provider.secret.as_ref(),
+            OpenIdProvider::Suite(suite) => suite.secret.as_ref(),
         }
     }
 
     fn audience(&self) -> Audience {
-        match &self.peer {
-            Peer::Tenant(_) => Audience::Tenant,
-            Peer::Suite(_) => Audience::Suite,
+        match &self.provider {
+            OpenIdProvider::Tenant(..) => Audience::Tenant,
+            OpenIdProvider::Suite(_) => Audience::Suite,
         }
     }
 
     /// How those log in whom the provider lets in.
     fn method(&self) -> Method {
-        match &self.peer {
-            Peer::Tenant(_) => Method::Sso,
-            Peer::Suite(_) => Method::Suite,
+        match &self.provider {
+            OpenIdProvider::Tenant(..) => Method::Sso,
+            OpenIdProvider::Suite(_) => Method::Suite,
         }
     }
 
     /// The tenant for whose people alone the provider speaks.
     pub(super) fn tenant(&self) -> Option<&Tenant> {
-        match &self.peer {
-            Peer::Tenant(of) => Some(&of.0),
-            Peer::Suite(_) => None,
+        match &self.provider {
+            OpenIdProvider::Tenant(tenant, _) => Some(tenant),
+            OpenIdProvider::Suite(_) => None,
         }
     }
 
@@ -140,9 +140,9 @@ impl Registration {
 
     /// What people know it by.
     fn name(&self) -> &str {
-        match &self.peer {
-            Peer::Tenant(of) => &of.0.name,
-            Peer::Suite(suite) => &suite.name,
+        match &self.provider {
+            OpenIdProvider::Tenant(tenant, _) => &tenant.name,
+            OpenIdProvider::Suite(suite) => &suite.name,
         }
     }
 
@@ -155,17 +155,16 @@ impl Registration {
         format!("{}{}/callback", self.zone.origin, self.address())
     }
 
-    /// Where another try begins. While single sign-on is off, nowhere but at the settings, for who came from there: nobody
-    /// else tries a provider that nobody uses yet but at the address that the command printed.
+    /// Where another try begins: for administrators at the settings, and nowhere where it would end as this one did.
     fn again(&self, visit: &Visit, refused: &Refused) -> Option<String> {
-        if refused.binding {
-            return Some(ADMIN_SUITE.into());
-        }
-        match self.is_open() {
+        match refused.purpose {
+            Purpose::Bind => Some(ADMIN_SUITE.into()),
+            // Whoever has the address that the command printed came from no page of ours.
+            Purpose::Test => visit.session.is_some().then(|| ADMIN_SSO.into()),
+            Purpose::LogIn if !self.is_open() || refused.is_of_the_account() => None,
             // Who is known there as somebody who has nothing here would be sent straight back (P14).
-            true if refused.is_of_the_person() => Some(format!("{}?anew", self.address())),
-            true => Some(self.address()),
-            false => visit.session.is_some().then(|| ADMIN_SSO.into()),
+            Purpose::LogIn if refused.is_of_the_person() => Some(format!("{}?anew", self.address())),
+            Purpose::LogIn => Some(self.address()),
         }
     }
 }
@@ -236,8 +235,8 @@ pub(super) struct Refused {
     pub(super) text: &'static str,
     /// A stranger's words, made harmless.
     pub(super) detail: Option<Snippet>,
-    /// Whether an administrator's company was to be connected, and nobody to be logged in.
-    pub(super) binding: bool,
+    /// What somebody set out for. Who tries a provider is told more than who logs in.
+    pub(super) purpose: Purpose,
 }
 
 impl Refused {
@@ -246,9 +245,14 @@ impl Refused {
         matches!(self.text, "m19.account" | "m12.mismatch")
     }
 
+    /// Whether it is about what is the matter with the account here, whoever comes from the provider.
+    fn is_of_the_account(&self) -> bool {
+        matches!(self.text, "m11" | "m12.kind" | "m12.off" | "m3")
+    }
+
     /// The provider did not confirm it (M19).
     pub(super) const fn because(reason: &'static str) -> Self {
-        Self { reason, text: "m19.refused", detail: None, binding: false }
+        Self { reason, text: "m19.refused", detail: None, purpose: Purpose::LogIn }
     }
 }
 
@@ -272,7 +276,7 @@ impl Failed {
     /// The same of what was asked for that.
     fn in_answer_to(self, purpose: Purpose) -> Self {
         match self {
-            Self::Refused(refused) => Self::Refused(Refused { binding: purpose == Purpose::Bind, ..refused }),
+            Self::Refused(refused) => Self::Refused(Refused { purpose, ..refused }),
             Self::Trouble(trouble) => Self::Trouble(trouble),
         }
     }
@@ -371,7 +375,7 @@ impl Portal {
     /// What we are to the suite, in the zone that was asked.
     pub(super) fn suite(&self, visit: &Visit) -> Option<Registration> {
         let (Realm::Zone(zone), Some(suite)) = (&visit.realm, &self.settings.suite) else { return None };
-        Some(Registration { zone: Arc::clone(zone), peer: Peer::Suite(Box::new(suite.clone())) })
+        Some(Registration { zone: Arc::clone(zone), provider: OpenIdProvider::Suite(Box::new(suite.clone())) })
     }
 
     /// To the provider of `tenant`, whose username somebody typed.
@@ -404,7 +408,9 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        match self.authorization(registration, errand, visit, headers).await {
+        let purpose = errand.purpose;
+        let set_out = self.authorization(registration, errand, visit, headers).await;
+        match set_out.map_err(|failed| failed.in_answer_to(purpose)) {
             Ok(answer) => answer,
             Err(Failed::Refused(refused)) => {
                 let again = registration.again(visit, &refused);
@@ -472,14 +478,25 @@ impl Portal {
             tenant,
             address: Some(visit.address),
             reason: Some(refused.reason),
-            detail: refused.detail,
+            detail: refused.detail.clone(),
             ..SecurityEvent::new(EventKind::LoginFailed, Actor::Stranger, visit.now)
         };
         if let Err(fault) = self.strangers.note(event).await {
             return self.store_fault(visit, headers, &fault);
         }
-        let title = if refused.binding { "admin.suite.bind.failed" } else { "provider.error.title" };
-        let page = ProviderErrorPage { title, text: refused.text, reference: &visit.request.to_string(), again };
+        let page = ProviderErrorPage {
+            text: refused.text,
+            reference: &visit.request.to_string(),
+            failed: match refused.purpose {
+                Purpose::LogIn => FailedAtProvider::LogIn,
+                Purpose::Bind => FailedAtProvider::Binding,
+                Purpose::Test => FailedAtProvider::Trial {
+                    reason: refused.reason,
+                    detail: refused.detail.as_ref().map(Snippet::as_str),
+                },
+            },
+            again,
+        };
         html(StatusCode::FORBIDDEN, page.html(&self.chrome(visit, headers)))
     }
 }

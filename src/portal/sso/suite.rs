@@ -8,9 +8,10 @@
 use axum::http::{HeaderMap, StatusCode};
 
 use super::super::answer::Answer;
-use super::super::flow::{Asking, Outcome};
+use super::super::flow::Asking;
+use super::super::outcome::Outcome;
 use super::super::{Portal, Visit};
-use super::callback::{Word, about, flow_of};
+use super::callback::{Claims, about, flow_of};
 use super::{Errand, Failed, Refused, Registration};
 use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
@@ -33,19 +34,19 @@ impl Portal {
         &self,
         registration: &Registration,
         suite: &Suite,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         transaction: Transaction,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Failed> {
         let now = asking.visit.now;
-        let company = suite.company(word.token, word.info).ok_or(mismatch("suite_company_missing"))?;
-        let person = Person { company, email: sso::verified_email(word.token, word.info) };
+        let company = suite.company(claims.token, claims.info).ok_or(mismatch("suite_company_missing"))?;
+        let person = Person { company, email: sso::verified_email(claims.token, claims.info) };
         let accounts = match &transaction.username {
-            Some(username) => vec![self.named(registration, username, &person, word, asking).await?],
-            None => self.unnamed(registration, &person, word, asking).await?,
+            Some(username) => vec![self.named(registration, username, &person, claims, asking).await?],
+            None => self.unnamed(registration, &person, claims, asking).await?,
         };
-        let proof = Proof::of(word.token, word.text, Audience::Suite, suite.settings.issuer.clone())
-            .with_modules(suite.modules_of(word.token, word.info));
+        let proof = Proof::of(claims.token, claims.text, Audience::Suite, suite.settings.issuer.clone())
+            .with_modules(suite.modules_of(claims.token, claims.info));
         let flow = flow_of(transaction, now);
         match accounts.as_slice() {
             [account] => {
@@ -70,18 +71,18 @@ impl Portal {
         registration: &Registration,
         username: &Username,
         person: &Person<'_>,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
         let settings = registration.settings();
         let Some(account) = self.store.account(username).await? else {
-            let created = self.entered(registration, Some(username), person, word, asking).await?;
+            let created = self.entered(registration, Some(username), person, claims, asking).await?;
             return created.ok_or_else(|| mismatch("unknown_user").into());
         };
         let links = self.store.links_of(account.user.id).await?;
         let link = link_at(&links, &settings.issuer);
         let anothers = match link {
-            Some(link) if link.subject == *word.token.subject() => None,
+            Some(link) if link.subject == *claims.token.subject() => None,
             Some(_) => Some("suite_linked_to_another"),
             None if same_address(account.user.email.as_deref(), person.email) => None,
             None => Some("suite_address"),
@@ -106,7 +107,7 @@ impl Portal {
         &self,
         registration: &Registration,
         person: &Person<'_>,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Vec<Account>, Failed> {
         let settings = registration.settings();
@@ -114,7 +115,7 @@ impl Portal {
             zone: &registration.zone.host,
             company: &person.company,
             issuer: &settings.issuer,
-            subject: word.token.subject(),
+            subject: claims.token.subject(),
             email: person.email,
         };
         let mut refused = None;
@@ -133,7 +134,7 @@ impl Portal {
             return Err(refused.into());
         }
         if usable.is_empty() {
-            usable.extend(self.entered(registration, None, person, word, asking).await?);
+            usable.extend(self.entered(registration, None, person, claims, asking).await?);
         }
         if usable.is_empty() { Err(mismatch("unknown_user").into()) } else { Ok(usable) }
     }
@@ -146,7 +147,7 @@ impl Portal {
         registration: &Registration,
         typed: Option<&Username>,
         person: &Person<'_>,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Option<Account>, Failed> {
         let Some(username) = person.email.and_then(|email| email.parse::<Username>().ok()) else {
@@ -166,7 +167,7 @@ impl Portal {
         let Some(tenant) = tenant else { return Ok(None) };
         let event =
             SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, EventKind::UserCreated) };
-        let account = self.provision(tenant.id, &username, word, event).await?;
+        let account = self.provision(tenant.id, &username, claims, event).await?;
         let Some(account) = account else { return Ok(None) };
         // Whoever has the name may be somebody who was there before: then it is not theirs by being asked for.
         let is_new = account.password.is_none() && account.totp.is_none();
@@ -194,10 +195,10 @@ impl Portal {
     pub(super) async fn bind_company(
         &self,
         suite: &Suite,
-        word: &Word<'_>,
+        claims: &Claims<'_>,
         transaction: &Transaction,
         asking: &Asking<'_>,
-    ) -> Result<(), Failed> {
+    ) -> Result<Bound, Failed> {
         let visit = asking.visit;
         let refused = |text, reason| Refused { text, ..Refused::because(reason) };
         let tenant = transaction.tenant.ok_or(refused("m19.expired", "state_of_other_purpose"))?;
@@ -208,11 +209,14 @@ impl Portal {
         let account = self.store.account_by_id(session.user).await?;
         let account = account.filter(|account| account.user.level == SecurityLevel::Admin && account.user.active);
         let Some(account) = account else { return Err(refused("m19.expired", "suite_binding_not_admin").into()) };
-        let company = suite.company(word.token, word.info);
+        let company = suite.company(claims.token, claims.info);
         let company = company.ok_or(refused("m12.master", "suite_company_missing"))?;
-        if !suite.is_master(word.token, word.info) {
+        if !suite.is_master(claims.token, claims.info) {
             return Err(refused("m12.master", "suite_not_master").into());
         }
+        let before = account.tenant.suite.company.as_ref();
+        let bound =
+            if before.is_some_and(|before| *before != company) { Bound::InPlaceOfAnother } else { Bound::Anew };
         let access = SuiteAccess { company: Some(company), ..account.tenant.suite };
         let event = SecurityEvent {
             detail: Some(Snippet::of(&format!("by {}: {}", account.user.username, access.described()))),
@@ -221,8 +225,16 @@ impl Portal {
             ..visit.event(session, EventKind::SuiteChanged)
         };
         self.store.set_suite(tenant, &access, &event).await?;
-        Ok(())
+        Ok(bound)
     }
+}
+
+/// What was there before a company was bound.
+pub(super) enum Bound {
+    /// None, or the same one.
+    Anew,
+    /// Another one, whose people do not get in any more.
+    InPlaceOfAnother,
 }
 
 /// Who the account of these links is at the suite, where somebody has linked it.

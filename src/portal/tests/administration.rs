@@ -131,7 +131,7 @@ async fn v15_an_administrator_reaches_nothing_of_another_company_by_address_form
         (signed_in(&world, "alice@acme.example").await, signed_in(&world, "bea@bolt.example").await);
     // Both companies use the same provider, as happens with the large ones.
     let csrf = token(&bea.open(SSO).await);
-    send(&bea, SSO, &settings(&csrf, &[("issuer", issuer)])).await.expect_in("/.zonegate/admin/sso?done=saved");
+    send(&bea, SSO, &settings(&csrf, &[("issuer", issuer)])).await.expect_in("/.zonegate/admin/sso?done=nosecret");
     link(&world, ACME, "bob@acme.example", "b").await;
     link(&world, BOLT, "ben@bolt.example", "b").await;
     let both = [
@@ -423,12 +423,48 @@ async fn a_test_goes_to_the_provider_and_one_that_fails_leads_back_to_the_settin
     // One that must not be asked: the way out refuses loopback unless the operator lists it.
     send(&alice, SSO, &settings(&csrf, &[("issuer", "https://127.0.0.1:1")])).await;
     let page = alice.open(SSO).await;
-    let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
-    assert!(policy.ends_with("form-action 'self' https:"), "the form leads to the provider: {policy}");
+    assert!(
+        page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap().ends_with("form-action 'self' https:")
+    );
     let answer = send(&alice, TEST, &[("csrf", &csrf)]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.body.contains("href=\"/.zonegate/admin/sso\""), "{}", answer.body);
+    assert!(answer.body.contains("The test failed") && !answer.body.contains("not logged in"), "{}", answer.body);
+    assert!(answer.body.contains("id=\"reason\">provider_"), "why, too: {}", answer.body);
     assert!(world.session(&alice).is_some());
+}
+
+#[tokio::test]
+async fn r118_a_page_with_a_log_out_button_may_lead_to_the_provider_as_the_log_out_does() {
+    let world = world().await;
+    let alice = signed_in(&world, "alice@acme.example").await;
+    let mut buttons = 0;
+    for path in SHOWN.into_iter().chain(["/.zonegate/account", "/.zonegate/logout"]) {
+        let page = alice.open(path).await;
+        if page.body.contains("action=\"/.zonegate/logout\"") {
+            let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+            assert!(policy.ends_with("form-action 'self' https:"), "{path}: {policy}");
+            buttons += 1;
+        }
+    }
+    assert_eq!(buttons, 3, "the administration's first page, the account's, and the question's own");
+}
+
+#[tokio::test]
+async fn d25_what_is_saved_untested_while_people_log_in_with_it_is_said_to_be() {
+    let world = world().await;
+    world.fixture.provider_tested().await;
+    let alice = signed_in(&world, "alice@acme.example").await;
+    let csrf = token(&alice.open(SSO).await);
+    let save = async |more: &[(&str, &str)]| send(&alice, SSO, &settings(&csrf, more)).await;
+    save(&[("issuer", "https://other.example")]).await.expect_in("/.zonegate/admin/sso?done=nosecret");
+    world.fixture.provider_tested().await;
+    let all = [("csrf", csrf.as_str()), ("scope", "all")];
+    send(&alice, SCOPE, &all).await.expect_in("/.zonegate/admin/sso?done=alone");
+    save(&[("client_id", "other"), ("client_secret", SECRET)]).await.expect_in("/.zonegate/admin/sso?done=inuse");
+    for done in ["nosecret", "alone", "inuse"] {
+        assert!(alice.open(&format!("{SSO}?done={done}")).await.body.contains("id=\"notice\""), "{done}");
+    }
 }
 
 #[tokio::test]

@@ -285,6 +285,18 @@ async fn one_account_has_one_subject_and_one_subject_one_account() {
 }
 
 #[tokio::test]
+async fn d24_nobody_is_linked_whom_the_companys_own_provider_cannot_know() {
+    let world = World::new().await;
+    for (kind, want) in UserKind::ALL.map(|kind| (kind, kind.has_provider())) {
+        let new = NewUser { kind, ..user(&format!("{}@acme.example", kind.name())) };
+        let id = world.store.create_user(ACME, &new, &event(EventKind::UserCreated)).await.unwrap();
+        let linked = if want { Linked::Yes } else { Linked::NotOfThisKind };
+        assert_eq!(world.link(ACME, kind.name(), id).await, linked, "{kind:?}");
+        assert_eq!(world.account(new.username.as_str()).await.unwrap().user.sso_selected, want, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn r6_a_link_that_is_removed_takes_its_sessions_along_and_no_others() {
     let world = World::new().await;
     assert_eq!(world.link(ACME, "a", world.alice).await, Linked::Yes);

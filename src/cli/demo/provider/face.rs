@@ -90,16 +90,16 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// The log-in of `company`, whose zone is at `origin`; `None` for a company without single sign-on.
-    pub(crate) fn of_company(company: &'static Company, origin: &str) -> Option<Self> {
+    /// The log-in of `company`, whose zone is at `origin`.
+    pub(crate) fn of_company(company: &'static Company, origin: &str) -> Self {
         let people = PEOPLE.iter().chain([&STRANGER]);
         let people = people.filter(|person| person.company().is_some_and(|of| of.slug == company.slug));
-        Some(Self {
+        Self {
             name: company.name.into(),
-            credentials: company.sso?.client,
+            credentials: company.client,
             base: format!("{origin}/.zonegate/sso/{}", company.slug),
             people: people.filter_map(Known::to_company).collect(),
-        })
+        }
     }
 
     /// The suite's log-in at the zone at `origin`. All zones are one client there, with an address each.

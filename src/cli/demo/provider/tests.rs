@@ -16,7 +16,7 @@ const VERIFIER: &str = "a-verifier-that-is-long-enough-for-the-standard";
 
 fn provider() -> Provider {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let clients = COMPANIES.iter().filter_map(|company| Client::of_company(company, ORIGIN)).collect();
+    let clients = COMPANIES.iter().map(|company| Client::of_company(company, ORIGIN)).collect();
     let http = reqwest::Client::builder().tls_certs_only([]).build().unwrap();
     Provider::of_companies(Issuer::parse(ISSUER).unwrap(), clients, http).unwrap()
 }
