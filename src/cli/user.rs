@@ -164,7 +164,7 @@ async fn list(site: &Site, slug: Option<&str>) -> Result<(), CommandProblem> {
         },
     };
     let accounts = site.store.accounts(tenant).await?;
-    let head = ["USERNAME", "TENANT", "KIND", "LEVEL", "STATE", "2FA", "NAME"].map(String::from);
+    let head = ["USERNAME", "TENANT", "KIND", "LEVEL", "STATE", "PASSWORD", "2FA", "NAME"].map(String::from);
     let rows = accounts.iter().map(|account| {
         [
             account.user.username.to_string(),
@@ -172,6 +172,7 @@ async fn list(site: &Site, slug: Option<&str>) -> Result<(), CommandProblem> {
             account.user.kind.name().into(),
             account.user.level.name().into(),
             state(account).into(),
+            if account.password.is_some() { "set".into() } else { "-".into() },
             if account.totp.is_some() { "set up".into() } else { "-".into() },
             account.user.display_name.clone(),
         ]

@@ -218,6 +218,11 @@ impl Store {
         Ok(WritesHeld { connection: self.write.acquire().await?, write: self.write.clone() })
     }
 
+    /// Whether it was closed, and nothing will be read or written any more.
+    pub fn is_closed(&self) -> bool {
+        self.write.is_closed()
+    }
+
     /// Closes all connections, so that the file is complete without its log.
     pub async fn close(&self) {
         self.read.close().await;

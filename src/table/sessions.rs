@@ -374,16 +374,31 @@ impl Sessions {
         EndReason::ALL.into_iter().zip(self.endings.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Tails the store, writes activity behind and notices deadlines, for ever.
+    /// Tails the store, writes activity behind and notices deadlines, until the store is closed.
     ///
     /// Side by side: a thousand sessions that expire at once, or a slow disk under the writes, must not delay the
     /// look at the revocations, or the lease runs out and everybody is refused.
     pub async fn run(self: Arc<Self>) {
-        let tail = repeat(TAIL_EVERY, || self.tail());
-        let write = repeat(WRITE_EVERY, || self.unless_handed_over(self.flush()));
-        let sweep = repeat(SWEEP_EVERY, || self.unless_handed_over(self.sweep(self.clock.now())));
-        let prune = repeat(PRUNE_EVERY, || self.unless_handed_over(self.prune(self.clock.now())));
+        let tail = self.repeat(TAIL_EVERY, || self.tail());
+        let write = self.repeat(WRITE_EVERY, || self.unless_handed_over(self.flush()));
+        let sweep = self.repeat(SWEEP_EVERY, || self.unless_handed_over(self.sweep(self.clock.now())));
+        let prune = self.repeat(PRUNE_EVERY, || self.unless_handed_over(self.prune(self.clock.now())));
         tokio::join!(tail, write, sweep, prune);
+    }
+
+    /// Does something again and again; one that fails is tried again at its next turn.
+    async fn repeat<F: Future<Output = Result<(), StoreFault>>>(&self, every: Duration, work: impl Fn() -> F) {
+        let mut interval = tokio::time::interval(every);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            interval.tick().await;
+            match work().await {
+                Ok(()) => {}
+                // The program ends: nobody has to look after that.
+                Err(_) if self.store.is_closed() => return,
+                Err(fault) => tracing::error!(%fault, "the session store does not answer"),
+            }
+        }
     }
 
     /// Another process has taken over. Its endings are still obeyed here, for requests that are under way.
@@ -468,18 +483,6 @@ impl Sessions {
     async fn prune(&self, now: UnixTime) -> Result<(), StoreFault> {
         let before = UnixTime::from_seconds(now.seconds().saturating_sub(RETENTION));
         self.store.prune(before, now).await
-    }
-}
-
-/// Does something again and again; one that fails is tried again at its next turn.
-async fn repeat<F: Future<Output = Result<(), StoreFault>>>(every: Duration, work: impl Fn() -> F) {
-    let mut interval = tokio::time::interval(every);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        interval.tick().await;
-        if let Err(fault) = work().await {
-            tracing::error!(%fault, "the session store does not answer");
-        }
     }
 }
 

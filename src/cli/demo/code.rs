@@ -19,6 +19,11 @@ pub(crate) enum CodeProblem {
     /// No authenticator.
     #[error("{0} has not set up an authenticator: log in once and scan the QR code")]
     NotEnrolled(Username),
+    /// No password either.
+    #[error(
+        "{0} has no password here, and no code: they log in at the sample identity provider or the sample suite"
+    )]
+    Elsewhere(Username),
     /// Both codes that are accepted now were used.
     #[error("both codes that are accepted now were used: wait {0} seconds for the next")]
     Wait(u64),
@@ -36,8 +41,11 @@ pub(crate) struct FreshCode {
 /// A code for `username` that is accepted now.
 pub(crate) async fn code(store: &Store, username: &Username, now: UnixTime) -> Result<FreshCode, CodeProblem> {
     let account = store.account(username).await?.ok_or_else(|| CodeProblem::Nobody(username.clone()))?;
-    let totp = account.totp.ok_or_else(|| CodeProblem::NotEnrolled(username.clone()))?;
-    fresh(&totp, now)
+    match account.totp {
+        Some(totp) => fresh(&totp, now),
+        None if account.password.is_none() => Err(CodeProblem::Elsewhere(username.clone())),
+        None => Err(CodeProblem::NotEnrolled(username.clone())),
+    }
 }
 
 fn fresh(totp: &TotpEnrolment, now: UnixTime) -> Result<FreshCode, CodeProblem> {
