@@ -162,6 +162,8 @@ async fn m3_m8_what_http_2_forbids_is_never_forwarded() {
         (b"upgrade", b"websocket"),
         (b"upgrade", b"h2c"),
         (b"te", b"gzip"),
+        (b"transfer_encoding", b"chunked"),
+        (b"content_length", b"30"),
         // What would be another field, or another request, in HTTP/1.1.
         (b"X-Upper", b"y"),
         (b"x", b"y\r\nX-Forwarded-User: forged"),
