@@ -368,6 +368,16 @@ pub(super) fn check_answer(
     }
 }
 
+/// Whether an answer that cannot have a body says that it has one (RFC 9110 sections 8.6, 15.3.5 and 15.4.5). A 304 may say
+/// how long the whole would be; that what follows is not it, no proxy can tell.
+pub(super) fn announces_what_cannot_be(status: StatusCode, fields: &AnswerFields<'_>) -> bool {
+    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+        return false;
+    }
+    let length = fields.lengths.first().is_some_and(|length| length.as_bytes() != b"0");
+    length || fields.codings.first().is_some()
+}
+
 /// The one length of an answer that gives it several times. That they agree has been checked; what reads the answer
 /// behind us may not forgive it (RFC 9110 section 8.6).
 pub(super) fn one_length(fields: &AnswerFields<'_>) -> Option<HeaderValue> {
@@ -566,6 +576,24 @@ mod tests {
         }
         for path in ["/a%20b", "/%2e", "/a?b=%0d%0a", "/%7e", "/%"] {
             assert!(!has_control(path.as_bytes()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn m7_an_answer_without_a_body_may_say_that_it_has_one() {
+        for (status, field, want) in [
+            (204, ("content-length", "6"), true),
+            (204, ("transfer-encoding", "chunked"), true),
+            (204, ("content-length", "0"), false),
+            (204, ("x", "y"), false),
+            (304, ("content-length", "6"), true),
+            (304, ("etag", "x"), false),
+            (200, ("content-length", "6"), false),
+        ] {
+            let head = head(&[field]);
+            let fields = AnswerFields::of(&head.headers);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(announces_what_cannot_be(status, &fields), want, "{status} {field:?}");
         }
     }
 
