@@ -28,6 +28,8 @@ pub struct Fields<'a> {
     pub(super) fetch_modes: Found<'a>,
     pub(super) requested_with: Found<'a>,
     pub(super) traces: Found<'a>,
+    /// A name that somebody takes for that of a length or a coding is there.
+    pub(super) disguised: bool,
 }
 
 /// The values of one name.
@@ -74,6 +76,7 @@ impl<'a> Fields<'a> {
             fetch_modes: nothing,
             requested_with: nothing,
             traces: nothing,
+            disguised: false,
         };
         for (name, value) in all {
             let text = name.as_str();
@@ -89,7 +92,10 @@ impl<'a> Fields<'a> {
                     "traceparent" => &mut fields.traces,
                     "sec-fetch-mode" => &mut fields.fetch_modes,
                     "x-requested-with" => &mut fields.requested_with,
-                    _ => continue,
+                    _ => {
+                        fields.disguised |= is_disguised(text);
+                        continue;
+                    }
                 },
             };
             found.add(value);
@@ -106,6 +112,18 @@ impl<'a> Fields<'a> {
     pub(super) fn asks_for_websocket(&self) -> bool {
         self.upgrades.first().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
     }
+}
+
+/// Whether a name, in lower case, is that of the body's length or coding to whoever takes `_`, or whatever is no letter or
+/// digit, for `-`, or leaves it out (M1). To nobody else it has a meaning.
+fn is_disguised(name: &str) -> bool {
+    let known = match name.bytes().find(u8::is_ascii_alphanumeric) {
+        Some(b'c') => "contentlength",
+        Some(b't') => "transferencoding",
+        Some(_) | None => return false,
+    };
+    // Without anything in between it is one word, which nobody takes for two.
+    name.len() > known.len() && name.bytes().filter(u8::is_ascii_alphanumeric).eq(known.bytes())
 }
 
 /// The fields of an application's answer that every answer is asked for.
@@ -170,6 +188,31 @@ mod tests {
             }
             let bytes: usize = map.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
             prop_assert_eq!(fields.bytes, bytes);
+        }
+
+        /// Whatever is between the words and around them, and nothing that has another letter.
+        #[test]
+        fn m1_a_length_is_found_in_every_disguise(
+            odd in "[_.~+!-]{1,3}", around in "[_.~+!-]{0,2}", letter in "[a-z0-9]",
+        ) {
+            for (first, second) in [("content", "length"), ("transfer", "encoding")] {
+                let disguised = |name: String| {
+                    let mut map = HeaderMap::new();
+                    map.append(HeaderName::try_from(name).unwrap(), HeaderValue::from_static("5"));
+                    Fields::of(&map).disguised
+                };
+                let plain = odd == "-" && around.is_empty();
+                prop_assert_eq!(disguised(format!("{around}{first}{odd}{second}{around}")), !plain);
+                for other in [
+                    format!("{first}{odd}{second}{letter}"),
+                    format!("{letter}{odd}{first}{odd}{second}"),
+                    format!("{first}{letter}{second}"),
+                    format!("{first}{second}"),
+                    format!("{first}{odd}type"),
+                ] {
+                    prop_assert!(!disguised(other));
+                }
+            }
         }
 
         /// The same of an answer.

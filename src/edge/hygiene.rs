@@ -53,7 +53,8 @@ pub fn check_head<'a>(
     check_lines(&raw)?;
     check_framing(head.version, &fields, &raw)?;
     check_expectation(&fields)?;
-    check_target(&head.method, head.raw_path())?;
+    check_target(&head.method, head.raw_path())
+        .map_err(|refused| Refused { close: refused.close || has_control(head.raw_path()), ..refused })?;
     Ok(fields)
 }
 
@@ -113,8 +114,19 @@ fn check_lines(raw: &[u8]) -> Result<(), Refused> {
     if memchr::memchr(b'#', target).is_some() { Err(Refused::framing("fragment")) } else { Ok(()) }
 }
 
+/// Whether a path that was refused has a control byte in it, or its escape: pingora has made the one of the other, and to
+/// others the target ends there, and what they take for the version and the next lines is in doubt (M1).
+fn has_control(target: &[u8]) -> bool {
+    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let escaped = |three: &[u8]| matches!(three, [b'%', b'0' | b'1', _] | [b'%', b'7', b'f' | b'F']);
+    path.iter().any(u8::is_ascii_control) || path.windows(3).any(escaped)
+}
+
 /// Message length by one rule (SEC-R71; M1, M3).
 fn check_framing(version: Version, fields: &Fields<'_>, raw: &[u8]) -> Result<(), Refused> {
+    if fields.disguised {
+        return Err(Refused::framing("disguised_length"));
+    }
     match fields.codings {
         Found::Nothing => {}
         Found::One(_) | Found::Several(_) if version != Version::HTTP_11 => {
@@ -356,6 +368,16 @@ pub(super) fn check_answer(
     }
 }
 
+/// Whether an answer that cannot have a body says that it has one (RFC 9110 sections 8.6, 15.3.5 and 15.4.5). A 304 may say
+/// how long the whole would be; that what follows is not it, no proxy can tell.
+pub(super) fn announces_what_cannot_be(status: StatusCode, fields: &AnswerFields<'_>) -> bool {
+    if status != StatusCode::NO_CONTENT && status != StatusCode::NOT_MODIFIED {
+        return false;
+    }
+    let length = fields.lengths.first().is_some_and(|length| length.as_bytes() != b"0");
+    length || fields.codings.first().is_some()
+}
+
 /// The one length of an answer that gives it several times. That they agree has been checked; what reads the answer
 /// behind us may not forgive it (RFC 9110 section 8.6).
 pub(super) fn one_length(fields: &AnswerFields<'_>) -> Option<HeaderValue> {
@@ -544,6 +566,34 @@ mod tests {
         }
         for raw in ["GET /a#b HTTP/1.1\r\n\r\n", "\r\nGET /# HTTP/1.1\r\n\r\n"] {
             assert_eq!(check(raw), Err("fragment"), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn m1_a_control_byte_in_a_path_is_seen() {
+        for path in ["/a\tb", "/\u{7f}", "/a%09b", "/%00", "/%1F?x", "/%7f"] {
+            assert!(has_control(path.as_bytes()), "{path:?}");
+        }
+        for path in ["/a%20b", "/%2e", "/a?b=%0d%0a", "/%7e", "/%"] {
+            assert!(!has_control(path.as_bytes()), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn m7_an_answer_without_a_body_may_say_that_it_has_one() {
+        for (status, field, want) in [
+            (204, ("content-length", "6"), true),
+            (204, ("transfer-encoding", "chunked"), true),
+            (204, ("content-length", "0"), false),
+            (204, ("x", "y"), false),
+            (304, ("content-length", "6"), true),
+            (304, ("etag", "x"), false),
+            (200, ("content-length", "6"), false),
+        ] {
+            let head = head(&[field]);
+            let fields = AnswerFields::of(&head.headers);
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(announces_what_cannot_be(status, &fields), want, "{status} {field:?}");
         }
     }
 

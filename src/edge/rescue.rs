@@ -8,11 +8,15 @@ pub(super) const NO_ADDRESS: ErrorType = ErrorType::Custom("NoAddress");
 /// The request has taken longer in all than its zone allows.
 pub(super) const TOO_LONG: ErrorType = ErrorType::Custom("TooLong");
 
+/// Nothing is wrong: the client has its answer, and the application's connection is given up.
+pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
+
 /// What the client is told, and what the log calls it, which says whose fault it was; `None` when there is nobody left
 /// to tell. `awaited`: no head of an answer had come.
 pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'static str)> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "pingora's enums, not ours, and they grow")]
     match error.etype() {
+        kind if *kind == ANSWERED => None,
         kind if *kind == NO_ADDRESS => Some((StatusCode::BAD_GATEWAY, "upstream_without_address")),
         kind if *kind == TOO_LONG => Some((StatusCode::GATEWAY_TIMEOUT, "upstream_request_timeout")),
         ErrorType::HTTPStatus(code) => {

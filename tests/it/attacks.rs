@@ -142,7 +142,9 @@ async fn m3_a_body_is_read_by_the_length_that_the_backend_is_told() {
         ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n".into(), Body("POST /x", "")),
         ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n".into(), Body("POST /x", "")),
         // 0.CL: a length that only somebody reads.
-        ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nContent_Length: 30\r\n\r\n".into(), Body("POST /x", "")),
+        ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nContent_Length: 30\r\n\r\n".into(), Ended(400)),
+        ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nContent.Length: 30\r\n\r\n".into(), Ended(400)),
+        ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nTransfer_Encoding: chunked\r\n\r\n".into(), Ended(400)),
         ("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\nX-Content-Length: 30\r\n\r\n".into(), Body("POST /x", "")),
         // Extensions and trailers are for the connection they are on.
         (

@@ -99,6 +99,13 @@ async fn f12_an_application_that_is_not_there_is_502_for_everybody() {
     wire.send(request).await;
     assert_eq!(wire.try_reply(true).await.unwrap().status, 502);
     wire.assert_ended("an answer to HEAD has no body").await;
+    let mut client = H2::new(gateway.connect_h2(A).await).await;
+    for method in ["HEAD", "GET"] {
+        let request = http::Request::builder().method(method).uri(format!("https://{A}/x"));
+        let request = request.header("cookie", cookie.trim().trim_start_matches("Cookie: ")).body(()).unwrap();
+        let reply = client.ask(request, b"").await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.body.is_empty()), (502, method == "HEAD"));
+    }
     let mut wire = gateway.connect(A).await;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
     let reply = wire.ask(format!("GET /ws HTTP/1.1\r\nHost: {A}\r\n{cookie}{upgrade}\r\n")).await;
@@ -223,6 +230,119 @@ async fn m7_a_connection_that_answered_head_answers_nobody_else() {
         let lines: Vec<_> = received.iter().map(|received| received.line.as_str()).collect();
         assert_eq!(lines, ["HEAD /x HTTP/1.1", "GET /next HTTP/1.1"]);
         assert_ne!(received[0].connection, received[1].connection, "{received:#?}");
+    }
+    bench.gateway.assert_well();
+}
+
+/// The same after the other answers without a body, when their head says that there is one. The bytes come when the
+/// client has the head already, and in pieces.
+#[tokio::test]
+async fn m7_a_body_that_was_announced_where_there_is_none_comes_late_and_to_nobody() {
+    let mut bench = Bench::new().await;
+    let second = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen";
+    let mut over_http2 = H2::new(bench.gateway.connect_h2(A).await).await;
+    for (method, status, head, body) in [
+        ("GET", 204, "HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n", "stolen"),
+        (
+            "DELETE",
+            204,
+            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "6\r\nstolen\r\n0\r\n\r\n",
+        ),
+        ("POST", 204, "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "0\r\n\r\n"),
+        ("GET", 304, "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n", "stolen"),
+        (
+            "GET",
+            304,
+            "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "6\r\nstolen\r\n0\r\n\r\n",
+        ),
+        ("HEAD", 304, "HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n", "stolen"),
+        ("HEAD", 200, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n", "stolen"),
+        ("HEAD", 200, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "6\r\nstolen\r\n0\r\n\r\n"),
+        ("HEAD", 200, "HTTP/1.1 200 OK\r\n\r\n", "stolen"),
+    ] {
+        // Over HTTP/2 it is one whole answer of many on the connection.
+        bench.upstream.say("/x", head);
+        let request = http::Request::builder().method(method).uri(format!("https://{A}/x"));
+        let request =
+            request.header("cookie", bench.cookie.trim().trim_start_matches("Cookie: ")).body(()).unwrap();
+        let reply = over_http2.ask(request, b"").await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.body.len()), (status, 0), "{method} {head:?}");
+        assert!(status != 204 || !reply.headers.contains_key("content-length"), "{head:?}: {reply:?}");
+        // At once; in two pieces; never.
+        for pieces in [&[body, second][..], &[&body[..1], &body[1..], second], &[]] {
+            bench.upstream.on("/x", Play::Take);
+            let mut wire = bench.connect().await;
+            wire.send(bench.request(method, "/x", "Content-Length: 0\r\n")).await;
+            let (_, mut held) = bench.upstream.taken().await;
+            held.send(head).await;
+            assert_eq!(wire.try_reply(true).await.unwrap().status, status, "{method} {head:?}");
+            for piece in pieces {
+                let _ = held.try_send(piece).await;
+                // Each meets whatever the gateway has made of the connection by now, and another client's request.
+                let reply = bench.connect().await.ask(bench.request("GET", "/next", "")).await;
+                assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{method} {head:?} {piece:?}");
+            }
+            held.assert_ended(&format!("{method} {head:?} {pieces:?}: this connection is nobody else's")).await;
+            // The client's own next request, where its connection goes on.
+            let _ = wire.try_send(bench.request("GET", "/next", "")).await;
+            if let Some(reply) = wire.try_reply(false).await {
+                assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{method} {head:?}");
+            }
+            bench.assert_clean(head).await;
+        }
+    }
+    bench.gateway.assert_well();
+}
+
+/// An answer that announces no body leaves its connection to the next request, as any whole answer does. What comes on it
+/// before that request ends it; what comes behind it is no answer, because it is none. (Bytes that are an answer would
+/// be taken for one: that an application answers a request that it has not read, no proxy can see.)
+#[tokio::test]
+async fn m7_a_body_that_nobody_announced_begins_no_answer() {
+    let mut bench = Bench::new().await;
+    for head in [
+        "HTTP/1.1 204 No Content\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\n\r\n",
+        "HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let mut took_over = 0;
+        for early in [true, false, false, false, false] {
+            bench.upstream.on("/x", Play::Take);
+            let mut wire = bench.connect().await;
+            wire.send(bench.request("GET", "/x", "")).await;
+            let (_, mut held) = bench.upstream.taken().await;
+            held.send(head).await;
+            assert!(matches!(wire.try_reply(true).await.unwrap().status, 204 | 304), "{head:?}");
+            if early {
+                held.send("stolen").await;
+                held.assert_ended("what nobody asked for ends the connection").await;
+                continue;
+            }
+            // On the same connection, which is on the same thread as the application's.
+            wire.send(bench.request("GET", "/next", "")).await;
+            let mut answer = std::pin::pin!(wire.reply());
+            let reply = tokio::select! {
+                reply = &mut answer => reply,
+                request = held.until(b"\r\n\r\n") => {
+                    if request.is_ok() {
+                        took_over += 1;
+                        let _ = held.try_send("stolen").await;
+                        let _ = held.try_send(OK).await;
+                    }
+                    answer.await
+                }
+            };
+            assert!(!reply.body.contains("stolen"), "{head:?}: {reply:?}");
+            assert!(
+                reply.status == 502 || (reply.status, reply.body.as_str()) == (200, "ok"),
+                "{head:?}: {reply:?}"
+            );
+        }
+        assert!(took_over > 0, "{head:?}: whole answers leave their connection to others");
+        bench.assert_clean(head).await;
     }
     bench.gateway.assert_well();
 }

@@ -38,6 +38,9 @@ mod access_log;
 mod attacks;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod attacks_desync;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod backends;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

@@ -19,7 +19,7 @@ async fn m1_m2_a_head_that_two_parsers_read_differently_is_refused() {
         ("GET\t/x\tHTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
         ("G@ET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
         (" GET /x HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
-        ("GET /x\0 HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Refused(400)),
+        ("GET /x\0 HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Ended(400)),
         ("GET /x\r/y HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Dropped),
         ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Dropped),
         // The fields.
@@ -98,11 +98,17 @@ async fn m3_a_body_whose_length_is_in_doubt_ends_the_connection() {
         let request = format!("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{coding}\r\n\r\n0\r\n\r\n{smuggled}");
         bench.check(&request, Ended(400)).await;
     }
-    // A name that only looks like it is no coding: the length counts.
-    for odd in ["Transfer_Encoding: chunked", "X-Transfer-Encoding: chunked", "Transfer-Encoding\u{20}: x"] {
+    // A name that somebody takes for it is in doubt; one that says something more is no coding, and the length counts.
+    for (odd, want) in [
+        ("Transfer_Encoding: chunked", Ended(400)),
+        ("Transfer.Encoding: chunked", Ended(400)),
+        ("Transfer-Encoding-: chunked", Ended(400)),
+        ("Transfer-Encoding\u{20}: x", Ended(400)),
+        ("X-Transfer-Encoding: chunked", Forwarded("POST /x")),
+        ("TransferEncoding: chunked", Forwarded("POST /x")),
+    ] {
         let request =
             format!("POST /x HTTP/1.1\r\nHost: a.test\r\n@\r\n{odd}\r\nContent-Length: 5\r\n\r\n0\r\n\r\n");
-        let want = if odd.contains(' ') && odd.contains(" :") { Ended(400) } else { Forwarded("POST /x") };
         bench.check(&request, want).await;
     }
     for version in ["1.0", "0.9"] {
@@ -244,8 +250,6 @@ async fn m9_a_path_means_one_place_and_ours_are_never_forwarded() {
         "/x\\y",
         "/..;/x",
         "/x/..;a=b/y",
-        "/x%00",
-        "/x%0d%0aSet-Cookie:%20a=b",
         "/%c0%ae%c0%ae/x",
         "/%ff",
         "/%",
@@ -288,6 +292,10 @@ async fn m9_a_path_means_one_place_and_ours_are_never_forwarded() {
                 format!("{method} {path}?x=/y HTTP/1.1\r\nHost: a.test\r\n@\r\nContent-Length: 0\r\n\r\n");
             bench.check(&request, want).await;
         }
+    }
+    // pingora escapes control bytes itself, and where others let a target end there, the framing is in doubt.
+    for path in ["/x%00", "/x%0d%0aSet-Cookie:%20a=b", "/x%09HTTP/1.1", "/x\tHTTP/1.1", "/\u{1}", "/x\u{7f}"] {
+        bench.check(&format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n"), Ended(400)).await;
     }
     // A fragment is never sent, and somebody would cut it off where somebody else reads on.
     bench.check("GET /x#y HTTP/1.1\r\nHost: a.test\r\n@\r\n\r\n", Ended(400)).await;

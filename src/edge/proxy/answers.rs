@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, StatusCode};
 use pingora::http::ResponseHeader;
 use pingora::prelude::Session as Exchange;
@@ -17,6 +17,7 @@ use super::{Edge, Passage};
 use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
 use crate::edge::refusals::{self, Sent};
+use crate::edge::rescue;
 use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
 use crate::portal::answer::{self, Answer};
 use crate::portal::{Realm, Visit};
@@ -234,11 +235,18 @@ pub(super) async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()>
         head.insert_header(CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     let bodiless = body.is_empty() || exchange.req_header().method == Method::HEAD;
-    exchange.write_response_header(Box::new(head), bodiless).await?;
-    if !bodiless {
-        exchange.write_response_body(Some(body), true).await?;
+    if bodiless {
+        return write_whole(exchange, head).await;
     }
-    Ok(())
+    exchange.write_response_header(Box::new(head), false).await?;
+    exchange.write_response_body(Some(body), true).await
+}
+
+/// Writes an answer that is a head and no more. Where something failed, nobody behind us ends it: over HTTP/2, where
+/// `write_response_header` of pingora 0.9.1 leaves that to others, the client would see it reset.
+async fn write_whole(exchange: &mut Exchange, head: ResponseHeader) -> Result<()> {
+    let task = HttpTask::Header(Box::new(head), true);
+    exchange.as_downstream_mut().response_duplex_vec(vec![task]).await.map(drop)
 }
 
 /// Writes out what there is of an application's answer that breaks off. pingora gathers it, and drops what it has gathered
@@ -248,4 +256,20 @@ pub(super) async fn break_off(exchange: &mut Exchange, why: &Error) {
     let failed = Error::explain(why.etype().clone(), "the answer broke off");
     // Given back is what was handed over, or that the client has gone.
     let _ = exchange.as_downstream_mut().response_duplex_vec(vec![HttpTask::Failed(failed)]).await;
+}
+
+/// Writes out an application's answer that is a head and no more, and gives what lets pingora give its connection up: there
+/// is no other way to say so once a request was sent.
+///
+/// pingora does not read a body where there is none. What of one comes after the connection was kept would be the beginning
+/// of somebody else's answer (M7).
+pub(super) async fn last(exchange: &mut Exchange, answer: &mut ResponseHeader) -> Result<Box<Error>> {
+    // pingora lets go of the client's connection as well.
+    exchange.as_downstream_mut().set_keepalive(None);
+    answer.remove_header(&TRANSFER_ENCODING);
+    if answer.status == StatusCode::NO_CONTENT {
+        answer.remove_header(&CONTENT_LENGTH);
+    }
+    write_whole(exchange, answer.clone()).await?;
+    Ok(Error::explain(rescue::ANSWERED, "the answer is whole, and its connection is not used again"))
 }

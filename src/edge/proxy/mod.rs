@@ -354,6 +354,9 @@ impl ProxyHttp for Edge {
         hygiene::check_answer(answer.status, &fields, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
         let one_length = hygiene::one_length(&fields);
+        // After HEAD the connection is not used again whatever is said: see `upstream_peer`.
+        let lies = exchange.req_header().method != Method::HEAD
+            && hygiene::announces_what_cannot_be(answer.status, &fields);
         let AnswerFields { cookies, clearing, ours, .. } = fields;
         if let Some(grant) = &passage.grant
             && !(answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS)
@@ -389,7 +392,8 @@ impl ProxyHttp for Edge {
         if passage.compresses() {
             compress::apply(exchange, answer);
         }
-        Ok(())
+        let speaks_http2 = passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2());
+        if lies && !speaks_http2 { Err(answers::last(exchange, answer).await?) } else { Ok(()) }
     }
 
     async fn response_trailer_filter(
@@ -492,6 +496,10 @@ impl ProxyHttp for Edge {
             bytes_out,
             combined,
         });
+    }
+
+    fn suppress_error_log(&self, _: &Exchange, _: &Self::CTX, error: &Error) -> bool {
+        *error.etype() == rescue::ANSWERED
     }
 
     /// What pingora writes into its own log when something fails: never the query.

@@ -1,9 +1,10 @@
 //! Real applications' servers behind the gateway, because the same bytes mean different things to each.
 //!
-//! Apache runs a CGI script and nginx speaks SCGI, which is the same variables, to a recorder in this process; gunicorn
-//! and waitress speak WSGI; Node.js shows fields as it reads them. Each is told to forgive what its parser can
-//! forgive, so that what is ambiguous shows. All write one JSON line a request into a file. One set serves the whole
-//! test binary; a shell holds each by a pipe, so that they end with it however it ends.
+//! Apache runs a CGI script; nginx and lighttpd speak SCGI, which is the same variables, to a recorder in this process, and
+//! Caddy HTTP; gunicorn, waitress and Cheroot speak WSGI, Puma Rack; the others show fields as they read them. Each
+//! has a parser of its own (aiohttp, whose usual one is Node.js's, the one that it has beside that), and is told to
+//! forgive what that can forgive, so that what is ambiguous shows. All write one JSON line a request into a file. One set
+//! serves the whole test binary; a shell holds each by a pipe, so that they end with it however it ends.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,6 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -20,13 +22,24 @@ use serde::Deserialize;
 use super::upstream::Received;
 
 /// The zones that the backends stand behind, and what each is.
-pub(crate) const BACKENDS: [(&str, &str); 5] = [
+pub(crate) const BACKENDS: [(&str, &str); 13] = [
     ("nginx", "nginx.shared.test"),
     ("apache", "apache.shared.test"),
     ("node", "node.shared.test"),
     ("gunicorn", "gunicorn.shared.test"),
     ("waitress", "waitress.shared.test"),
+    ("lighttpd", "lighttpd.shared.test"),
+    ("caddy", "caddy.shared.test"),
+    ("uvicorn", "uvicorn.shared.test"),
+    ("tornado", "tornado.shared.test"),
+    ("cheroot", "cheroot.shared.test"),
+    ("twisted", "twisted.shared.test"),
+    ("aiohttp", "aiohttp.shared.test"),
+    ("puma", "puma.shared.test"),
 ];
+
+/// Where Debian's Python is, which has the modules that Debian packages. Another one first on the path has not.
+const PYTHON: &str = "/usr/bin/python3";
 
 /// How long one may take to listen. Generous: tests share two cores.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -132,8 +145,22 @@ fn program(names: &[&str], package: &str) -> PathBuf {
     })
 }
 
+/// A port that nobody has, and that the system gives to no connection that goes out: some servers take seconds to begin,
+/// and the tests have hundreds of connections meanwhile.
+fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| {
+        let at = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        u16::try_from(PORTS.start + at).unwrap()
+    });
+    let mut free = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.next().unwrap()
+}
+
 fn start(folder: &Path, name: &'static str, zone: &'static str) -> Backend {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let log = folder.join(format!("{name}.log"));
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/backends");
     let shown = |path: &Path| path.to_str().unwrap().to_owned();
@@ -143,7 +170,7 @@ fn start(folder: &Path, name: &'static str, zone: &'static str) -> Backend {
     let mut refusals: Option<Refusals> = None;
     let (program, arguments) = match name {
         "nginx" => {
-            let config = nginx(port, recorder(log.clone()), &own);
+            let config = nginx(port, recorder(log.clone(), scgi), &own);
             fs::write(own.join("conf"), config).unwrap();
             refusals = Some((own.join("access"), |_| true));
             (
@@ -183,6 +210,39 @@ fn start(folder: &Path, name: &'static str, zone: &'static str) -> Backend {
             let listen = format!("--listen=127.0.0.1:{port}");
             (program(&["waitress-serve"], "python3-waitress"), owned(&[&listen, "--threads=4", "app:application"]))
         }
+        "lighttpd" => {
+            fs::write(own.join("conf"), lighttpd(port, recorder(log.clone(), scgi), &own)).unwrap();
+            refusals = Some((own.join("access"), |line| !line.starts_with("200 ")));
+            (program(&["lighttpd"], "lighttpd"), owned(&["-D", "-f", &shown(&own.join("conf"))]))
+        }
+        "caddy" => {
+            fs::write(own.join("conf"), caddy(port, recorder(log.clone(), http))).unwrap();
+            let config = shown(&own.join("conf"));
+            (program(&["caddy"], "caddy"), owned(&["run", "--adapter", "caddyfile", "--config", &config]))
+        }
+        "uvicorn" => {
+            refusals = Some((folder.join("uvicorn.said"), |line| line.contains("Invalid")));
+            let port = port.to_string();
+            let arguments = [
+                "--http",
+                "h11",
+                "--port",
+                &port,
+                "--no-access-log",
+                "--timeout-keep-alive",
+                "60",
+                "servers:asgi",
+            ];
+            (program(&["uvicorn"], "uvicorn"), owned(&arguments))
+        }
+        "tornado" | "cheroot" | "twisted" | "aiohttp" => {
+            refusals = Some((folder.join(format!("{name}.said")), |line| line.starts_with("refused ")));
+            (PathBuf::from(PYTHON), vec![shown(&data.join("servers.py")), name.to_owned()])
+        }
+        "puma" => {
+            refusals = Some((folder.join("puma.said"), |line| line.contains("parse error")));
+            (program(&["puma"], "puma"), owned(&["--config", &shown(&data.join("puma.rb"))]))
+        }
         other => unreachable!("no backend {other}"),
     };
     let said = fs::File::create(folder.join(format!("{name}.said"))).unwrap();
@@ -195,6 +255,9 @@ fn start(folder: &Path, name: &'static str, zone: &'static str) -> Backend {
     holder.arg("sh").env("BACKEND_NAME", &own);
     holder.arg(program).args(arguments).current_dir(&data);
     holder.env("BACKEND_LOG", &log).env("BACKEND_PORT", port.to_string()).env("PYTHONDONTWRITEBYTECODE", "1");
+    // Whoever writes into its user's folder, writes there.
+    holder.env("HOME", &own).env("XDG_DATA_HOME", &own).env("XDG_CONFIG_HOME", &own);
+    holder.env("AIOHTTP_NO_EXTENSIONS", "1").env("PYTHONUNBUFFERED", "1");
     holder.stdin(Stdio::piped()).stdout(said.try_clone().unwrap()).stderr(said);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     Backend { name, zone, address, log, refusals, _holder: holder.spawn().unwrap() }
@@ -266,29 +329,102 @@ Options +ExecCGI
     )
 }
 
-/// Takes requests as nginx hands them over, and writes them down. Source: the SCGI protocol, a netstring of
-/// variables and then the body.
-fn recorder(log: PathBuf) -> SocketAddr {
+/// lighttpd, as forgiving as it can be told to be.
+fn lighttpd(port: u16, recorder: SocketAddr, own: &Path) -> String {
+    let own = own.display();
+    let (host, to) = (recorder.ip(), recorder.port());
+    let lax: String = [
+        "header-strict",
+        "host-strict",
+        "host-normalize",
+        "url-ctrls-reject",
+        "url-path-dotseg-remove",
+        "url-path-dotseg-reject",
+    ]
+    .iter()
+    .map(|name| format!("\"{name}\" => \"disable\", "))
+    .collect();
+    format!(
+        "server.modules = (\"mod_accesslog\", \"mod_scgi\")
+server.bind = \"127.0.0.1\"
+server.port = {port}
+server.document-root = \"{own}\"
+server.errorlog = \"{own}/error\"
+server.upload-dirs = (\"{own}\")
+server.max-keep-alive-requests = 100000
+server.max-keep-alive-idle = 60
+server.max-request-field-size = 65536
+server.http-parseopts = ({lax} \"url-normalize\" => \"enable\", \"method-get-body\" => \"enable\")
+accesslog.filename = \"{own}/access\"
+accesslog.format = \"%s %r\"
+scgi.server = (\"/\" => ((\"host\" => \"{host}\", \"port\" => {to}, \"check-local\" => \"disable\",
+  \"fix-root-scriptname\" => \"enable\")))
+"
+    )
+}
+
+/// Caddy, which is told to leave the fields alone that it would write itself as a proxy.
+fn caddy(port: u16, recorder: SocketAddr) -> String {
+    let kept: String = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"]
+        .iter()
+        .map(|name| format!("    header_up {name} {{http.request.header.{name}}}\n"))
+        .collect();
+    format!(
+        "{{
+  admin off
+  auto_https off
+}}
+http://:{port} {{
+  bind 127.0.0.1
+  reverse_proxy {recorder} {{
+{kept}  }}
+}}
+"
+    )
+}
+
+/// Reads one request in a web server's words, writes it down, and answers with the line.
+type Speech = fn(BufReader<TcpStream>, &Path) -> std::io::Result<()>;
+
+/// Takes requests as a web server hands them over.
+fn recorder(log: PathBuf, speech: Speech) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             let log = log.clone();
-            std::thread::spawn(move || drop(record(socket, &log)));
+            std::thread::spawn(move || drop(speech(BufReader::new(socket), &log)));
         }
     });
     address
 }
 
-fn record(socket: TcpStream, log: &Path) -> std::io::Result<()> {
-    let mut socket = BufReader::new(socket);
+fn latin(bytes: &[u8]) -> String {
+    bytes.iter().copied().map(char::from).collect()
+}
+
+/// Writes a request down, and gives the line without its end.
+fn note(
+    method: &str,
+    target: &str,
+    fields: &[(String, String)],
+    body: &[u8],
+    log: &Path,
+) -> std::io::Result<String> {
+    let told = serde_json::json!({ "method": method, "target": target, "fields": fields, "body": latin(body) });
+    let line = format!("{told}\n");
+    fs::File::options().append(true).create(true).open(log)?.write_all(line.as_bytes())?;
+    Ok(line.trim_end().to_owned())
+}
+
+/// Source: the SCGI protocol, a netstring of variables (RFC 3875) and then the body.
+fn scgi(mut socket: BufReader<TcpStream>, log: &Path) -> std::io::Result<()> {
     let mut length = Vec::new();
     socket.read_until(b':', &mut length)?;
     let length = String::from_utf8_lossy(&length);
     let length: usize = length.trim_end_matches(':').parse().map_err(std::io::Error::other)?;
     let mut head = vec![0; length + 1];
     socket.read_exact(&mut head)?;
-    let latin = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
     let texts: Vec<_> = head[..length].split(|byte| *byte == 0).map(latin).collect();
     let pairs: Vec<_> = texts.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     let named: HashMap<_, _> = pairs.iter().cloned().collect();
@@ -297,15 +433,50 @@ fn record(socket: TcpStream, log: &Path) -> std::io::Result<()> {
     socket.read_exact(&mut body)?;
     let folded = |name: &str| name.strip_prefix("HTTP_").map(|name| name.replace('_', "-").to_ascii_lowercase());
     let fields: Vec<_> = pairs.iter().filter_map(|(name, value)| Some((folded(name)?, value.clone()))).collect();
-    let told = serde_json::json!({
-        "method": of("REQUEST_METHOD"), "target": of("REQUEST_URI"), "fields": fields, "body": latin(&body),
-    });
-    let line = format!("{told}\n");
-    fs::File::options().append(true).create(true).open(log)?.write_all(line.as_bytes())?;
-    let line = line.trim_end();
+    let line = note(&of("REQUEST_METHOD"), &of("REQUEST_URI"), &fields, &body, log)?;
     write!(
         socket.into_inner(),
         "Status: 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{line}",
         line.len()
     )
+}
+
+/// HTTP as Go writes it: one reading is enough.
+fn http(mut socket: BufReader<TcpStream>, log: &Path) -> std::io::Result<()> {
+    let first = line(&mut socket)?;
+    let [method, target, _] = first.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(std::io::Error::other(first));
+    };
+    let mut fields = Vec::new();
+    while let Some((name, value)) = line(&mut socket)?.split_once(':') {
+        fields.push((name.to_ascii_lowercase(), value.trim_matches(' ').to_owned()));
+    }
+    let of = |wanted: &str| fields.iter().find(|(name, _)| name == wanted).map_or("", |(_, value)| value);
+    let mut body = vec![0; of("content-length").parse().unwrap_or(0)];
+    socket.read_exact(&mut body)?;
+    if of("transfer-encoding") == "chunked" {
+        loop {
+            let size = usize::from_str_radix(&line(&mut socket)?, 16).map_err(std::io::Error::other)?;
+            let mut piece = vec![0; size + 2];
+            socket.read_exact(&mut piece)?;
+            body.extend_from_slice(&piece[..size]);
+            if size == 0 {
+                break;
+            }
+        }
+    }
+    let line = note(method, target, &fields, &body, log)?;
+    let said = if method == "HEAD" { "" } else { &line };
+    write!(
+        socket.into_inner(),
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{said}",
+        line.len()
+    )
+}
+
+/// The next line, without its end.
+fn line(socket: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+    let mut line = Vec::new();
+    socket.read_until(b'\n', &mut line)?;
+    Ok(latin(line.strip_suffix(b"\r\n").unwrap_or(&line)))
 }

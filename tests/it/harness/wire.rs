@@ -67,7 +67,7 @@ pub(crate) fn parse_head(head: &[u8]) -> (String, Vec<(String, String)>) {
     let first = lines.next().unwrap().to_owned();
     let fields = lines.filter(|line| !line.is_empty()).map(|line| {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
-        (name.to_owned(), value.trim().to_owned())
+        (name.to_owned(), value.trim_matches([' ', '\t']).to_owned())
     });
     (first, fields.collect())
 }
