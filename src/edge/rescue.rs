@@ -9,7 +9,7 @@ pub(super) const NO_ADDRESS: ErrorType = ErrorType::Custom("NoAddress");
 pub(super) const TOO_LONG: ErrorType = ErrorType::Custom("TooLong");
 
 /// What the client is told, and what the log calls it, which says whose fault it was; `None` when there is nobody left
-/// to tell. `awaited`: no head of an answer had come.
+/// to tell. `awaited`: no answer had begun, but perhaps interim ones.
 pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'static str)> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "pingora's enums, not ours, and they grow")]
     match error.etype() {

@@ -53,6 +53,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod first_byte;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod forward_auth;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
