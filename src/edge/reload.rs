@@ -49,6 +49,8 @@ pub(super) struct Reloader {
     pub(super) redirect: Redirect,
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
+    /// Held while an upgrade is tried.
+    pub(super) upgrade: Mutex<()>,
     pub(super) handover: Arc<Handover>,
     /// Who looks for certificates that are missing.
     pub(super) changed: Arc<Notify>,
@@ -122,6 +124,12 @@ impl Reloader {
             ));
         }
         let done = tokio::spawn(async move {
+            let Ok(_upgrade) = self.upgrade.try_lock() else {
+                // One that waited for its turn would try once more what has just failed, while everybody who would log in
+                // waits, or be told of a success by a process that ends before it has said so.
+                tracing::warn!("an upgrade was asked for while one is under way");
+                return Err(Unchanged::Wrong("nothing has changed: an upgrade is under way already".into()));
+            };
             let _turn = self.turn.lock().await;
             let outcome = self.handover.hand_over().await;
             if let Err(Unchanged::Wrong(why) | Unchanged::Failed(why)) = &outcome {

@@ -110,6 +110,9 @@ mod streams;
 mod upgrade;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod upgrade_faults;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod traces;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
