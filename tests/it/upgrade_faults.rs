@@ -198,7 +198,9 @@ async fn f13_a_new_process_that_is_told_to_stop_gives_the_gateway_back() {
 async fn f13_a_second_upgrade_is_refused_while_one_is_under_way() {
     let mut bench = Bench::new().await;
     let program = env!("CARGO_BIN_EXE_zonegate");
-    bench.successor_does(&format!("until [ -e go-on ]; do sleep 0.05; done\nexec '{program}' \"$@\""));
+    bench.successor_does(&format!(
+        "until [ -e go-on ]; do kill -0 $PPID || exit 1; sleep 0.05; done\nexec '{program}' \"$@\""
+    ));
     let first = run(&bench.gateway, &["upgrade"]);
     let second = async {
         let path = bench.gateway.file(NUMBER);
