@@ -8,7 +8,7 @@ use super::section::Section;
 use super::settings::path;
 
 /// What the names of files begin with that zonegate writes beside the operator's certificates.
-pub(super) const MANAGED: &str = "acme-";
+pub const MANAGED: &str = "acme-";
 
 /// Where certificates come from, and where they are kept.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,8 +5,11 @@
 //! outside says (files, names, the environment) comes through [`Surroundings`], so that the rules are pure.
 
 mod acme;
+mod brand;
+mod certificates;
 mod changes;
 mod directory;
+mod limits;
 mod listen;
 mod log;
 mod problems;
@@ -21,14 +24,16 @@ mod tree;
 mod upstream;
 mod zones;
 
-pub use acme::AcmeSettings;
+pub use acme::{AcmeSettings, MANAGED};
+pub use certificates::PemPair;
 pub use changes::Changes;
 pub use directory::{TenantEntry, UserEntry, load_directory};
+pub use limits::Limits;
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
 pub use log::{AccessLines, LogLevel, LogSettings, NoAccessLines, NoLogLevel};
 pub use problems::{Place, Problem, Problems};
 pub use provider::{ProviderEntry, SsoEntry};
-pub use settings::{HashingSettings, Limits, NativeClient, PemPair, Settings};
+pub use settings::{HashingSettings, NativeClient, Settings};
 pub use traces::{NoShare, NoTraceContext, Share, TraceContext, TraceSettings};
 
 use std::path::Path;

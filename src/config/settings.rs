@@ -1,25 +1,27 @@
 //! What the program uses: every value parsed, bounded and defaulted.
 
-use std::num::{NonZeroU8, NonZeroU32};
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 
 use super::Surroundings;
 use super::acme::{self, AcmeSettings};
+use super::certificates::{self, Pairs, PemPair};
+use super::limits::{self, Limits};
 use super::listen::{self, AdminListener, Listeners};
 use super::log::{self, LogSettings};
 use super::problems::Place;
-use super::section::{Scalar, Section, nearest};
+use super::section::{Scalar, Section};
 use super::traces::{self, TraceSettings};
-use super::{sso, suite, upstream, zones};
+use super::{brand, sso, suite, upstream, zones};
 use crate::assertion::{
     AssertionSettings, KeyAlgorithm, LIFETIME_DEFAULT, LIFETIME_MAX, LIFETIME_MIN, OVERLAP_DEFAULT,
 };
-use crate::base::{Hostname, MasterKey, Ttl};
+use crate::base::{Hostname, MasterKey};
 use crate::credential::HashCost;
 use crate::directory::{Lifetimes, PasswordRules, SecurityDefaults, SecuritySettings, Slots, TotpPeriod};
-use crate::pages::{Brand, Links, Logo, text_ids};
+use crate::pages::Brand;
 use crate::sso::{OutboundSettings, Suite};
-use crate::zone::{Language, ZoneTable};
+use crate::zone::ZoneTable;
 
 /// The single values at the top of the file: what an environment variable without `__` may name.
 pub(super) const TOP_LEVEL: [&str; 4] = ["master_key", "name_servers", "threads", "universal_host"];
@@ -69,29 +71,6 @@ pub struct Settings {
     pub threads: usize,
 }
 
-/// A certificate chain and its key, as files hold them.
-#[derive(Clone)]
-pub struct PemPair {
-    /// The chain's file, for messages.
-    pub chain_file: PathBuf,
-    /// The key's file, for messages.
-    pub key_file: PathBuf,
-    /// The chain in PEM, the leaf first.
-    pub chain: Vec<u8>,
-    /// The private key in PEM.
-    pub key: Vec<u8>,
-    /// Where the configuration names it.
-    pub place: Place,
-    /// Whether zonegate has got it itself, and gets another one when it is of no use any more.
-    pub managed: bool,
-}
-
-impl std::fmt::Debug for PemPair {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "PemPair({})", self.chain_file.display())
-    }
-}
-
 /// What a password hash costs, and how many wait for one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HashingSettings {
@@ -101,57 +80,6 @@ pub struct HashingSettings {
     pub threads: usize,
     /// How many may wait; more are answered 503 (D4).
     pub queue_max: usize,
-}
-
-/// What is refused for its size or age.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Limits {
-    /// A request's head, in bytes: beyond it 431.
-    pub head_bytes_max: usize,
-    /// A request's header fields: beyond it 431.
-    pub head_fields_max: usize,
-    /// A form that is sent to our own pages, in bytes: beyond it 413.
-    pub form_bytes_max: usize,
-    /// How long a form may take to arrive.
-    pub form_time_max: Ttl,
-    /// How long a request's whole head may take, from its first byte on (D1).
-    pub head_time_max: Ttl,
-    /// How long a TLS handshake may take, and a PROXY header before it.
-    pub handshake_max: Ttl,
-    /// How long an idle connection is kept.
-    pub keepalive_max: Ttl,
-    /// How long a client may take nothing of what is written to it.
-    pub stall_max: Ttl,
-    /// The slowest that a request's body may arrive, in bytes a second over its whole time (D2).
-    pub body_rate_min: u64,
-    /// Connections at a time; 0 for as many as the process's file descriptors carry.
-    pub connections_max: u32,
-    /// Connections at a time of one source: an IPv4 address, or an IPv6 /64.
-    pub connections_per_source: u32,
-    /// Log-in attempts of one source in a minute (L3).
-    pub logins_per_source: NonZeroU32,
-    /// How long requests that are under way may go on after a stop was asked for.
-    pub drain_max: Ttl,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            head_bytes_max: 32 * 1024,
-            head_fields_max: 100,
-            head_time_max: Ttl::seconds_const(15),
-            form_bytes_max: 16 * 1024,
-            form_time_max: Ttl::seconds_const(10),
-            handshake_max: Ttl::seconds_const(10),
-            keepalive_max: Ttl::seconds_const(60),
-            stall_max: Ttl::seconds_const(60),
-            body_rate_min: 256,
-            connections_max: 0,
-            connections_per_source: 1000,
-            logins_per_source: const { NonZeroU32::new(300).unwrap() },
-            drain_max: Ttl::seconds_const(20),
-        }
-    }
 }
 
 /// A program that may log in at `api/login`.
@@ -184,12 +112,12 @@ pub(super) fn read(root: Section<'_>, directory: &Path, outside: &dyn Surroundin
     let store_path = store(root.section("store"), directory);
     let has_acme = root.has("acme");
     let Pairs { whole: certificates, keyless, folder } =
-        certificates(root.section("certificates"), has_acme, directory, outside);
+        certificates::read(root.section("certificates"), has_acme, directory, outside);
     let acme = acme::read(root.section_if_map("acme"), &listeners, folder, directory, outside);
-    let brand = brand(root.section("brand"), directory, outside);
+    let brand = brand::read(root.section("brand"), directory, outside);
     let security = security(root.section("security"));
     let hashing = hashing(root.section("hashing"));
-    let limits = limits(root.section("limits"));
+    let limits = limits::read(root.section("limits"));
     let assertion = assertion(root.section("assertion"));
     let native_clients = native_clients(&root);
     let log = log::read(root.section("log"), directory);
@@ -288,68 +216,6 @@ fn store(section: Section<'_>, directory: &Path) -> Option<PathBuf> {
     found
 }
 
-/// Pairs named in the file, and `NAME.crt`/`NAME.pem` beside `NAME.key` in the directory. The second list holds the
-/// certificates whose key cannot be read.
-/// Certificates, and the folder that most of them lie in.
-struct Pairs {
-    whole: Vec<PemPair>,
-    keyless: Vec<PemPair>,
-    folder: PathBuf,
-}
-
-fn certificates(section: Section<'_>, has_acme: bool, directory: &Path, outside: &dyn Surroundings) -> Pairs {
-    let mut wanted: Vec<(PathBuf, PathBuf, Place, bool)> = Vec::new();
-    let folder = section.scalar("directory");
-    let folder_path = path(directory, folder.as_ref().map_or("certs", |scalar| scalar.text));
-    let listed = outside.list(&folder_path);
-    if let (Some(folder), Err(text)) = (&folder, &listed) {
-        section.report_at(folder, text);
-    }
-    // Nobody asked for the directory that is looked into by default.
-    let mut files = listed.unwrap_or_default();
-    files.sort();
-    let folder_place =
-        Place { line: folder.as_ref().map_or(0, |folder| folder.line), key: section.key("directory") };
-    for file in &files {
-        let stem = file.strip_suffix(".crt").or_else(|| file.strip_suffix(".pem"));
-        if let Some(key) = stem.map(|stem| format!("{stem}.key")).filter(|key| files.contains(key)) {
-            let managed = has_acme && file.starts_with(acme::MANAGED);
-            wanted.push((folder_path.join(file), folder_path.join(key), folder_place.clone(), managed));
-        }
-    }
-    for pair in section.sections("files") {
-        let (chain, key) = (pair.scalar("chain"), pair.scalar("key"));
-        if chain.is_none() || key.is_none() {
-            pair.report(
-                pair.line,
-                "chain",
-                "and key must both be given: the PEM files of the certificate and its key",
-            );
-        }
-        if let (Some(chain), Some(key)) = (chain, key) {
-            wanted.push((
-                path(directory, chain.text),
-                path(directory, key.text),
-                Place { line: chain.line, key: pair.path.clone() },
-                false,
-            ));
-        }
-        pair.finish();
-    }
-    let (mut pairs, mut keyless) = (Vec::new(), Vec::new());
-    for (chain_file, key_file, place, managed) in wanted {
-        let report = |text: String| section.report_in(&place, text);
-        let chain = outside.read(&chain_file).map_err(report).ok();
-        let key = outside.read_secret(&key_file).map_err(report).ok();
-        let list = if key.is_some() { &mut pairs } else { &mut keyless };
-        if let Some(chain) = chain {
-            list.push(PemPair { chain_file, key_file, chain, key: key.unwrap_or_default(), place, managed });
-        }
-    }
-    section.finish();
-    Pairs { whole: pairs, keyless, folder: folder_path }
-}
-
 fn security(section: Section<'_>) -> SecurityDefaults {
     let fallback = SecuritySettings::default();
     let small = |name: &str, default: NonZeroU8, most: u64| {
@@ -414,37 +280,6 @@ fn hashing(section: Section<'_>) -> HashingSettings {
     settings
 }
 
-fn limits(section: Section<'_>) -> Limits {
-    let wide = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    let usual = Limits::default();
-    let limits = Limits {
-        head_bytes_max: wide(section.size("head", usual.head_bytes_max as u64, 4 * 1024..=256 * 1024)),
-        head_fields_max: wide(section.number("head_fields", usual.head_fields_max as u64, 20..=256)),
-        head_time_max: section.duration("head_time", usual.head_time_max, 1..=120),
-        form_bytes_max: wide(section.size("form", usual.form_bytes_max as u64, 8 * 1024..=1024 * 1024)),
-        form_time_max: section.duration("form_time", usual.form_time_max, 1..=120),
-        handshake_max: section.duration("handshake", usual.handshake_max, 1..=60),
-        keepalive_max: section.duration("keepalive", usual.keepalive_max, 1..=3600),
-        stall_max: section.duration("stall", usual.stall_max, 1..=600),
-        body_rate_min: section.size("body_rate", usual.body_rate_min, 1..=1024 * 1024),
-        connections_max: narrow(section.number("connections", 0, 0..=10_000_000)),
-        connections_per_source: narrow(section.number(
-            "connections_per_source",
-            u64::from(usual.connections_per_source),
-            1..=10_000_000,
-        )),
-        logins_per_source: {
-            let attempts =
-                section.number("logins_per_source", usual.logins_per_source.get().into(), 1..=1_000_000);
-            NonZeroU32::new(narrow(attempts)).unwrap_or(NonZeroU32::MIN)
-        },
-        drain_max: section.duration("drain", usual.drain_max, 1..=600),
-    };
-    section.finish();
-    limits
-}
-
 fn assertion(section: Section<'_>) -> AssertionSettings {
     let scalar = section.scalar("algorithm");
     let algorithm = match scalar.as_ref() {
@@ -491,93 +326,4 @@ fn watch(section: Section<'_>) -> bool {
     let watch = section.flag("watch", true);
     section.finish();
     watch
-}
-
-fn brand(section: Section<'_>, directory: &Path, outside: &dyn Surroundings) -> Brand {
-    let mut brand = Brand::default();
-    if let Some(product) = section.scalar("product") {
-        brand.product = product.text.to_owned();
-    }
-    brand.logo = section.scalar("logo").and_then(|scalar| logo(&section, &scalar, directory, outside));
-    brand.accent = section.parsed("accent", brand.accent);
-    brand.accent_dark = section.parsed("accent_dark", brand.accent_dark);
-    if !brand.accent.readable_on_light() {
-        let text = format!(
-            "{} is too pale to read on white (WCAG 2.2 asks for 4.5 to 1): choose a darker colour",
-            brand.accent
-        );
-        section.report(section.scalar("accent").map_or(0, |s| s.line), "accent", text);
-    }
-    if !brand.accent_dark.readable_on_dark() {
-        let text = format!("{} is too dark to read on the dark theme: choose a paler colour", brand.accent_dark);
-        section.report(section.scalar("accent_dark").map_or(0, |s| s.line), "accent_dark", text);
-    }
-    let links = section.section("links");
-    brand.links =
-        Links { status: link(&links, "status"), privacy: link(&links, "privacy"), help: link(&links, "help") };
-    links.finish();
-    let texts = section.section("texts");
-    for language in Language::ALL {
-        let of_language = texts.section(language.tag());
-        for scalar in of_language.entries() {
-            if text_ids().any(|id| id == scalar.key) {
-                brand.texts.insert((language, scalar.key.clone()), scalar.text.to_owned());
-            } else {
-                let text = match nearest(text_ids(), &scalar.key) {
-                    Some(near) => format!("is not the id of a text; did you mean {near:?}?"),
-                    None => {
-                        format!(
-                            "is not the id of a text; the ids are {}",
-                            text_ids().collect::<Vec<_>>().join(", ")
-                        )
-                    }
-                };
-                of_language.report(scalar.line, &scalar.key, text);
-            }
-        }
-    }
-    texts.finish();
-    section.finish();
-    brand
-}
-
-fn link(section: &Section<'_>, name: &str) -> Option<String> {
-    web_address(section, &section.scalar(name)?).map(String::from)
-}
-
-/// Where people can be sent.
-pub(super) fn web_address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<url::Url> {
-    match url::Url::parse(scalar.text) {
-        Ok(url) if matches!(url.scheme(), "https" | "http") => Some(url),
-        Ok(_) | Err(_) => {
-            section.report_at(
-                scalar,
-                format!("{:?} is not a web address, like https://status.example.com/", scalar.text),
-            );
-            None
-        }
-    }
-}
-
-fn logo(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Logo> {
-    const LOGO_BYTES_MAX: usize = 256 * 1024;
-    let content_type = match Path::new(scalar.text).extension().and_then(|e| e.to_str()) {
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        _ => {
-            section.report_at(scalar, format!("{:?} is neither an .svg nor a .png file", scalar.text));
-            return None;
-        }
-    };
-    match outside.read(&path(directory, scalar.text)) {
-        Ok(bytes) if bytes.len() <= LOGO_BYTES_MAX => Some(Logo { content_type, bytes }),
-        Ok(_) => {
-            section.report_at(scalar, "is larger than 256 KiB: every log-in page loads it");
-            None
-        }
-        Err(text) => {
-            section.report_at(scalar, text);
-            None
-        }
-    }
 }

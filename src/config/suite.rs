@@ -1,9 +1,9 @@
 //! The vendor's suite log-in: its provider, what its word is read from, and what its launcher offers.
 
+use super::brand::web_address;
 use super::directory::Place;
 use super::provider::{ProviderEntry, claim, client, required};
 use super::section::{Either, Section};
-use super::settings::web_address;
 use crate::directory::{SuiteAccess, SuiteMode, is_label};
 use crate::sso::{ClientAuthentication, MODULES_MAX, Module, ProviderSettings, Suite, is_word};
 

@@ -43,7 +43,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path, outside: &dyn Surroun
         "protocol",
         &[("http1", Protocol::Http1), ("http2", Protocol::Http2), ("grpc", Protocol::Grpc)],
     );
-    let limits = limits(&section);
+    let limits = limits(&section, protocol);
     let compress = section.flag("compress", false);
     let health = section.section_if_map("health").map(health);
     let backends = backends(&section, &tls, directory);
@@ -83,12 +83,18 @@ fn host_header(section: &Section<'_>) -> HostHeader {
     HostHeader::Fixed(scalar.text.to_owned())
 }
 
-fn limits(section: &Section<'_>) -> UpstreamLimits {
+fn limits(section: &Section<'_>, protocol: Protocol) -> UpstreamLimits {
     let usual = UpstreamLimits::default();
     let limit = |name: &str, default, most| section.duration(name, default, 1..=most);
+    let read_max = limit("read_max", usual.read_max, HOUR);
+    if let Some(scalar) = section.scalar("first_byte_max").filter(|_| protocol.is_http2()) {
+        // One connection carries many requests there, and could not be ended for the sake of one.
+        section.report_at(&scalar, "is only for protocol http1: over HTTP/2 read_max holds for both");
+    }
     UpstreamLimits {
         connect_max: limit("connect_max", usual.connect_max, 60),
-        read_max: limit("read_max", usual.read_max, HOUR),
+        first_byte_max: limit("first_byte_max", read_max, HOUR),
+        read_max,
         write_max: limit("write_max", usual.write_max, HOUR),
         idle_max: limit("idle_max", usual.idle_max, HOUR),
         request_max: section.scalar("request_max").map(|_| limit("request_max", usual.read_max, 24 * HOUR)),

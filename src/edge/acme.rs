@@ -6,6 +6,10 @@
 //! *Why files, and not the store?* Operators see what is served, back it up and take it along; and a certificate is not
 //! worth a second way of loading one.
 //!
+//! What has come is not lost when the configuration cannot be taken over at that moment, because somebody is in the middle
+//! of changing it: it is served under the one in use, and not asked for again. What comes for a host that was taken out
+//! meanwhile is thrown away.
+//!
 //! When the authority cannot be reached or says no, what is there goes on, and the next try comes later and later: an
 //! authority that is asked too often refuses everything for a week.
 
@@ -31,7 +35,7 @@ use super::handover::Turn;
 use super::reload::Reloader;
 use super::tls::{CLOCK_SLACK_SECONDS, Validity, usable, validity};
 use crate::base::{Hostname, UnixTime};
-use crate::config::{AcmeSettings, PemPair, Place, Settings};
+use crate::config::{AcmeSettings, MANAGED, PemPair, Place, Settings};
 
 /// Where the authority looks for its proof (RFC 8555 section 8.3).
 const PLACE: &[u8] = b"/.well-known/acme-challenge/";
@@ -135,17 +139,30 @@ impl Acme {
         let Some(acme) = &settings.acme else { return };
         let now = generation.portal.clock.now();
         let mut got = Vec::new();
+        let kept = kept(acme);
         for group in groups(settings) {
             let group = uncovered(settings, group);
             let Some(first) = group.first() else { continue };
+            if !self.is_wanted(first) {
+                continue;
+            }
             let failed = failures.get(first).copied().unwrap_or_default();
             if now < failed.not_before || !is_due(settings, &group, now) {
                 continue;
             }
+            if is_covered(&kept, &group, now) {
+                // Asking for yet another one would use up what the authority allows in a week.
+                tracing::info!(host = %first, "a certificate that was issued before is there");
+                got.push((first.clone(), true));
+                continue;
+            }
             match self.get(acme, &group).await {
-                Ok(lasts) => {
+                Ok(Some(lasts)) => {
                     tracing::info!(host = %first, "a certificate was issued");
                     got.push((first.clone(), lasts));
+                }
+                Ok(None) => {
+                    tracing::info!(host = %first, "a certificate was issued and is not kept: its host is gone");
                 }
                 Err(fault) => {
                     let failed = failed.once_more(now);
@@ -158,7 +175,7 @@ impl Acme {
         if got.is_empty() {
             return;
         }
-        let taken = Arc::clone(&self.reloader).take_certificates().await.is_ok();
+        let taken = Arc::clone(&self.reloader).take_certificates(|| self::kept(acme)).await.is_ok();
         for (first, lasts) in got {
             if taken {
                 forget_older(acme, &first);
@@ -174,8 +191,14 @@ impl Acme {
         }
     }
 
-    /// Gets one for `hosts` and puts it into the folder. Whether it will do for a while.
-    async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname]) -> Result<bool, AcmeFault> {
+    /// Whether the configuration in use still has this host.
+    fn is_wanted(&self, first: &Hostname) -> bool {
+        let generation = self.reloader.in_use.load();
+        groups(&generation.settings).iter().any(|group| group.first() == Some(first))
+    }
+
+    /// Gets one for `hosts` and puts it into the folder. Whether it will do for a while; `None` when nobody wants it by now.
+    async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname]) -> Result<Option<bool>, AcmeFault> {
         // Before the authority is asked for what could then not be kept.
         let probe = acme.folder.join("acme-probe");
         write(&probe, "")?;
@@ -204,7 +227,7 @@ impl Acme {
         }
         let key = order.finalize().await?;
         let chain = order.poll_certificate(&patience).await?;
-        let Some(first) = hosts.first() else { return Ok(true) };
+        let Some(first) = hosts.first().filter(|first| self.is_wanted(first)) else { return Ok(None) };
         // Before it takes the place of one that works.
         let pair = PemPair {
             chain_file: acme.folder.join(format!("the certificate for {first}")),
@@ -222,7 +245,7 @@ impl Acme {
         let stem = format!("acme-{first}-{:012}", now.seconds());
         write(&acme.folder.join(format!("{stem}.key")), &key)?;
         write(&acme.folder.join(format!("{stem}.pem")), &chain)?;
-        Ok(is_fresh(&found, now))
+        Ok(Some(is_fresh(&found, now)))
     }
 }
 
@@ -241,9 +264,32 @@ fn uncovered(settings: &Settings, hosts: Vec<Hostname>) -> Vec<Hostname> {
 
 /// Whether `hosts` have no certificate of ours that lives long enough.
 fn is_due(settings: &Settings, hosts: &[Hostname], now: UnixTime) -> bool {
-    let ours = settings.certificates.iter().filter(|pair| pair.managed).filter_map(validity);
-    let mut serving = ours.filter(|found| hosts.iter().all(|host| found.covers(host.as_str())));
-    !serving.any(|found| is_fresh(&found, now))
+    !is_covered(settings.certificates.iter().filter(|pair| pair.managed), hosts, now)
+}
+
+/// Whether one of `pairs` is for all of `hosts`, and lives long enough.
+fn is_covered<'a>(pairs: impl IntoIterator<Item = &'a PemPair>, hosts: &[Hostname], now: UnixTime) -> bool {
+    let mut found = pairs.into_iter().filter_map(validity);
+    found.any(|found| hosts.iter().all(|host| found.covers(host.as_str())) && is_fresh(&found, now))
+}
+
+/// Every pair of ours in the folder, the oldest first: also those that are not in use yet.
+fn kept(acme: &AcmeSettings) -> Vec<PemPair> {
+    let Ok(entries) = fs::read_dir(&acme.folder) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut stems: Vec<_> = names
+        .filter(|name| name.starts_with(MANAGED))
+        .filter_map(|name| Some(name.strip_suffix(".pem")?.to_owned()))
+        .collect();
+    stems.sort_unstable();
+    let pair = |stem: &String| {
+        let (chain_file, key_file) =
+            (acme.folder.join(format!("{stem}.pem")), acme.folder.join(format!("{stem}.key")));
+        // One without a key is none: the key is written first.
+        let (chain, key) = (fs::read(&chain_file).ok()?, fs::read(&key_file).ok()?);
+        Some(PemPair { chain_file, key_file, chain, key, place: Place::default(), managed: true })
+    };
+    stems.iter().filter_map(pair).collect()
 }
 
 /// Less than two thirds of its life are over.
@@ -381,6 +427,29 @@ mod tests {
         };
         let check = |now| is_fresh(&found, UnixTime::from_seconds(now));
         assert!(!check(997) && check(998) && check(1000) && check(1599) && !check(1600) && !check(5000));
+    }
+
+    #[test]
+    fn what_has_come_is_known_by_its_files_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = AcmeSettings {
+            directory: "https://ca.example/".into(),
+            contact: None,
+            roots: None,
+            folder: folder.path().to_owned(),
+        };
+        let hosts = ["a.example", "alias.a.example"].map(|host| host.parse::<Hostname>().unwrap());
+        let made = rcgen::generate_simple_self_signed(hosts.each_ref().map(ToString::to_string).to_vec()).unwrap();
+        let now = UnixTime::from_seconds(1_700_000_000);
+        let stem = "acme-a.example-001700000000";
+        write(&folder.path().join(format!("{stem}.pem")), &made.cert.pem()).unwrap();
+        write(&folder.path().join("a.example.pem"), &made.cert.pem()).unwrap();
+        assert!(kept(&acme).is_empty(), "a certificate without a key, and what is the operator's");
+        write(&folder.path().join(format!("{stem}.key")), &made.signing_key.serialize_pem()).unwrap();
+        let found = kept(&acme);
+        assert!(is_covered(&found, &hosts, now), "{found:?}");
+        let other = ["a.example", "b.example"].map(|host| host.parse::<Hostname>().unwrap());
+        assert!(!is_covered(&found, &other, now), "another alias has come");
     }
 
     #[test]

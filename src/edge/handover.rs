@@ -13,10 +13,12 @@
 //!    is ended meanwhile is read from the store; any other is sent to a new connection, and so to the new process (307).
 //!
 //! *Why does the old process not close idle connections at once?* A client may be sending a request on one at that
-//! moment, and it would fail. *Why pipes and words?* They are the new process's standard input and output: there is
+//! moment, and it would fail. *And when it is told to stop in the middle of it?* Then both end, unless the new one serves
+//! already: who stops a gateway must not find out that another one has come up meanwhile. *Why pipes and words?* They are the new process's standard input and output: there is
 //! nothing to clean up, and a process that dies says so by closing them.
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -45,6 +47,10 @@ const READY_MAX: Duration = Duration::from_secs(120);
 const SERVING_MAX: Duration = Duration::from_secs(30);
 /// How long requests that may write may take to end: they read no form any more, and wait for no client.
 const QUIET_MAX: Duration = Duration::from_secs(30);
+/// How long a process that was killed may take to be gone: one that waits for a disk stays for as long as that takes.
+const KILLED_MAX: Duration = Duration::from_secs(10);
+/// How long a hand-over that is given up may take to leave everything as it was.
+const SETTLED_MAX: Duration = Duration::from_secs(20);
 /// The first file descriptor that is handed to it (`sd_listen_fds(3)`).
 const FIRST_FD: i32 = 3;
 
@@ -184,15 +190,25 @@ impl Handover {
         if hold.is_none() {
             return Err(Unchanged::Wrong("another process has the store already: ask that one".into()));
         }
+        if *self.stop.borrow() {
+            return Err(told_to_stop());
+        }
         let mut successor = Successor::start(&self.program, &self.sockets).map_err(failed)?;
         let store_path = self.in_use.load().settings.store_path.clone();
-        successor.expect(&ready(&store_path), READY_MAX).await?;
+        self.unless_stopped(successor.expect(&ready(&store_path), READY_MAX)).await?;
         // From here on nothing that may write begins, and everything that has begun ends.
         self.doors.pause();
-        let Ok(turn) = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await else {
-            successor.kill().await;
-            self.doors.go_on();
-            return Err(failed(format_args!("requests that may write have not ended in {QUIET_MAX:?}")));
+        let quiet = async {
+            let quiet = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await;
+            quiet.map_err(|_| failed(format_args!("requests that may write have not ended in {QUIET_MAX:?}")))
+        };
+        let turn = match self.unless_stopped(quiet).await {
+            Ok(turn) => turn,
+            Err(why) => {
+                successor.kill().await;
+                self.doors.go_on();
+                return Err(why);
+            }
         };
         match self.give(&mut successor, &mut hold).await {
             Ok(writes) => {
@@ -220,6 +236,23 @@ impl Handover {
                 self.doors.go_on();
                 Err(why)
             }
+        }
+    }
+
+    /// The same, unless this process is told to stop meanwhile.
+    async fn unless_stopped<T>(&self, step: impl Future<Output = Result<T, Unchanged>>) -> Result<T, Unchanged> {
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => Err(told_to_stop()),
+            outcome = step => outcome,
+        }
+    }
+
+    /// Returns once no hand-over is under way. After `stop`, which gives up the one that is.
+    pub(super) async fn settled(&self) {
+        if tokio::time::timeout(SETTLED_MAX, self.hold.lock()).await.is_err() {
+            tracing::error!("a hand-over that was given up has not ended in {SETTLED_MAX:?}");
         }
     }
 
@@ -256,7 +289,7 @@ impl Handover {
             successor.tell(GO).await?;
             successor.expect(SERVING, SERVING_MAX).await
         };
-        match taken.await {
+        match self.unless_stopped(taken).await {
             Ok(()) => Ok(writes),
             Err(why) => {
                 // It may have served before it ended, and what it acknowledged holds.
@@ -271,6 +304,10 @@ impl Handover {
 
 fn failed(fault: impl std::fmt::Display) -> Unchanged {
     Unchanged::Failed(format!("nothing has changed: {fault}"))
+}
+
+fn told_to_stop() -> Unchanged {
+    failed("zonegate was told to stop")
 }
 
 /// The new process, as the old one sees it.
@@ -331,7 +368,7 @@ impl Successor {
 
     async fn kill(&mut self) {
         // It may be gone already.
-        let _ = self.child.kill().await;
+        let _ = tokio::time::timeout(KILLED_MAX, self.child.kill()).await;
     }
 }
 

@@ -26,7 +26,7 @@ use super::generation::{Generation, InUse};
 use super::handover::Handover;
 use super::tls::{CertificateProblem, Certificates};
 use super::upstream::Peers;
-use crate::config::{Changes, LogLevel, Settings};
+use crate::config::{Changes, LogLevel, PemPair, Settings};
 use crate::portal::{Control, Portal, Unchanged};
 
 /// How often files are looked at; they must have stood still for as long before they are read.
@@ -49,6 +49,8 @@ pub(super) struct Reloader {
     pub(super) redirect: Redirect,
     pub(super) source: Option<Arc<dyn Source>>,
     pub(super) turn: Mutex<()>,
+    /// Held while an upgrade is tried.
+    pub(super) upgrade: Mutex<()>,
     pub(super) handover: Arc<Handover>,
     /// Who looks for certificates that are missing.
     pub(super) changed: Arc<Notify>,
@@ -82,9 +84,39 @@ struct Applied {
 }
 
 impl Reloader {
-    /// Takes over certificates that we have got.
-    pub(super) async fn take_certificates(self: Arc<Self>) -> Result<String, Unchanged> {
-        self.reload(Trigger::Certificates).await
+    /// Takes over certificates that we have got, `kept` among them: with the whole configuration, or, where that is refused,
+    /// alone, under the one in use. Errors when it was refused: the old certificate must not run out meanwhile.
+    pub(super) async fn take_certificates(
+        self: Arc<Self>,
+        kept: impl FnOnce() -> Vec<PemPair>,
+    ) -> Result<String, Unchanged> {
+        let outcome = Arc::clone(&self).reload(Trigger::Certificates).await;
+        if outcome.is_err() {
+            self.take_certificates_alone(kept()).await;
+        }
+        outcome
+    }
+
+    async fn take_certificates_alone(&self, kept: Vec<PemPair>) {
+        let _turn = self.turn.lock().await;
+        if self.handover.turn.is_over() {
+            return;
+        }
+        let generation = self.in_use.load_full();
+        let (settings, portal) = (&generation.settings, &generation.portal);
+        let own = settings.certificates.iter().filter(|pair| !pair.managed).cloned();
+        let pairs: Vec<_> = kept.into_iter().chain(own).collect();
+        match self.certificates.prepare(settings, &pairs, portal.clock.now()) {
+            Ok(prepared) => {
+                let certificates = self.certificates.adopt(prepared).join("; ");
+                portal.metrics.certificates(self.certificates.until());
+                tracing::info!(certificates, "certificates are in use, under the configuration of before");
+            }
+            Err(problems) => {
+                let problems = lines(&problems);
+                tracing::error!(problems, "certificates that were issued are not in use");
+            }
+        }
     }
 
     /// Reloads whenever the process is told to.
@@ -122,6 +154,12 @@ impl Reloader {
             ));
         }
         let done = tokio::spawn(async move {
+            let Ok(_upgrade) = self.upgrade.try_lock() else {
+                // One that waited for its turn would try once more what has just failed, while everybody who would log in
+                // waits, or be told of a success by a process that ends before it has said so.
+                tracing::warn!("an upgrade was asked for while one is under way");
+                return Err(Unchanged::Wrong("nothing has changed: an upgrade is under way already".into()));
+            };
             let _turn = self.turn.lock().await;
             let outcome = self.handover.hand_over().await;
             if let Err(Unchanged::Wrong(why) | Unchanged::Failed(why)) = &outcome {
@@ -193,7 +231,8 @@ impl Reloader {
         }
         let Portal { verifier, sessions, keys, clock, .. } = &*before.portal;
         let now = clock.now();
-        let certificates = self.certificates.prepare(&settings, now).map_err(|list| unusable(&list))?;
+        let certificates = self.certificates.prepare(&settings, &settings.certificates, now);
+        let certificates = certificates.map_err(|list| Unchanged::Wrong(lines(&list)))?;
         let (portal, wanted) = (Arc::clone(&before.portal), Arc::clone(&settings));
         // May compute a password hash.
         let portal = tokio::task::spawn_blocking(move || portal.under(wanted)).await;
@@ -246,8 +285,8 @@ fn fixed(changes: &Changes) -> String {
     changes.needs_restart.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn unusable(problems: &[CertificateProblem]) -> Unchanged {
-    Unchanged::Wrong(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+fn lines(problems: &[CertificateProblem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 impl std::fmt::Display for Applied {

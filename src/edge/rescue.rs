@@ -12,7 +12,7 @@ pub(super) const TOO_LONG: ErrorType = ErrorType::Custom("TooLong");
 pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
 
 /// What the client is told, and what the log calls it, which says whose fault it was; `None` when there is nobody left
-/// to tell. `awaited`: no head of an answer had come.
+/// to tell. `awaited`: no answer had begun, but perhaps interim ones.
 pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'static str)> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "pingora's enums, not ours, and they grow")]
     match error.etype() {

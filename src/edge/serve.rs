@@ -227,6 +227,7 @@ impl Gateway {
             redirect: log_writer.redirect(),
             source,
             turn: tokio::sync::Mutex::default(),
+            upgrade: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
             changed: Arc::clone(&changed),
         });
@@ -266,6 +267,7 @@ impl Gateway {
             }
         });
         stop_doors.send_replace(true);
+        background.block_on(handover.settled());
         let handed_over = handover.turn.is_over();
         let last = in_use.load_full();
         let (settings, portal) = (&last.settings, &last.portal);
@@ -286,7 +288,7 @@ impl Gateway {
             if !handed_over && let Err(fault) = portal.sessions.flush().await {
                 tracing::error!(%fault, "the last activity of some sessions was not written");
             }
-            // A hand-over that is being tried may hold the connection that writes; it ends with this process.
+            // One that is stuck must not keep the process.
             let _ = tokio::time::timeout(CLOSE_MAX, portal.store.close()).await;
         });
         log_writer.finish();

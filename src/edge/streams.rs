@@ -9,6 +9,11 @@
 //! nobody speaks. *Why has not each a connection of its own, like a stream?* gRPC makes a request of every call, and they
 //! would cost a connection each. There the request is cut instead: the task that serves it drops it, which resets its
 //! streams on both sides.
+//!
+//! *The wait for an answer's head* is looked after here as well, where a zone gives it a limit of its own (pingora has one
+//! for head and body). The request's connection is one of the pool's then, so that the pool's connections of such a zone
+//! carry a handle of theirs along. What is cut because the application kept still is told from what broke by itself:
+//! the client of the one gets 504, and it is not tried again.
 
 use std::fmt::Debug;
 use std::io::{ErrorKind, Result};
@@ -16,15 +21,19 @@ use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use http::StatusCode;
 use pingora::connectors::L4Connect;
+use pingora::http::ResponseHeader;
 use pingora::protocols::l4::socket::SocketAddr;
 use pingora::protocols::l4::stream::Stream;
 use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{Digest, GetProxyDigest as _};
 use pingora::{ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -32,6 +41,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::listen::Arrival;
 use crate::machine::Clock;
 use crate::session::{Liveness, Session};
+use crate::zone::UpstreamLimits;
 
 /// A stream: lives as long as its request.
 #[derive(Debug)]
@@ -39,12 +49,41 @@ pub(super) struct OpenStream {
     /// Whose it is; one that is nobody's has no session to end with.
     session: Option<Arc<Session>>,
     handles: Mutex<Vec<Handle>>,
-    /// How long the application may be silent until it has said that this is a stream: the client's word for it must not
-    /// be what takes its limits away.
-    silence_max: Duration,
-    heard_at: Mutex<Instant>,
+    patience: Patience,
+    heard: Mutex<Heard>,
+    /// It has said that this is a stream, or somebody else looks after its silence. Until then it is held to its limits: the
+    /// client's word for it must not be what takes them away.
     endless: AtomicBool,
 }
+
+/// How long an application may be silent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    first_byte_max: Duration,
+    silence_max: Duration,
+}
+
+impl Patience {
+    const ENDLESS: Self = Self { first_byte_max: Duration::MAX, silence_max: Duration::MAX };
+
+    pub(super) fn of(limits: &UpstreamLimits) -> Self {
+        Self { first_byte_max: limits.first_byte_max.into(), silence_max: limits.read_max.into() }
+    }
+}
+
+/// What an application has said so far. One lock for all of it: a connection must not be cut at the moment when its answer
+/// comes, goes back to the pool and fails the next request.
+#[derive(Debug)]
+struct Heard {
+    at: Instant,
+    answered: bool,
+    /// It kept still for too long, and was cut.
+    given_up: bool,
+}
+
+/// The connection was cut because the application kept still.
+#[derive(Debug)]
+pub(super) struct TooSilent;
 
 /// What a stream is ended by: a second handle to its connection, or the request itself.
 #[derive(Debug)]
@@ -52,6 +91,8 @@ enum Handle {
     Tcp(StdTcpStream),
     Unix(StdUnixStream),
     Request(Arc<Arrival>),
+    /// One of the pool's, whose handle is its own.
+    Pooled(Arc<ProxyDigest>),
 }
 
 impl Handle {
@@ -63,6 +104,10 @@ impl Handle {
                 arrival.cut();
                 Ok(())
             }
+            Self::Pooled(digest) => match own_handle(digest) {
+                Some(handle) => handle.shut_down(),
+                None => Ok(()),
+            },
         }
     }
 }
@@ -75,25 +120,16 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Registers a stream that is about to be connected.
-    pub(super) fn open(&self, session: Option<&Arc<Session>>, silence_max: Duration) -> Arc<OpenStream> {
-        self.register(OpenStream {
-            session: session.cloned(),
-            handles: Mutex::default(),
-            silence_max,
-            heard_at: Mutex::new(Instant::now()),
-            endless: AtomicBool::new(false),
-        })
+    pub(super) fn open(&self, session: Option<&Arc<Session>>, patience: Patience) -> Arc<OpenStream> {
+        self.register(OpenStream::new(session.cloned(), patience))
     }
 
     /// Registers a request that is to be cut when its session ends. How long it may be silent is not decided here.
     pub(super) fn hold(&self, session: &Arc<Session>, arrival: &Arc<Arrival>) -> Arc<OpenStream> {
-        self.register(OpenStream {
-            session: Some(Arc::clone(session)),
-            handles: Mutex::new(vec![Handle::Request(Arc::clone(arrival))]),
-            silence_max: Duration::MAX,
-            heard_at: Mutex::new(Instant::now()),
-            endless: AtomicBool::new(true),
-        })
+        let held = OpenStream::new(Some(Arc::clone(session)), Patience::ENDLESS);
+        held.is_endless();
+        held.hold(Handle::Request(Arc::clone(arrival)));
+        self.register(held)
     }
 
     fn register(&self, stream: OpenStream) -> Arc<OpenStream> {
@@ -118,7 +154,7 @@ impl Streams {
         open.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
             let is_over = match stream.session.as_ref().map(|session| session.liveness(now)) {
-                None | Some(Liveness::Live) => stream.is_too_silent(),
+                None | Some(Liveness::Live) => stream.gives_up(),
                 Some(Liveness::Ended(_)) => true,
             };
             if is_over {
@@ -131,11 +167,50 @@ impl Streams {
 }
 
 impl OpenStream {
-    /// The application has said something.
-    pub(super) fn heard(&self) {
-        if !self.endless.load(Ordering::Relaxed) {
-            *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn new(session: Option<Arc<Session>>, patience: Patience) -> Self {
+        let heard = Heard { at: Instant::now(), answered: false, given_up: false };
+        let (handles, heard, endless) = (Mutex::default(), Mutex::new(heard), AtomicBool::new(false));
+        Self { session, handles, patience, heard, endless }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is connected: from here on the application may be waited for.
+    fn hold(&self, handle: Handle) {
+        self.state().at = Instant::now();
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+    }
+
+    /// It goes over this connection of the pool from here on, and over no other.
+    pub(super) fn goes_over(&self, digest: Option<&Digest>) {
+        let handle = digest.and_then(|digest| digest.proxy_digest.clone()).map(Handle::Pooled);
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(handle) = handle {
+            self.hold(handle);
         }
+    }
+
+    /// Something has passed, in either direction. Errors when it comes too late: the connection is gone.
+    pub(super) fn heard(&self) -> std::result::Result<(), TooSilent> {
+        if self.endless.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut heard = self.state();
+        heard.at = Instant::now();
+        if heard.given_up { Err(TooSilent) } else { Ok(()) }
+    }
+
+    /// The head of the answer has come. Errors as [`OpenStream::heard`].
+    pub(super) fn answered(&self) -> std::result::Result<(), TooSilent> {
+        self.state().answered = true;
+        self.heard()
+    }
+
+    /// Whether it was cut because the application kept still.
+    pub(super) fn was_too_silent(&self) -> bool {
+        self.state().given_up
     }
 
     /// The application has said that it is one.
@@ -143,9 +218,18 @@ impl OpenStream {
         self.endless.store(true, Ordering::Relaxed);
     }
 
-    fn is_too_silent(&self) -> bool {
-        let silence = || self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-        !self.endless.load(Ordering::Relaxed) && silence() > self.silence_max
+    /// Whether the application has kept still for too long. From then on what it says does not count.
+    fn gives_up(&self) -> bool {
+        // Connecting has a limit of its own.
+        let connected = !self.handles.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if self.endless.load(Ordering::Relaxed) || !connected {
+            return false;
+        }
+        let mut heard = self.state();
+        let Patience { first_byte_max, silence_max } = self.patience;
+        let allowed = if heard.answered { silence_max } else { first_byte_max };
+        heard.given_up |= heard.at.elapsed() > allowed;
+        heard.given_up
     }
 
     fn shut_down(&self) {
@@ -163,6 +247,80 @@ struct Connector {
     connect_max: Duration,
 }
 
+/// Opens the connections of a pool whose requests may be cut by their handle.
+#[derive(Debug)]
+struct PooledConnector {
+    connect_max: Duration,
+}
+
+/// For connections that many requests use, one after the other. `connect_max` as for [`connector`].
+pub(super) fn pooled(connect_max: Duration) -> Arc<dyn L4Connect + Send + Sync> {
+    Arc::new(PooledConnector { connect_max })
+}
+
+#[async_trait]
+impl L4Connect for PooledConnector {
+    async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
+        let (mut stream, handle) = connect(address, self.connect_max, |socket| match socket {
+            Socket::Tcp(socket) => {
+                let socket = socket.into_std()?;
+                let handle = Handle::Tcp(socket.try_clone()?);
+                Ok((Stream::from(TcpStream::from_std(socket)?), handle))
+            }
+            Socket::Unix(socket) => {
+                let socket = socket.into_std()?;
+                let handle = Handle::Unix(socket.try_clone()?);
+                Ok((Stream::from(UnixStream::from_std(socket)?), handle))
+            }
+        })
+        .await?;
+        // The one place of a connection that is given back with each of its requests.
+        let nothing = ResponseHeader::build(StatusCode::OK, None)?;
+        stream.set_proxy_digest(ProxyDigest::new(Box::new(nothing), Some(Box::new(handle))));
+        Ok(stream)
+    }
+}
+
+/// The handle of a connection that [`PooledConnector`] has made.
+fn own_handle(digest: &ProxyDigest) -> Option<&Handle> {
+    digest.user_data.as_ref()?.downcast_ref()
+}
+
+/// A connection to an application.
+enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+async fn connect<T>(
+    address: &SocketAddr,
+    connect_max: Duration,
+    then: impl FnOnce(Socket) -> Result<T> + Send,
+) -> pingora::Result<T> {
+    let connecting = async {
+        match address {
+            SocketAddr::Inet(address) => {
+                let socket = TcpStream::connect(address).await?;
+                socket.set_nodelay(true)?;
+                then(Socket::Tcp(socket))
+            }
+            SocketAddr::Unix(address) => {
+                let path = address.as_pathname().ok_or(ErrorKind::InvalidInput)?;
+                then(Socket::Unix(UnixStream::connect(path).await?))
+            }
+        }
+    };
+    let refused = "connecting to the application";
+    let connected = tokio::time::timeout(connect_max, connecting).await;
+    let connected = connected.or_err(ErrorType::ConnectTimedout, refused)?;
+    connected.map_err(|error| {
+        // A want of sockets is ours, and no reason to leave the backend alone.
+        let refusal = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
+        let kind = if refusal { ErrorType::ConnectRefused } else { ErrorType::ConnectError };
+        pingora::Error::because(kind, refused, error)
+    })
+}
+
 /// `connect_max`: pingora leaves the time to connect to whoever connects.
 pub(super) fn connector(stream: &Arc<OpenStream>, connect_max: Duration) -> Arc<dyn L4Connect + Send + Sync> {
     Arc::new(Connector { stream: Arc::clone(stream), connect_max })
@@ -171,32 +329,18 @@ pub(super) fn connector(stream: &Arc<OpenStream>, connect_max: Duration) -> Arc<
 #[async_trait]
 impl L4Connect for Connector {
     async fn connect(&self, address: &SocketAddr) -> pingora::Result<Stream> {
-        let connecting = async {
-            match address {
-                SocketAddr::Inet(address) => self.tcp(TcpStream::connect(address).await?),
-                SocketAddr::Unix(address) => {
-                    let path = address.as_pathname().ok_or(ErrorKind::InvalidInput)?;
-                    self.unix(UnixStream::connect(path).await?)
-                }
-            }
-        };
-        let refused = "connecting to the application for a stream";
-        let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        let connected = connected.or_err(ErrorType::ConnectTimedout, refused)?;
-        connected.map_err(|error| {
-            // A want of sockets is ours, and no reason to leave the backend alone.
-            let refusal = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset);
-            let kind = if refusal { ErrorType::ConnectRefused } else { ErrorType::ConnectError };
-            pingora::Error::because(kind, refused, error)
+        connect(address, self.connect_max, |socket| match socket {
+            Socket::Tcp(socket) => self.tcp(socket),
+            Socket::Unix(socket) => self.unix(socket),
         })
+        .await
     }
 }
 
 impl Connector {
     fn tcp(&self, socket: TcpStream) -> Result<Stream> {
-        socket.set_nodelay(true)?;
         let socket = socket.into_std()?;
-        self.hold(Handle::Tcp(socket.try_clone()?));
+        self.stream.hold(Handle::Tcp(socket.try_clone()?));
         let nodelay = |socket: &TcpStream| socket.set_nodelay(true);
         Ok(VirtualSocketStream::new(Box::new(WritesFirst {
             socket: TcpStream::from_std(socket)?,
@@ -208,7 +352,7 @@ impl Connector {
 
     fn unix(&self, socket: UnixStream) -> Result<Stream> {
         let socket = socket.into_std()?;
-        self.hold(Handle::Unix(socket.try_clone()?));
+        self.stream.hold(Handle::Unix(socket.try_clone()?));
         let nodelay = |_: &UnixStream| Ok(());
         Ok(VirtualSocketStream::new(Box::new(WritesFirst {
             socket: UnixStream::from_std(socket)?,
@@ -216,10 +360,6 @@ impl Connector {
             nodelay,
         }))
         .into())
-    }
-
-    fn hold(&self, handle: Handle) {
-        self.stream.handles.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
     }
 }
 

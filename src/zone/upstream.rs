@@ -185,7 +185,9 @@ pub struct HealthCheck {
 pub struct UpstreamLimits {
     /// The longest wait for a connection, TLS included.
     pub connect_max: Ttl,
-    /// The longest silence while an answer is awaited or read; what is uploaded meanwhile is no silence.
+    /// The longest silence while an answer's head is awaited; what is uploaded meanwhile is no silence.
+    pub first_byte_max: Ttl,
+    /// The longest silence while an answer is read.
     pub read_max: Ttl,
     /// The longest time one write may take.
     pub write_max: Ttl,
@@ -195,10 +197,19 @@ pub struct UpstreamLimits {
     pub request_max: Option<Ttl>,
 }
 
+impl UpstreamLimits {
+    /// Whether the head of an answer is awaited for another time than its body. pingora has one limit for both, so that
+    /// this costs something, and only zones that ask for it pay.
+    pub fn waits_apart(&self) -> bool {
+        self.first_byte_max != self.read_max
+    }
+}
+
 impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {
             connect_max: Ttl::seconds_const(3),
+            first_byte_max: Ttl::seconds_const(60),
             read_max: Ttl::seconds_const(60),
             write_max: Ttl::seconds_const(30),
             idle_max: Ttl::seconds_const(60),

@@ -10,8 +10,9 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::within;
@@ -19,6 +20,7 @@ use crate::harness::within;
 const HOST: &str = "new.test";
 const ALIAS: &str = "alias.new.test";
 const LOGIN: &str = "login.new.test";
+const DAYS: u64 = 90;
 
 /// A program that ends with the test.
 fn run(program: &str, folder: &Path, arguments: &[&str]) -> Child {
@@ -65,30 +67,77 @@ async fn shown(https: SocketAddr, name: &'static str, roots: &Arc<RootCertStore>
     Some(stream.get_ref().1.peer_certificates()?.first()?.to_vec())
 }
 
-#[tokio::test]
-async fn a_host_without_a_certificate_gets_one_and_it_is_renewed() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    let [https, http, admin, acme, manage, names, names_manage] = free_ports();
+/// An authority, the names that it looks up, and a gateway that begins with no certificate at all.
+///
+/// The gateway reaches the authority over a way that can be closed; the authority reaches the gateway over one that closes
+/// the first when it is told to. So an order is under way for as long as a test wants it to be.
+struct World {
+    folder: tempfile::TempDir,
+    https: SocketAddr,
+    http: SocketAddr,
+    admin: SocketAddr,
+    roots: Arc<RootCertStore>,
+    /// Whether the way to the authority is open.
+    open: watch::Sender<bool>,
+    /// Whether it closes when the authority looks for a proof.
+    closes: watch::Sender<bool>,
+    client: reqwest::Client,
+    _programs: [Child; 3],
+}
 
-    // The authority, its own certificate, and the names.
-    let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-    std::fs::write(path.join("pebble.pem"), own.cert.pem()).unwrap();
-    std::fs::write(path.join("pebble.key"), own.signing_key.serialize_pem()).unwrap();
-    let days = 90;
-    let config = serde_json::json!({ "pebble": {
-        "listenAddress": here(acme), "managementListenAddress": here(manage),
-        "certificate": "pebble.pem", "privateKey": "pebble.key", "httpPort": http, "tlsPort": 1,
-        "ocspResponderURL": "", "externalAccountBindingRequired": false,
-        "certificateValidityPeriod": days * 86400,
-    } });
-    std::fs::write(path.join("pebble.json"), config.to_string()).unwrap();
-    let dns = here(names).to_string();
-    let _names = run(
-        "pebble-challtestsrv",
-        path,
-        &[
+/// Passes on what comes to `listener`, `before` each connection, and only while `open`.
+fn way(listener: TcpListener, to: SocketAddr, open: watch::Receiver<bool>, before: impl Fn() + Send + 'static) {
+    async fn pass(
+        mut from: tokio::net::tcp::OwnedReadHalf,
+        mut to: tokio::net::tcp::OwnedWriteHalf,
+        mut open: watch::Receiver<bool>,
+    ) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut piece = vec![0; 16 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut piece).await {
+            if open.wait_for(|open| *open).await.is_err() || to.write_all(&piece[..count]).await.is_err() {
+                return;
+            }
+        }
+    }
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            before();
+            let open = open.clone();
+            tokio::spawn(async move {
+                let Ok(other) = TcpStream::connect(to).await else { return };
+                let ((from, into), (back, onto)) = (socket.into_split(), other.into_split());
+                tokio::spawn(pass(from, onto, open.clone()));
+                pass(back, into, open).await;
+            });
+        }
+    });
+}
+
+impl World {
+    async fn start(watch_files: bool) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let [https, http, admin, acme, manage, names, names_manage] = free_ports();
+        let ways = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), TcpListener::bind((Ipv4Addr::LOCALHOST, 0))];
+        let [to_authority, to_gateway] = ways;
+        let (to_authority, to_gateway) = (to_authority.await.unwrap(), to_gateway.await.unwrap());
+        let [acme_way, http_way] = [&to_authority, &to_gateway].map(|way| way.local_addr().unwrap().port());
+
+        // The authority, its own certificate, and the names.
+        let own = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        std::fs::write(path.join("pebble.pem"), own.cert.pem()).unwrap();
+        std::fs::write(path.join("pebble.key"), own.signing_key.serialize_pem()).unwrap();
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": here(acme), "managementListenAddress": here(manage),
+            "certificate": "pebble.pem", "privateKey": "pebble.key", "httpPort": http_way, "tlsPort": 1,
+            "ocspResponderURL": "", "externalAccountBindingRequired": false,
+            "certificateValidityPeriod": DAYS * 86400,
+        } });
+        std::fs::write(path.join("pebble.json"), config.to_string()).unwrap();
+        let (dns, manage_names) = (here(names).to_string(), here(names_manage).to_string());
+        let arguments = [
             "-defaultIPv4",
             "127.0.0.1",
             "-defaultIPv6",
@@ -96,96 +145,211 @@ async fn a_host_without_a_certificate_gets_one_and_it_is_renewed() {
             "-dns01",
             &dns,
             "-management",
-            &here(names_manage).to_string(),
+            &manage_names,
             "-http01",
             "",
             "-https01",
             "",
             "-tlsalpn01",
             "",
-        ],
-    );
-    // The authority asks the names once, and what fails is tried again after minutes.
-    until("the name server", async || TcpStream::connect(here(names_manage)).await.ok()).await;
-    let _pebble = run("pebble", path, &["-config", "pebble.json", "-strict", "-dnsserver", &dns]);
-    let trusting = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(own.cert.pem().as_bytes()).unwrap()])
-        .build()
-        .unwrap();
-    let root = until("pebble's root", async || {
-        let answer = trusting.get(format!("https://localhost:{manage}/roots/0")).send().await.ok()?;
-        answer.text().await.ok()
-    })
-    .await;
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
-    let roots = Arc::new(roots);
+        ];
+        let names = run("pebble-challtestsrv", path, &arguments);
+        // The authority asks the names once, and what fails is tried again after minutes.
+        until("the name server", async || TcpStream::connect(here(names_manage)).await.ok()).await;
+        let pebble = run("pebble", path, &["-config", "pebble.json", "-strict", "-dnsserver", &dns]);
+        let trusting = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(own.cert.pem().as_bytes()).unwrap()])
+            .build()
+            .unwrap();
+        let root = until("pebble's root", async || {
+            let answer = trusting.get(format!("https://localhost:{manage}/roots/0")).send().await.ok()?;
+            answer.text().await.ok()
+        })
+        .await;
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
 
-    // The gateway, with no certificate at all.
-    std::fs::create_dir(path.join("certs")).unwrap();
-    std::fs::write(path.join("master.key"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
-    let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
-    std::fs::set_permissions(path.join("master.key"), private).unwrap();
-    let text = format!(
-        "listen: {{ https: ['{}'], http: ['{}'], admin: '{}' }}
+        let (open, closes) = (watch::Sender::new(true), watch::Sender::new(false));
+        way(to_authority, here(acme), open.subscribe(), || ());
+        let (closing, armed) = (open.clone(), closes.clone());
+        way(to_gateway, here(http), watch::Sender::new(true).subscribe(), move || {
+            if armed.send_replace(false) {
+                closing.send_replace(false);
+            }
+        });
+
+        std::fs::create_dir(path.join("certs")).unwrap();
+        std::fs::write(path.join("master.key"), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
+        let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+        std::fs::set_permissions(path.join("master.key"), private).unwrap();
+        let text = format!(
+            "listen: {{ https: ['{}'], http: ['{}'], admin: '{}' }}
 master_key: file:master.key
 store: {{ path: zonegate.db }}
 universal_host: {LOGIN}
 certificates: {{ directory: certs }}
-acme: {{ directory: 'https://localhost:{acme}/dir', contact: a@example.com, ca_file: pebble.pem }}
+acme: {{ directory: 'https://localhost:{acme_way}/dir', contact: a@example.com, ca_file: pebble.pem }}
+reload: {{ watch: {watch_files} }}
 zones:
   - {{ host: {HOST}, aliases: [{ALIAS}], upstream: {{ url: 'http://127.0.0.1:9' }} }}
 ",
-        here(https),
-        here(http),
-        here(admin)
-    );
-    std::fs::write(path.join("zonegate.yaml"), text).unwrap();
-    let _gateway = run(env!("CARGO_BIN_EXE_zonegate"), path, &["serve", "--config", "zonegate.yaml"]);
-    let mut first = Vec::new();
-    let log = || {
-        std::fs::read_dir(path).unwrap().filter_map(|entry| {
-            let entry = entry.unwrap().path();
-            entry.extension().is_some_and(|end| end == "log").then(|| std::fs::read_to_string(entry).unwrap())
-        })
-    };
-    for name in [HOST, ALIAS, LOGIN] {
-        first.push(
-            until(name, async || {
-                let refused = log().any(|text| text.contains("no certificate was issued"));
-                assert!(!refused, "{}", log().collect::<String>());
-                shown(here(https), name, &roots).await
-            })
-            .await,
+            here(https),
+            here(http),
+            here(admin)
         );
+        std::fs::write(path.join("zonegate.yaml"), text).unwrap();
+        let gateway = run(env!("CARGO_BIN_EXE_zonegate"), path, &["serve", "--config", "zonegate.yaml"]);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let [https, http, admin] = [https, http, admin].map(here);
+        let roots = Arc::new(roots);
+        let _programs = [names, pebble, gateway];
+        Self { folder, https, http, admin, roots, open, closes, client, _programs }
+    }
+
+    fn log(&self) -> String {
+        let entries = std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let logs = entries.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    }
+
+    /// The leaf that is shown for this name, once there is one.
+    async fn gets(&self, name: &'static str) -> Vec<u8> {
+        until(name, async || {
+            assert!(!self.log().contains("no certificate was issued"), "{}", self.log());
+            shown(self.https, name, &self.roots).await
+        })
+        .await
+    }
+
+    async fn logged(&self, what: &str, times: usize) {
+        until(what, async || (self.log().matches(what).count() >= times).then_some(())).await;
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let file = self.folder.path().join("zonegate.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(self.folder.path().join("new.yaml"), text.replacen(from, to, 1)).unwrap();
+        std::fs::rename(self.folder.path().join("new.yaml"), file).unwrap();
+    }
+
+    async fn reload(&self) -> (u16, String) {
+        let reload = self.client.post(format!("http://{}/reload", self.admin)).header("x-zonegate-command", "1");
+        let answer = reload.send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    async fn advance(&self, days: u64) {
+        let clock = serde_json::json!({ "ahead_seconds": days * 86400 });
+        let moved =
+            self.client.post(format!("http://{}/test/clock", self.admin)).json(&clock).send().await.unwrap();
+        assert!(moved.status().is_success());
+    }
+
+    /// What the gateway keeps for a zone.
+    fn files(&self, host: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.folder.path().join("certs")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(&format!("acme-{host}-"))).collect()
+    }
+
+    /// The next order stays under way once the authority looks for its proof.
+    fn hold_next_order(&self) {
+        self.closes.send_replace(true);
+    }
+
+    async fn order_is_under_way(&self) {
+        let mut open = self.open.subscribe();
+        within(open.wait_for(|open| !*open)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_host_without_a_certificate_gets_one_and_it_is_renewed() {
+    let world = World::start(true).await;
+    let mut first = Vec::new();
+    for name in [HOST, ALIAS, LOGIN] {
+        first.push(world.gets(name).await);
     }
     assert_eq!(first[0], first[1], "a zone and its alias share one");
     assert_ne!(first[0], first[2]);
-    for entry in std::fs::read_dir(path.join("certs")).unwrap().map(Result::unwrap) {
+    for entry in std::fs::read_dir(world.folder.path().join("certs")).unwrap().map(Result::unwrap) {
         let mode = std::os::unix::fs::PermissionsExt::mode(&entry.metadata().unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
     }
     // What is no challenge of ours is redirected, like everything else there.
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let url = format!("http://{}/.well-known/acme-challenge/unknown", here(http));
-    assert_eq!(client.get(url).header("host", HOST).send().await.unwrap().status(), 308);
+    let url = format!("http://{}/.well-known/acme-challenge/unknown", world.http);
+    assert_eq!(world.client.get(url).header("host", HOST).send().await.unwrap().status(), 308);
 
     // Two thirds of its life later.
-    let clock = serde_json::json!({ "ahead_seconds": (days / 3 * 2 + 1) * 86400 });
-    let moved = client.post(format!("http://{}/test/clock", here(admin))).json(&clock).send().await.unwrap();
-    assert!(moved.status().is_success());
-    let looked = client.post(format!("http://{}/reload", here(admin))).header("x-zonegate-command", "1");
-    assert!(looked.send().await.unwrap().status().is_success());
+    world.advance(DAYS / 3 * 2 + 1).await;
+    assert_eq!(world.reload().await.0, 200);
     let renewed = until("another certificate", async || {
-        shown(here(https), HOST, &roots).await.filter(|leaf| *leaf != first[0])
+        shown(world.https, HOST, &world.roots).await.filter(|leaf| *leaf != first[0])
     })
     .await;
     assert_ne!(renewed, first[0]);
     // The old pair goes once the new one is in use.
-    until("one pair for the zone", async || {
-        let names = std::fs::read_dir(path.join("certs")).unwrap().map(|entry| entry.unwrap().file_name());
-        let of_zone = names.filter(|name| name.to_str().unwrap().starts_with(&format!("acme-{HOST}-")));
-        (of_zone.count() == 2).then_some(())
+    until("one pair for the zone", async || (world.files(HOST).len() == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn x7_a_reload_that_is_refused_during_a_renewal_loses_neither_the_renewal_nor_what_was_in_use() {
+    let world = World::start(false).await;
+    let (first, login) = (world.gets(HOST).await, world.gets(LOGIN).await);
+    world.advance(DAYS / 3 * 2 + 1).await;
+    world.hold_next_order();
+    assert_eq!(world.reload().await.0, 200);
+    world.order_is_under_way().await;
+    // Somebody is in the middle of a change.
+    world.edit("aliases", "alises");
+    let (status, told) = world.reload().await;
+    assert_eq!(status, 422, "{told}");
+    assert!(told.contains("alises"), "{told}");
+    assert_eq!(shown(world.https, HOST, &world.roots).await, Some(first.clone()), "what was in use is");
+    assert_eq!(shown(world.https, ALIAS, &world.roots).await, Some(first.clone()));
+    world.open.send_replace(true);
+    // The renewal counts although the file is still wrong: the old certificate would run out while nobody mends it.
+    let renewed = until("the renewed certificate", async || {
+        shown(world.https, HOST, &world.roots).await.filter(|leaf| *leaf != first)
     })
     .await;
+    until("the other one", async || shown(world.https, LOGIN, &world.roots).await.filter(|leaf| *leaf != login))
+        .await;
+    assert_eq!(world.reload().await.0, 422, "it is wrong as ever");
+    assert_eq!(shown(world.https, ALIAS, &world.roots).await.as_ref(), Some(&renewed));
+    world.edit("alises", "aliases");
+    let (status, told) = world.reload().await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(shown(world.https, HOST, &world.roots).await.as_ref(), Some(&renewed));
+    // Two for each, and the authority was not asked for more.
+    assert_eq!(world.log().matches("a certificate was issued").count(), 4, "{}", world.log());
+    assert!(!world.log().contains("panicked"), "{}", world.log());
+}
+
+#[tokio::test]
+async fn a_zone_that_is_taken_out_while_its_order_is_under_way_leaves_nothing_behind() {
+    const GONE: &str = "gone.test";
+    let world = World::start(false).await;
+    let first = world.gets(HOST).await;
+    world.gets(LOGIN).await;
+    let zone = format!("  - {{ host: {GONE}, upstream: {{ url: 'http://127.0.0.1:9' }} }}\n");
+    world.hold_next_order();
+    world.edit("zones:\n", &format!("zones:\n{zone}"));
+    assert_eq!(world.reload().await.0, 200);
+    world.order_is_under_way().await;
+    world.edit(&zone, "");
+    let (status, told) = world.reload().await;
+    assert_eq!(status, 200, "{told}");
+    world.open.send_replace(true);
+    world.logged("a certificate was issued and is not kept", 1).await;
+    assert_eq!(world.files(GONE), Vec::<String>::new());
+    assert_eq!(shown(world.https, GONE, &world.roots).await, None, "nobody answers for it");
+    assert_eq!(shown(world.https, HOST, &world.roots).await, Some(first));
+    // And who comes back gets one.
+    world.edit("zones:\n", &format!("zones:\n{zone}"));
+    assert_eq!(world.reload().await.0, 200);
+    world.gets(GONE).await;
+    assert_eq!(world.files(GONE).len(), 2);
+    assert!(!world.log().contains("panicked"), "{}", world.log());
 }

@@ -77,8 +77,14 @@ fn assert_told(received: &Received, user: Option<&str>) {
     assert!(!text.contains("Host-zg_") && !text.contains("mallory"), "{received:#?}");
 }
 
+/// What a client may name in `Connection`, so that a proxy takes it out.
+const NOMINATED: &str = "X-Forwarded-User, X-Forwarded-Email, X-Zonegate-Assertion, X-Forwarded-For, Cookie";
+
+/// Paths that mean one thing here and another there.
+const AMBIGUOUS: [&str; 5] = ["/a/../admin", "/a/%2e%2e/admin", "/%2561dmin", "/;x/admin", "/a//admin"];
+
 /// Everything that a browser and a stranger see through a proxy in front.
-async fn through(front: &Front) {
+async fn through(front: &Front, nominated: &str, ambiguous: &[&str]) {
     let Front { gateway, upstream, .. } = front;
     let mut wire = front.connect().await;
 
@@ -116,7 +122,6 @@ async fn through(front: &Front) {
         assert!(received.line.starts_with(&format!("GET {path} ")), "{received:?}");
     }
     // Nor does what a client says of its connection take our fields away, or the question.
-    let nominated = "X-Forwarded-User, X-Forwarded-Email, X-Zonegate-Assertion, X-Forwarded-For, Cookie";
     for fields in [
         format!("{cookie}Connection: {nominated}\r\n{}", forged("mallory")),
         format!("{cookie}Connection: keep-alive, {nominated}\r\nX-Forwarded_User: mallory\r\n"),
@@ -161,7 +166,7 @@ async fn through(front: &Front) {
         assert_eq!(reply.status, 404, "{reply:?}");
         assert!(reply.all("x-zonegate-assertion").is_empty(), "{reply:?}");
     }
-    for path in ["/a/../admin", "/a/%2e%2e/admin", "/a//admin", "/%2561dmin", "/;x/admin"] {
+    for path in ambiguous {
         let reply = front.connect().await.ask(request("GET", path, &cookie)).await;
         assert!((400..500).contains(&reply.status), "{path}: {reply:?}");
     }
@@ -196,7 +201,7 @@ async fn through(front: &Front) {
 #[tokio::test]
 async fn nginx_with_its_snippet_lets_through_what_the_gate_does() {
     let mut front = Front::nginx(ACCESS).await;
-    through(&front).await;
+    through(&front, NOMINATED, &AMBIGUOUS).await;
     // A request for another host than this server's is nobody's, however it is written.
     for text in [
         "GET https://b.test/health HTTP/1.1\r\nHost: a.test\r\n\r\n",
@@ -214,10 +219,31 @@ async fn nginx_with_its_snippet_lets_through_what_the_gate_does() {
     front.upstream.assert_silent("the gateway is gone");
 }
 
+/// By hand, with a Traefik 3 on the path: `cargo test --features test-clock --test it -- --ignored traefik`.
+#[tokio::test]
+#[ignore = "needs traefik, which Debian does not have"]
+async fn traefik_with_its_snippet_lets_through_what_the_gate_does() {
+    let mut front = Front::traefik(ACCESS).await;
+    let [ambiguous @ .., merged] = AMBIGUOUS;
+    through(&front, NOMINATED.trim_end_matches(", Cookie"), &ambiguous).await;
+    // It merges slashes before anybody is asked, and the application receives what was asked about.
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", front.gateway.log_in(A, WALL).await);
+    assert_eq!(front.connect().await.ask(request("GET", merged, &cookie)).await.status, 200);
+    assert_eq!(front.upstream.only().line, "GET /a/admin HTTP/1.1");
+    assert_eq!(front.connect().await.ask(request("GET", "//admin", &cookie)).await.status, 403);
+    // The cookie that a client gives away like that is gone before anybody asks: it is nobody.
+    let fields = format!("{cookie}Connection: {NOMINATED}\r\n{}", forged("mallory"));
+    assert_eq!(front.connect().await.ask(request("GET", "/tickets", &fields)).await.status, 401);
+    front.gateway.kill().await;
+    let reply = front.connect().await.ask(request("GET", "/health", "")).await;
+    assert!(reply.status >= 500, "nobody can be asked: {reply:?}");
+    front.upstream.assert_silent("nobody is let through");
+}
+
 #[tokio::test]
 async fn caddy_with_its_snippet_lets_through_what_the_gate_does() {
     let mut front = Front::caddy(ACCESS).await;
-    through(&front).await;
+    through(&front, NOMINATED, &AMBIGUOUS).await;
     let cookie = format!("Cookie: __Host-zg_session={}\r\n", front.gateway.log_in(A, WALL).await);
     let reply = front.connect().await.ask(request("GET", "/admin", &format!("{cookie}{PAGE}"))).await;
     assert!(reply.status == 403 && reply.body.contains(WALL), "our own page: {reply:?}");

@@ -56,6 +56,9 @@ mod durable;
 mod faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod first_byte;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod forward_auth;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
@@ -108,6 +111,9 @@ mod streams;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod upgrade;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
+mod upgrade_faults;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
 mod traces;

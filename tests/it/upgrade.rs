@@ -11,22 +11,25 @@ use tokio::process::Command;
 
 use crate::harness::{A, B, Gateway, H2, HALL, Play, Upstream, WALL, Wire, Wishes, within};
 
-const BRISK: Wishes = Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
+pub(crate) const BRISK: Wishes =
+    Wishes { limits: "keepalive: 3s, drain: 2s, logins_per_source: 100000", ..Wishes::USUAL };
 
-async fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
+pub(crate) async fn run(gateway: &Gateway, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
     command.args(arguments).arg("--config").arg(gateway.file("zonegate.yaml"));
-    let output = within(command.stdin(Stdio::null()).output()).await.unwrap();
+    // An upgrade waits half a minute for a process that hangs.
+    let output = tokio::time::timeout(Duration::from_secs(90), command.stdin(Stdio::null()).output());
+    let output = output.await.expect("the command ends").unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Ends the processes that gateways were handed over to.
-struct Successors(Vec<String>);
+pub(crate) struct Successors(pub(crate) Vec<String>);
 
 impl Successors {
     /// Upgrades, and gives the number of the process that serves from there on.
-    async fn upgrade(&mut self, gateway: &Gateway) -> String {
+    pub(crate) async fn upgrade(&mut self, gateway: &Gateway) -> String {
         let (status, said) = run(gateway, &["upgrade"]).await;
         assert_eq!(status, Some(0), "{said}\n{}", gateway.log());
         let number = said.split(' ').nth(1).unwrap_or_default().to_owned();
@@ -44,7 +47,7 @@ impl Drop for Successors {
     }
 }
 
-async fn is_gone(number: &str) {
+pub(crate) async fn is_gone(number: &str) {
     let mut interval = tokio::time::interval(Duration::from_millis(50));
     let path = format!("/proc/{number}/stat");
     // One that ended and was not waited for is a zombie.

@@ -188,3 +188,29 @@ fn name_servers_are_addresses() {
         &["4: name_servers[0] \"ns.example\" is not an address, like 10.0.0.2 or 10.0.0.2:53"],
     );
 }
+
+#[test]
+fn f12_the_wait_for_a_head_is_read_max_unless_it_is_said() {
+    let read = |upstream: &str| {
+        let limits = read_as(&format!("url: \"http://127.0.0.1:1\"{upstream}"), &Outside::new()).limits;
+        (limits.first_byte_max.seconds(), limits.read_max.seconds(), limits.waits_apart())
+    };
+    assert_eq!(read(""), (60, 60, false));
+    assert_eq!(read(", read_max: 7s"), (7, 7, false), "as it was before there was a limit of its own");
+    assert_eq!(read(", first_byte_max: 5s"), (5, 60, true));
+    assert_eq!(read(", first_byte_max: 5m, read_max: 10s"), (300, 10, true));
+    check(
+        &with("url: \"http://127.0.0.1:1\", first_byte_max: 0s"),
+        &[
+            "3: zones[0].upstream.first_byte_max \"0s\" is not a length of time from 1s to 1h, written like 90s, 15m or 8h",
+        ],
+    );
+    for protocol in ["http2", "grpc"] {
+        check(
+            &with(&format!("url: \"http://127.0.0.1:1\", protocol: {protocol}, first_byte_max: 5s")),
+            &[
+                "3: zones[0].upstream.first_byte_max is only for protocol http1: over HTTP/2 read_max holds for both",
+            ],
+        );
+    }
+}

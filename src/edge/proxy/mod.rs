@@ -1,6 +1,7 @@
 //! A request on its way through: pingora's hooks, each a few lines that call the rules.
 
 mod answers;
+mod handshake;
 mod passage;
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use http::{HeaderMap, Method, StatusCode, Version};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
+use pingora::protocols::Digest;
 use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
@@ -28,7 +30,7 @@ use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
-use super::streams::Streams;
+use super::streams::{OpenStream, Streams};
 use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Attempts, Broken, Mark, Provenance};
 use super::{client, compress, rescue};
@@ -41,7 +43,7 @@ use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::TraceParent;
-use crate::zone::{HostMatch, Zone};
+use crate::zone::HostMatch;
 
 /// What all requests of a lane share.
 pub(super) struct Edge {
@@ -80,6 +82,7 @@ impl ProxyHttp for Edge {
             session: None,
             grant: None,
             stream: None,
+            awaited: None,
             held: None,
             trace: None,
             says_trace: false,
@@ -241,6 +244,21 @@ impl ProxyHttp for Edge {
         error
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _: &mut Exchange,
+        _reused: bool,
+        _: &HttpPeer,
+        _: std::os::fd::RawFd,
+        digest: Option<&Digest>,
+        passage: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(awaited) = &passage.awaited {
+            awaited.goes_over(digest);
+        }
+        Ok(())
+    }
+
     fn error_while_proxy(
         &self,
         _: &HttpPeer,
@@ -249,6 +267,10 @@ impl ProxyHttp for Edge {
         passage: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
+        if passage.patience().is_some_and(OpenStream::was_too_silent) {
+            // What pingora saw is a connection that ended, which is what we did to it.
+            error = passage::too_silent();
+        }
         let downstream = exchange.as_downstream_mut();
         let sent = downstream.is_body_done();
         let whole = !downstream.retry_buffer_truncated();
@@ -314,6 +336,7 @@ impl ProxyHttp for Edge {
         passage.in_time()?;
         // An upload ends with its session, and over HTTP/2 a body may be one half of a conversation, and the other silent.
         self.still_lives(passage)?;
+        passage.uploads()?;
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if exchange.was_upgraded() {
@@ -340,16 +363,16 @@ impl ProxyHttp for Edge {
         if let Some((_, cut)) = &mut passage.held {
             cut.status = answer.status.as_u16();
         }
-        if let Some(stream) = &passage.stream {
-            stream.heard();
-            if switched || facts::is_event_stream(&answer.headers) {
-                stream.is_endless();
-            }
+        passage.hears_head()?;
+        if let Some(stream) = &passage.stream
+            && (switched || facts::is_event_stream(&answer.headers))
+        {
+            stream.is_endless();
         }
         if let Some(trace) = &mut passage.trace {
             trace.answered.get_or_insert_with(Instant::now);
         }
-        let wanted = answer.status.is_informational() && asks_for_websocket(exchange.req_header());
+        let wanted = answer.status.is_informational() && handshake::asks_for_websocket(exchange.req_header());
         let fields = AnswerFields::of(&answer.headers);
         hygiene::check_answer(answer.status, &fields, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
@@ -418,15 +441,13 @@ impl ProxyHttp for Edge {
         passage: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         passage.in_time()?;
-        if let Some(stream) = &passage.stream {
-            stream.heard();
-        }
+        passage.hears_piece()?;
         // A long answer ends with its session, like a stream that is not silent.
         self.still_lives(passage).map(|()| None)
     }
 
     async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Self::CTX) -> FailToProxy {
-        let outcome = rescue::outcome(error, passage.answer_heads == 0);
+        let outcome = rescue::outcome(error, !passage.has_answered);
         if let Some((status, reason)) = outcome {
             passage.reason = Some(reason);
             // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
@@ -544,10 +565,6 @@ fn may_be_long(exchange: &mut Exchange) -> bool {
     length.is_none_or(|length| length > SHORT_BYTES_MAX)
 }
 
-fn asks_for_websocket(head: &RequestHeader) -> bool {
-    Fields::of(&head.headers).asks_for_websocket()
-}
-
 impl Edge {
     /// Fails once the session of a request that is under way has ended.
     fn still_lives(&self, passage: &Passage) -> Result<()> {
@@ -583,17 +600,13 @@ impl Edge {
             let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
-        if wishes.stream {
-            if wishes.websocket
-                && let Err(refused) = check_handshake(head, grant.zone())
-            {
-                return Box::pin(self.refuse(exchange, passage, refused)).await;
-            }
-            let silence_max = grant.zone().upstream.limits.read_max.into();
-            passage.stream = Some(self.streams.open(grant.session(), silence_max));
-        } else if let Some(most) = grant.zone().upstream.limits.request_max {
-            passage.deadline = Some(passage.began + Duration::from_secs(u64::from(most.seconds())));
+        if wishes.stream
+            && wishes.websocket
+            && let Err(refused) = handshake::check(head, grant.zone())
+        {
+            return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
+        passage.keeps_time(&self.streams, &grant, wishes.stream);
         if let Some(session) = grant.session()
             && !grant.zone().is_background(exchange.req_header().raw_path())
         {
@@ -638,26 +651,5 @@ impl Edge {
             ended,
             unsure: false,
         }
-    }
-}
-
-/// A WebSocket that another site's page opens would ride on the session (SEC-R86); programs send no origin. And a
-/// handshake is a GET without a body (RFC 6455 section 4.1): nobody agrees on where one would end (M11).
-fn check_handshake(head: &RequestHeader, zone: &Zone) -> std::result::Result<(), Refused> {
-    let fields = &head.headers;
-    if zone.speaks_http2() {
-        // There, a WebSocket would be another thing (RFC 8441), which pingora does not speak.
-        return Err(Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "websocket_over_http2", close: false });
-    }
-    let has_body = fields.contains_key(TRANSFER_ENCODING)
-        || fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
-    if head.method != Method::GET || has_body {
-        return Err(Refused { status: StatusCode::BAD_REQUEST, reason: "websocket_handshake", close: true });
-    }
-    let mut origins = fields.get_all(http::header::ORIGIN).iter();
-    if origins.all(|origin| origin.as_bytes() == zone.origin.as_bytes()) {
-        Ok(())
-    } else {
-        Err(Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false })
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use http::Method;
-use pingora::{Error, Result};
+use pingora::{Error, ErrorType, Result};
 
 use crate::base::{RequestId, UnixTime};
 use crate::config::AccessLines;
@@ -14,7 +14,7 @@ use crate::edge::access_log::{AccessLog, Combined, Record};
 use crate::edge::generation::Generation;
 use crate::edge::listen::Arrival;
 use crate::edge::rescue;
-use crate::edge::streams::OpenStream;
+use crate::edge::streams::{OpenStream, Patience, Streams};
 use crate::edge::traces::Recorded;
 use crate::edge::upstream::Attempts;
 use crate::gate::Grant;
@@ -57,6 +57,8 @@ pub(in crate::edge) struct Passage {
     pub(super) session: Option<Arc<Session>>,
     pub(super) grant: Option<Grant>,
     pub(super) stream: Option<Arc<OpenStream>>,
+    /// Of a request whose answer's head is awaited for another time than its body.
+    pub(super) awaited: Option<Arc<OpenStream>>,
     /// Of a request that is cut when its session ends; and what is logged of it then.
     pub(super) held: Option<(Arc<OpenStream>, Box<Cut>)>,
     /// Of a request that is recorded.
@@ -149,6 +151,44 @@ impl Passage {
         self.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
     }
 
+    /// Says how long the application may take, and how long it may be silent.
+    pub(super) fn keeps_time(&mut self, streams: &Streams, grant: &Grant, is_stream: bool) {
+        let limits = &grant.zone().upstream.limits;
+        if is_stream {
+            self.stream = Some(streams.open(grant.session(), Patience::of(limits)));
+            return;
+        }
+        if let Some(most) = limits.request_max {
+            self.deadline = Some(self.began + Duration::from_secs(u64::from(most.seconds())));
+        }
+        if limits.waits_apart() {
+            // Nobody's: with its session it ends as it would without this limit.
+            self.awaited = Some(streams.open(None, Patience::of(limits)));
+        }
+    }
+
+    /// What looks after the application's silence, where pingora alone does not.
+    pub(super) fn patience(&self) -> Option<&OpenStream> {
+        self.stream.as_deref().or(self.awaited.as_deref())
+    }
+
+    /// A piece of the request's body passes, and what is uploaded is no silence.
+    pub(super) fn uploads(&self) -> Result<()> {
+        self.awaited.as_ref().map_or(Ok(()), |awaited| awaited.heard()).map_err(|_| too_silent())
+    }
+
+    /// A head of an answer has come, an interim one or the last. Fails when it has come too late.
+    pub(super) fn hears_head(&self) -> Result<()> {
+        let Some(patience) = self.patience() else { return Ok(()) };
+        let heard = if self.has_answered { patience.answered() } else { patience.heard() };
+        heard.map_err(|_| too_silent())
+    }
+
+    /// The same for a piece of its body, also the last: what is cut ends like a body whose length was not said.
+    pub(super) fn hears_piece(&self) -> Result<()> {
+        self.patience().map_or(Ok(()), OpenStream::heard).map_err(|_| too_silent())
+    }
+
     /// Fails once a request has taken longer than its zone allows.
     pub(super) fn in_time(&self) -> Result<()> {
         match self.deadline {
@@ -158,4 +198,9 @@ impl Passage {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// The application was cut because it kept still: whatever pingora saw of it.
+pub(super) fn too_silent() -> Box<Error> {
+    Error::explain(ErrorType::ReadTimedout, "the application kept still for too long").into_up()
 }

@@ -93,17 +93,19 @@ impl Certificates {
     pub fn load(settings: &Settings, now: UnixTime) -> Result<Arc<Self>, Vec<CertificateProblem>> {
         install_provider();
         let maker = Maker::new().map_err(|problem| vec![problem])?;
-        let entrances = ArcSwap::from_pointee(entrances(&maker, settings, now)?);
+        let entrances = ArcSwap::from_pointee(entrances(&maker, settings, &settings.certificates, now)?);
         Ok(Arc::new(Self { maker, entrances }))
     }
 
-    /// Makes those of other settings, or says everything that is wrong with them (X7). Nothing changes yet.
+    /// Makes those of other settings, with these certificates, or says everything that is wrong with them (X7). Nothing
+    /// changes yet.
     pub(super) fn prepare(
         &self,
         settings: &Settings,
+        pairs: &[PemPair],
         now: UnixTime,
     ) -> Result<Entrances, Vec<CertificateProblem>> {
-        entrances(&self.maker, settings, now)
+        entrances(&self.maker, settings, pairs, now)
     }
 
     /// Takes what was prepared from here on; connections that are open stay as they are. The answer: which certificates
@@ -228,8 +230,13 @@ fn find<'a, T>(by_name: &'a HashMap<String, T>, name: &str) -> Option<&'a T> {
     })
 }
 
-fn entrances(maker: &Maker, settings: &Settings, now: UnixTime) -> Result<Entrances, Vec<CertificateProblem>> {
-    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(&settings.certificates, &[], now);
+fn entrances(
+    maker: &Maker,
+    settings: &Settings,
+    pairs: &[PemPair],
+    now: UnixTime,
+) -> Result<Entrances, Vec<CertificateProblem>> {
+    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     // One that is got while we run is no reason not to run; its host has no handshake until then.

@@ -121,7 +121,9 @@ impl Peers {
 
 fn pool(zone: &Arc<Zone>, upstream: &Upstream, metrics: &UpstreamMetrics, before: Option<&Peers>) -> Pool {
     let before = before.and_then(|before| before.pool(zone));
-    let trust = |upstream: &Upstream| (upstream.backends.clone(), upstream.protocol);
+    // A connection that was made without a handle could not be ended when the time for its answer's head is over.
+    let trust =
+        |upstream: &Upstream| (upstream.backends.clone(), upstream.protocol, upstream.limits.waits_apart());
     let same = before.filter(|before| trust(&before.upstream) == trust(upstream));
     let group = same.map_or_else(fresh_group, |same| same.group);
     let pool = Pool::new(zone, upstream, group, metrics, before.map(|before| &**before));
@@ -226,12 +228,18 @@ mod tests {
         let first = Peers::of(&[zone(trusting(1))], &metrics, None);
         let limits = |zone: &mut Zone| {
             trusting(1)(zone);
-            zone.upstream.limits.read_max = Ttl::seconds_const(7);
+            zone.upstream.limits.connect_max = Ttl::seconds_const(7);
         };
         let same = Peers::of(&[zone(limits)], &metrics, Some(&first));
         assert_eq!(group(&same), group(&first));
         let other = Peers::of(&[zone(trusting(2))], &metrics, Some(&same));
         assert_ne!(group(&other), group(&same));
+        let apart = |zone: &mut Zone| {
+            trusting(2)(zone);
+            zone.upstream.limits.first_byte_max = Ttl::seconds_const(7);
+        };
+        let held = Peers::of(&[zone(apart)], &metrics, Some(&other));
+        assert_ne!(group(&held), group(&other), "those of before have no handle that ends them");
         let back = Peers::of(&[zone(trusting(1))], &metrics, Some(&other));
         assert!(![group(&first), group(&other)].contains(&group(&back)), "a number never comes again");
     }

@@ -8,6 +8,7 @@ use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
 use crate::base::Ttl;
+use crate::edge::streams;
 use crate::zone::{Backend, Upstream, UpstreamTls};
 
 /// Requests that share one HTTP/2 connection at most; the application may allow fewer. pingora's own default is one.
@@ -25,7 +26,9 @@ pub(super) fn template(upstream: &Upstream, backend: &Backend, address: PeerAddr
     options.connection_timeout = Some(seconds(limits.connect_max));
     options.total_connection_timeout = Some(seconds(limits.connect_max));
     // A request that may take less than a silence is cut in a silence, too.
-    let silence = limits.request_max.map_or(limits.read_max, |most| most.min(limits.read_max));
+    // Where two limits hold, this is the longer one, and `streams` looks after the other.
+    let longer = limits.read_max.max(limits.first_byte_max);
+    let silence = limits.request_max.map_or(longer, |most| most.min(longer));
     options.read_timeout = Some(seconds(silence));
     options.write_timeout = Some(seconds(limits.write_max));
     options.idle_timeout = Some(seconds(limits.idle_max));
@@ -34,6 +37,9 @@ pub(super) fn template(upstream: &Upstream, backend: &Backend, address: PeerAddr
         options.set_http_version(2, 2);
         options.max_h2_streams = STREAMS_MAX;
         options.h2_ping_interval = Some(PING_EVERY);
+    }
+    if limits.waits_apart() {
+        options.custom_l4 = Some(streams::pooled(seconds(limits.connect_max)));
     }
     if let Some(roots) = backend.tls.as_ref().and_then(|tls| tls.roots.as_ref()) {
         // pingora's parser panics on what is no certificate; without a root nothing is trusted, which is what is meant.

@@ -1,4 +1,5 @@
-//! The proxies that people have already, with the snippets that they copy: nginx and Caddy in front, asking the gateway.
+//! The proxies that people have already, with the snippets that they copy: nginx, Caddy or Traefik in front, asking the
+//! gateway.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -20,6 +21,7 @@ use super::wire::{Wire, within};
 
 const NGINX: &str = include_str!("../../../config/examples/forward-auth/nginx.conf");
 const CADDY: &str = include_str!("../../../config/examples/forward-auth/Caddyfile");
+const TRAEFIK: &str = include_str!("../../../config/examples/forward-auth/traefik.yaml");
 
 /// A proxy in front of an application, and the gateway that it asks. Killed when dropped.
 pub(crate) struct Front {
@@ -38,6 +40,16 @@ fn free() -> SocketAddr {
 
 fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
+}
+
+async fn connect(gateway: &Gateway, to: SocketAddr) -> std::io::Result<Wire> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(gateway.file("certs/a.pem")).unwrap()).unwrap();
+    let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let socket = TcpStream::connect(to).await?;
+    let connector = TlsConnector::from(Arc::new(config));
+    Ok(Wire::new(within(connector.connect(ServerName::try_from(A).unwrap(), socket)).await?))
 }
 
 impl Front {
@@ -67,6 +79,28 @@ impl Front {
             let mut command = Command::new("caddy");
             command.arg("run").arg("--adapter").arg("caddyfile").arg("--config").arg(folder.join("Caddyfile"));
             command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+            command
+        })
+        .await
+    }
+
+    /// Traefik, with the same.
+    pub(crate) async fn traefik(access: &str) -> Self {
+        Self::start(access, |folder, snippet| {
+            let certificates = "tls: { certificates: [{ certFile: /etc/ssl/desk.example.com.pem, keyFile: \
+                                /etc/ssl/desk.example.com.key }] }";
+            let dynamic = folder.join("dynamic.yaml");
+            fs::write(&dynamic, snippet(&format!("{TRAEFIK}\n{certificates}\n"))).unwrap();
+            let text = format!(
+                "entryPoints: {{ websecure: {{ address: '{}' }} }}\nproviders: {{ file: {{ filename: '{}' }} }}\n\
+                 global: {{ checkNewVersion: false, sendAnonymousUsage: false }}\n",
+                snippet("listen 443 ssl").split(' ').nth(1).unwrap(),
+                dynamic.display()
+            );
+            let fixed = folder.join("traefik.yaml");
+            fs::write(&fixed, text).unwrap();
+            let mut command = Command::new("traefik");
+            command.arg(format!("--configFile={}", fixed.display()));
             command
         })
         .await
@@ -115,7 +149,8 @@ impl Front {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{program:?}: {error}. ./test installs it"));
         within(async {
             let mut interval = tokio::time::interval(Duration::from_millis(20));
-            while TcpStream::connect(address).await.is_err() {
+            // One that reads its certificates after it listens ends handshakes until then.
+            while connect(&gateway, address).await.is_err() {
                 let log = || fs::read_to_string(folder.path().join("log")).unwrap();
                 assert!(child.try_wait().unwrap().is_none(), "{program:?} has ended: {}", log());
                 interval.tick().await;
@@ -127,13 +162,7 @@ impl Front {
 
     /// A browser's connection to the proxy.
     pub(crate) async fn connect(&self) -> Wire {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(self.gateway.file("certs/a.pem")).unwrap()).unwrap();
-        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let socket = TcpStream::connect(self.address).await.unwrap();
-        let connector = TlsConnector::from(Arc::new(config));
-        Wire::new(within(connector.connect(ServerName::try_from(A).unwrap(), socket)).await.unwrap())
+        connect(&self.gateway, self.address).await.unwrap()
     }
 
     /// What browsers call the zone.

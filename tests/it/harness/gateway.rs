@@ -231,10 +231,15 @@ fn free_ports() -> [u16; 3] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
+/// A program in a gateway's folder, which it is then started from.
+const OWN_PROGRAM: &str = "zonegate";
+
 /// `zonegate serve` in that folder, which says what it says in the file `log`.
 fn spawn(folder: &Path) -> Child {
     let log = File::options().create(true).append(true).open(folder.join("log")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zonegate"));
+    let own = folder.join(OWN_PROGRAM);
+    let program = if own.exists() { own } else { env!("CARGO_BIN_EXE_zonegate").into() };
+    let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(folder.join("zonegate.yaml"));
     command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
     command.spawn().unwrap()
@@ -324,6 +329,44 @@ impl Gateway {
         self.kill().await;
         self.child = spawn(self.folder.path());
         assert!(self.listens().await, "{}", self.log());
+    }
+
+    /// The same, once it has ended by itself.
+    pub(crate) async fn start_again(&mut self) {
+        self.child = spawn(self.folder.path());
+        assert!(self.listens().await, "{}", self.log());
+    }
+
+    /// How it has ended by itself.
+    pub(crate) async fn ended(&mut self) -> std::process::ExitStatus {
+        within(self.child.wait()).await.unwrap()
+    }
+
+    /// Starts it from a program of its own, which the test may put another one in the place of.
+    pub(crate) async fn restart_from_own_program(&mut self) {
+        self.put_program_back();
+        self.restart().await;
+    }
+
+    /// Puts the right program into that place.
+    pub(crate) fn put_program_back(&self) {
+        let script = "rm -f \"$2\"; ln \"$1\" \"$2\" 2>/dev/null || cp \"$1\" \"$2\"";
+        self.place(script, &[env!("CARGO_BIN_EXE_zonegate")], "");
+    }
+
+    /// Puts a script into it, which an upgrade then starts.
+    pub(crate) fn put_script(&self, text: &str) {
+        self.place("cat > \"$1.new\" && chmod 755 \"$1.new\" && mv \"$1.new\" \"$1\"", &[], text);
+    }
+
+    /// By another process: what this one writes, a process that some other test starts may hold open for a moment, and
+    /// then it cannot be started ("text file busy").
+    fn place(&self, script: &str, arguments: &[&str], input: &str) {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-ec", script, "place"]).args(arguments).arg(self.file(OWN_PROGRAM));
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
     }
 
     /// What it has logged.

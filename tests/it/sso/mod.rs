@@ -6,6 +6,7 @@
 
 mod crossing;
 mod crowds;
+mod durable;
 mod endings;
 mod modules;
 mod people;

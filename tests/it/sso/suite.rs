@@ -46,7 +46,7 @@ fn section(provider: &Provider, folder: &Path) -> String {
 
 impl World {
     /// Acme is a company of the suite, whose people may use it; Alice's own log-in is set up, and she has used the suite.
-    async fn start_in_suite() -> Self {
+    pub(super) async fn start_in_suite() -> Self {
         let world = Self::start_with(SsoScope::Off, section).await;
         world.may(SuiteMode::Allowed, false).await;
         world.set_up(ALICE).await;
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// Gives somebody an authenticator, as their first log-in does.
-    async fn set_up(&self, username: &str) {
+    pub(super) async fn set_up(&self, username: &str) {
         let user = self.store.account(&name(username)).await.unwrap().unwrap().user;
         let (secret, event) = (TotpSecret::from_bytes([9; 20]), noted(EventKind::SecondFactorEnrolled));
         let enrolled =
@@ -72,7 +72,7 @@ impl World {
     }
 
     /// Somebody else at the suite: this subject, with this address, of this company.
-    fn is_of(&self, subject: &str, email: &str, company: &str) {
+    pub(super) fn is_of(&self, subject: &str, email: &str, company: &str) {
         let claims = json!({
             "email": email, "email_verified": true, "company": company, "modules": ["wiki", "crm", "desk"],
         });
@@ -85,7 +85,7 @@ impl World {
     }
 
     /// Types a name and takes the suite's button.
-    async fn ask_suite(&self, visitor: &Visitor, username: &str) -> Answer {
+    pub(super) async fn ask_suite(&self, visitor: &Visitor, username: &str) -> Answer {
         let login = self.url("/.zonegate/login");
         let page = visitor.open(&login).await;
         assert!(page.has("suite") && page.has("continue"), "R90: {}", page.body);
@@ -100,7 +100,7 @@ impl World {
         visitor.open(&back).await
     }
 
-    async fn in_suite(&self, visitor: &Visitor, username: &str) {
+    pub(super) async fn in_suite(&self, visitor: &Visitor, username: &str) {
         let answer = self.try_suite(visitor, username).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{username}: {} {}", answer.body, self.gateway.log());
         assert!(self.has_session(visitor), "{answer:?}");
