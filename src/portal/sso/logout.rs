@@ -89,9 +89,12 @@ impl Portal {
     async fn told_to_end(&self, registration: &Registration, text: &str, visit: &Visit) -> Result<(), Failed> {
         let settings = registration.settings();
         let token = self.providers.logout_token(settings, text, visit.now).await?;
-        // A token is obeyed once: one that is sent again later would end sessions that began since.
-        if !self.store.spend(once(registration, &token), token.acceptable_until()).await? {
-            return Err(Refused::because("logout_token_replayed").into());
+        // A token is obeyed once: one that is sent again later would end sessions that began since. It is spent last: whose
+        // gateway is killed in the middle of it is told again, and must not be answered that this was done.
+        let once = once(registration, &token);
+        let replayed = || Failed::from(Refused::because("logout_token_replayed"));
+        if self.store.is_spent_after(once, visit.now).await? {
+            return Err(replayed());
         }
         // With both, the session decides: the subject's others are not meant (OpenID Connect Back-Channel Logout 1.0
         // section 2.6).
@@ -103,7 +106,8 @@ impl Portal {
         // First: a log-in that waits for a choice has no session yet that could be ended (R117).
         let over = over(registration.tenant_id(), &settings.issuer, who);
         self.store.spend_until(over, visit.now.plus(PROOF_MAX)).await?;
-        Ok(self.end_of_provider(registration, who, visit).await?)
+        self.end_of_provider(registration, who, visit).await?;
+        if self.store.spend(once, token.acceptable_until()).await? { Ok(()) } else { Err(replayed()) }
     }
 
     /// Whether the provider has said, since it proved who somebody is, that this is over. Only the back channel is
