@@ -221,13 +221,13 @@ fn who_is_who_is_listed_and_comes_back_from_a_spreadsheet_whole_or_not_at_all() 
     done(&folder, "tenant sso unlink alice@acme.example");
     assert_eq!(
         done(&folder, "tenant sso import acme links.csv"),
-        "2 users of acme are linked at https://idp.example.\n"
+        "Linked users of acme at https://idp.example: 2.\n"
     );
     let listed = done(&folder, "tenant sso links acme");
     assert!(listed.contains("alice@acme.example  =cmd") && listed.contains("bob@acme.example    b"), "{listed}");
     assert_eq!(
         done(&folder, "tenant sso import acme links.csv"),
-        "2 users of acme are linked at https://idp.example.\n"
+        "Linked users of acme at https://idp.example: 2.\n"
     );
 
     done(&folder, "tenant sso unlink bob@acme.example");
