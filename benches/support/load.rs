@@ -120,7 +120,7 @@ pub(crate) async fn start(
 
 /// Who asks over one connection after the other, or over one that it keeps.
 enum Asker {
-    Kept(TlsStream<TcpStream>, Vec<u8>),
+    Kept(Box<TlsStream<TcpStream>>, Vec<u8>),
     Http2(h2::client::SendRequest<bytes::Bytes>),
     New(Vec<u8>),
 }
@@ -129,7 +129,7 @@ impl Asker {
     async fn new(target: &Target, manner: Manner) -> std::io::Result<Self> {
         let buffer = Vec::with_capacity(16 * 1024);
         Ok(match manner {
-            Manner::Kept => Self::Kept(target.connect().await?, buffer),
+            Manner::Kept => Self::Kept(Box::new(target.connect().await?), buffer),
             Manner::New => Self::New(buffer),
             Manner::Http2 => {
                 let (sender, connection) =

@@ -103,7 +103,7 @@ impl Other {
     pub(crate) fn is_installed(&self) -> bool {
         let found =
             |program| Command::new("which").arg(program).output().is_ok_and(|found| found.status.success());
-        self.needs.iter().all(|program| found(program))
+        self.needs.iter().all(found)
     }
 
     /// Writes its configuration; what to start, the proxy last, and where that will listen.

@@ -285,11 +285,11 @@ async fn kill_9_during_anything_that_changes_an_account_loses_nothing_acknowledg
         let again = world.end_at_suite(&world.browser(), &token).await.unwrap();
         match over {
             Told::Done => {
-                assert_eq!(again.status, StatusCode::BAD_REQUEST, "round {round}: its token was forgotten")
+                assert_eq!(again.status, StatusCode::BAD_REQUEST, "round {round}: its token was forgotten");
             }
             // The suite asks again until it is told: what it is told must be so.
             Told::Nothing => {
-                assert!(!world.lives(&at_suite).await, "round {round}: refused as done, and not done")
+                assert!(!world.lives(&at_suite).await, "round {round}: refused as done, and not done");
             }
         }
     }
