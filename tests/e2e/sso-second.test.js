@@ -92,7 +92,8 @@ test("a directory file names the provider, and puts it into force once it was tr
   const address = (await sso("test", "acme")).trim().split("\n").at(-1);
   await page.goto(address);
   await logInAt(page, provider, "alice", PASSWORD, "deny");
-  await refusal(page, /did not confirm/, "access_denied");
+  await refusal(page, /Nothing was changed/, "access_denied");
+  assert.equal(await text(page, "#reason"), "access_denied", "who tries it is told why");
   assert.equal(await page.locator("#again").count(), 0, "nobody may begin there yet but by the address that was printed");
   await page.goto(address);
   await go(page, "button[value=accept]");
