@@ -429,15 +429,15 @@ mod tests {
         assert!(!check(997) && check(998) && check(1000) && check(1599) && !check(1600) && !check(5000));
     }
 
+    fn keeping_in(folder: &Path) -> AcmeSettings {
+        let directory = "https://ca.example/".into();
+        AcmeSettings { directory, contact: None, roots: None, folder: folder.to_owned() }
+    }
+
     #[test]
     fn what_has_come_is_known_by_its_files_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let acme = AcmeSettings {
-            directory: "https://ca.example/".into(),
-            contact: None,
-            roots: None,
-            folder: folder.path().to_owned(),
-        };
+        let acme = keeping_in(folder.path());
         let hosts = ["a.example", "alias.a.example"].map(|host| host.parse::<Hostname>().unwrap());
         let made = rcgen::generate_simple_self_signed(hosts.each_ref().map(ToString::to_string).to_vec()).unwrap();
         let now = UnixTime::from_seconds(1_700_000_000);
@@ -473,12 +473,7 @@ mod tests {
     #[test]
     fn of_several_only_the_newest_stays_and_nothing_of_others_is_touched() {
         let folder = tempfile::tempdir().unwrap();
-        let acme = AcmeSettings {
-            directory: "https://ca.example/".into(),
-            contact: None,
-            roots: None,
-            folder: folder.path().to_owned(),
-        };
+        let acme = keeping_in(folder.path());
         let others = [
             "acme-a.example-2.org-000000000001.pem",
             "acme-a.example.org-000000000001.pem",

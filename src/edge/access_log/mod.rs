@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// So much text is written at once.
 const TEXT_BYTES: usize = 64 * 1024;
 /// Lost lines are told of once in this time.
-const LOGOUT_RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What is known of a request when it is over.
 #[derive(Debug)]
@@ -230,7 +230,7 @@ impl Lines {
 
     fn tell(&mut self) {
         let (full, unwritten) = (self.lost.full.count(), self.lost.unwritten.count());
-        let due = self.lost.told_at.is_none_or(|told_at| told_at.elapsed() >= LOGOUT_RETRY_INTERVAL);
+        let due = self.lost.told_at.is_none_or(|told_at| told_at.elapsed() >= TELL_EVERY);
         if full + unwritten == self.lost.told || !due {
             return;
         }
