@@ -48,6 +48,7 @@ mod instructions;
 #[expect(dead_code, reason = "the other bench's half")]
 mod support;
 
+use support::arguments::Arguments;
 use support::bare;
 use support::gateway::{self, LogIn};
 use support::load::{self, Manner, Target};
@@ -59,19 +60,18 @@ const PROXY_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, directory] = arguments.as_slice()
+    let arguments = Arguments::read();
+    if let [role, directory] = arguments.words()
         && role == "role=bare"
     {
         return bare::run(Path::new(directory));
     }
-    // `cargo test --benches` only wants to know that it builds.
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    if !arguments.measure() {
         return;
     }
     let plan = Plan::parse(&arguments);
     if std::env::var_os("ZONEGATE_BENCH_PINNED").is_none() {
-        return pinned(&arguments);
+        return pinned(arguments.words());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(run(&plan));
@@ -107,25 +107,25 @@ struct Plan {
 }
 
 impl Plan {
-    fn parse(arguments: &[String]) -> Self {
-        let value = |name: &str| arguments.get(arguments.iter().position(|a| a == name)? + 1);
-        let number = |name: &str, default| value(name).map_or(default, |n| n.parse().expect("a whole number"));
-        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+    fn parse(arguments: &Arguments) -> Self {
+        let number = |name, default| arguments.number(name, default);
         Self {
-            rounds: number("--rounds", 9),
-            seconds: number("--seconds", 2) as u64,
-            connections: number("--connections", 32),
-            instructions: number("--instructions", 0),
-            sessions: number("--sessions", 0) as u64,
-            program: value("--program").map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
-            others: has("--others"),
-            manner: match (has("--http2"), has("--new-connections")) {
+            rounds: number("--rounds", 9) as usize,
+            seconds: number("--seconds", 2),
+            connections: number("--connections", 32) as usize,
+            instructions: number("--instructions", 0) as usize,
+            sessions: number("--sessions", 0),
+            program: arguments
+                .value("--program")
+                .map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
+            others: arguments.has("--others"),
+            manner: match (arguments.has("--http2"), arguments.has("--new-connections")) {
                 (true, true) => panic!("one of --http2 and --new-connections"),
                 (true, false) => Manner::Http2,
                 (false, true) => Manner::New,
                 (false, false) => Manner::Kept,
             },
-            keep: value("--keep").map(PathBuf::from),
+            keep: arguments.value("--keep").map(PathBuf::from),
         }
     }
 }

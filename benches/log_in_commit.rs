@@ -26,6 +26,7 @@ use zonegate::table::Sessions;
 #[expect(dead_code, reason = "the other benches' half")]
 mod support;
 
+use support::arguments::Arguments;
 use support::gateway::{self, LogIn};
 use support::upstream;
 
@@ -33,14 +34,12 @@ use support::upstream;
 const TOGETHER: usize = 64;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` only wants to know that it builds.
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let arguments = Arguments::read();
+    if !arguments.measure() {
         return;
     }
-    let value = |name: &str| arguments.get(arguments.iter().position(|a| a == name)? + 1);
-    let turns = value("--turns").map_or(400, |turns| turns.parse().expect("a whole number"));
-    let place = value("--directory").map_or_else(std::env::temp_dir, PathBuf::from);
+    let turns = arguments.number("--turns", 400) as usize;
+    let place = arguments.value("--directory").map_or_else(std::env::temp_dir, PathBuf::from);
     // As many threads as a gateway has for this: its listeners' and its store's.
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(turns, &tempfile::tempdir_in(place).expect("a directory")));

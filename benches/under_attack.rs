@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 #[expect(dead_code, reason = "the other bench's half")]
 mod support;
 
+use support::arguments::Arguments;
 use support::elsewhere;
 use support::gateway::{self, LogIn};
 use support::load::{self, Target};
@@ -51,19 +52,14 @@ const BEGIN: Duration = Duration::from_secs(3);
 const KEPT: u64 = 16;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` only wants to know that it builds.
-    if !arguments.iter().any(|argument| argument == "--bench") {
+    let arguments = Arguments::read();
+    if !arguments.measure() {
         return;
     }
-    let number = |name: &str, default: u64| {
-        let at = arguments.iter().position(|argument| argument == name);
-        at.map_or(default, |at| arguments[at + 1].parse().expect("a whole number"))
-    };
-    let only = arguments.iter().position(|argument| argument == "--only").map(|at| arguments[at + 1].clone());
+    let number = |name, default| arguments.number(name, default);
     let (turns, seconds, rate) = (number("--turns", 3), number("--seconds", 10), number("--rate", 2000));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run(turns, Duration::from_secs(seconds), rate, only.as_deref()));
+    runtime.block_on(run(turns, Duration::from_secs(seconds), rate, arguments.value("--only")));
 }
 
 async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {

@@ -1,5 +1,6 @@
 //! What the loopback bench needs: a certificate, an upstream, a bare proxy, a gateway with a session, and load.
 
+pub(crate) mod arguments;
 pub(crate) mod bare;
 pub(crate) mod crowd;
 pub(crate) mod elsewhere;
