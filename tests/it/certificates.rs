@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
-use crate::harness::within;
+use crate::harness::{free_port, within};
 
 const HOST: &str = "new.test";
 const ALIAS: &str = "alias.new.test";
@@ -29,13 +29,10 @@ fn run(program: &str, folder: &Path, arguments: &[&str]) -> Child {
     let log = log.unwrap();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true);
-    command.current_dir(folder).env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "5");
+    command.current_dir(folder).env("PEBBLE_VA_NOSLEEP", "1").env("PEBBLE_WFE_NONCEREJECT", "1");
+    // A proof of before would do for every second order, and no renewal could be held up.
+    command.env("PEBBLE_AUTHZREUSE", "0");
     command.spawn().unwrap_or_else(|error| panic!("{program}: {error}; on Debian it is in the package pebble"))
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn here(port: u16) -> SocketAddr {
@@ -119,7 +116,7 @@ impl World {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        let [https, http, admin, acme, manage, names, names_manage] = free_ports();
+        let [https, http, admin, acme, manage, names, names_manage] = [(); 7].map(|()| free_port());
         let ways = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0)), TcpListener::bind((Ipv4Addr::LOCALHOST, 0))];
         let [to_authority, to_gateway] = ways;
         let (to_authority, to_gateway) = (to_authority.await.unwrap(), to_gateway.await.unwrap());
@@ -215,10 +212,15 @@ zones:
     /// The leaf that is shown for this name, once there is one.
     async fn gets(&self, name: &'static str) -> Vec<u8> {
         until(name, async || {
-            assert!(!self.log().contains("no certificate was issued"), "{}", self.log());
+            self.nothing_failed();
             shown(self.https, name, &self.roots).await
         })
         .await
+    }
+
+    /// What fails is tried again after minutes: nothing comes of waiting for it.
+    fn nothing_failed(&self) {
+        assert!(!self.log().contains("no certificate was issued"), "{}", self.log());
     }
 
     async fn logged(&self, what: &str, times: usize) {
@@ -259,8 +261,11 @@ zones:
     }
 
     async fn order_is_under_way(&self) {
-        let mut open = self.open.subscribe();
-        within(open.wait_for(|open| !*open)).await.unwrap();
+        until("an order", async || {
+            self.nothing_failed();
+            (!*self.open.borrow()).then_some(())
+        })
+        .await;
     }
 }
 

@@ -14,12 +14,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
 use super::upstream::Received;
+use super::wire::free_port;
 
 /// The zones that the backends stand behind, and what each is.
 pub(crate) const BACKENDS: [(&str, &str); 13] = [
@@ -143,20 +143,6 @@ fn program(names: &[&str], package: &str) -> PathBuf {
             names[0]
         )
     })
-}
-
-/// A port that nobody has, and that the system gives to no connection that goes out: some servers take seconds to begin,
-/// and the tests have hundreds of connections meanwhile.
-fn free_port() -> u16 {
-    const PORTS: std::ops::Range<u32> = 10_000..32_000;
-    static ASKED: AtomicU32 = AtomicU32::new(0);
-    let first = std::process::id().wrapping_mul(97);
-    let ports = std::iter::repeat_with(|| {
-        let at = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
-        u16::try_from(PORTS.start + at).unwrap()
-    });
-    let mut free = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
-    free.next().unwrap()
 }
 
 fn start(folder: &Path, name: &'static str, zone: &'static str) -> Backend {

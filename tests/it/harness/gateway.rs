@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::backends::{BACKENDS, backends};
 use super::upstream::Upstream;
-use super::wire::{Wire, within};
+use super::wire::{Wire, free_port, within};
 
 /// A zone with the alias `alias.test`, which its certificate covers as well.
 pub(crate) const A: &str = "a.test";
@@ -225,12 +225,6 @@ async fn seed() -> Seed {
     Seed(files)
 }
 
-/// Ports that were free a moment ago.
-fn free_ports() -> [u16; 3] {
-    let listeners = [(); 3].map(|()| std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
-
 /// A program in a gateway's folder, which it is then started from.
 const OWN_PROGRAM: &str = "zonegate";
 
@@ -282,7 +276,7 @@ impl Gateway {
             let folder = tempfile::tempdir().unwrap();
             fs::create_dir(folder.path().join("certs")).unwrap();
             files.iter().for_each(|(name, bytes)| write(folder.path(), name, bytes));
-            let ports = free_ports();
+            let ports = [(); 3].map(|()| free_port());
             let text = edit(&configuration(ports, upstream, wishes));
             write(folder.path(), "zonegate.yaml", text.as_bytes());
             if let Some(gateway) = Self::try_start(folder, ports).await {

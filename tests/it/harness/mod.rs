@@ -20,7 +20,7 @@ pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
 pub(crate) use h2::H2;
 pub(crate) use upstream::{OK, Play, Received, Upstream};
 pub(crate) use visitor::{Answer, Login, Visitor};
-pub(crate) use wire::{Reply, Wire, within};
+pub(crate) use wire::{Reply, Wire, free_port, within};
 
 /// What an authenticator app shows for `secret` (base32) in this step: RFC 6238 with SHA-1 and six digits.
 /// Written out here, so that the library under test is not its own judge.

@@ -1,5 +1,7 @@
 //! A client's connection, byte for byte: what is sent is what the test wrote.
 
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -17,6 +19,20 @@ pub(crate) fn within<F: Future>(future: F) -> impl Future<Output = F::Output> {
             Err(_) => panic!("{place} waits for something that does not come"),
         }
     }
+}
+
+/// A port that nobody has, and that the system gives to no connection that goes out: some servers take seconds to begin,
+/// and the tests have hundreds of connections meanwhile.
+pub(crate) fn free_port() -> u16 {
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let ports = std::iter::repeat_with(|| {
+        let at = first.wrapping_add(ASKED.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start);
+        u16::try_from(PORTS.start + at).unwrap()
+    });
+    let mut free = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.next().unwrap()
 }
 
 /// Anything that carries bytes.
