@@ -10,7 +10,8 @@
 //! `cargo bench --bench edge_loopback [-- --rounds 9 --seconds 2 --connections 32]`; `--program FILE` measures
 //! another build of zonegate.
 //!
-//! `--http2` asks over HTTP/2, and `--new-connections` over a connection for each request.
+//! `--http2` asks over HTTP/2, and `--new-connections` over a connection for each request, with what a browser offers for
+//! TLS; with `--x25519` as well, without what nginx and HAProxy on OpenSSL 3.0 cannot do.
 //!
 //! `--others` puts other proxies in zonegate's place, as far as they are installed: nginx, nginx with `auth_request`,
 //! HAProxy, Apache with mod_auth_openidc, and oauth2-proxy. With one of the two flags above, only those that hold no session.
@@ -119,11 +120,12 @@ impl Plan {
                 .value("--program")
                 .map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
             others: arguments.has("--others"),
-            manner: match (arguments.has("--http2"), arguments.has("--new-connections")) {
-                (true, true) => panic!("one of --http2 and --new-connections"),
-                (true, false) => Manner::Http2,
-                (false, true) => Manner::New,
-                (false, false) => Manner::Kept,
+            manner: match ["--http2", "--new-connections", "--x25519"].map(|name| arguments.has(name)) {
+                [false, false, false] => Manner::Kept,
+                [true, false, false] => Manner::Http2,
+                [false, true, false] => Manner::New,
+                [false, true, true] => Manner::NewX25519,
+                _ => panic!("one of --http2 and --new-connections, and --x25519 with the latter alone"),
             },
             keep: arguments.value("--keep").map(PathBuf::from),
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustls::CipherSuite;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,6 +22,7 @@ pub(crate) struct Target {
     address: SocketAddr,
     name: ServerName<'static>,
     tls: Arc<rustls::ClientConfig>,
+    roots: rustls::RootCertStore,
     heads: Arc<[Vec<u8>]>,
 }
 
@@ -28,14 +31,6 @@ impl Target {
     pub(crate) fn new(address: SocketAddr, host: &str, certificate: &Certificate, cookies: &[String]) -> Self {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(certificate.der.clone())).expect("our own certificate");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // A new connection is to cost what a stranger's costs.
-        config.resumption = rustls::client::Resumption::disabled();
         let nobody = [format!("__Host-zg_session={}", "A".repeat(43))];
         let cookies = if cookies.is_empty() { &nobody } else { cookies };
         let head = |session: &String| {
@@ -52,7 +47,8 @@ impl Target {
         Self {
             address,
             name: ServerName::try_from(host.to_owned()).expect("a name"),
-            tls: Arc::new(config),
+            tls: Arc::new(configured(like_a_browser(), roots.clone())),
+            roots,
             heads: cookies.iter().map(|session| head(session).into_bytes()).collect(),
         }
     }
@@ -62,6 +58,14 @@ impl Target {
         let mut tls = rustls::ClientConfig::clone(&self.tls);
         tls.alpn_protocols = vec![b"h2".to_vec()];
         Self { tls: Arc::new(tls), ..self.clone() }
+    }
+
+    /// The same for connections whose keys are agreed on by X25519 alone, as old servers do it with every client: a
+    /// browser's other offer, which is secret from quantum computers too, costs a server that takes it up more.
+    fn agreeing_by_x25519(&self) -> Self {
+        let mut provider = like_a_browser();
+        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+        Self { tls: Arc::new(configured(provider, self.roots.clone())), ..self.clone() }
     }
 
     /// The same of another server, which shows the same certificate.
@@ -80,6 +84,25 @@ impl Target {
     }
 }
 
+/// What a browser offers for TLS: AES with 128 bits first, where rustls' own clients begin with 256. It decides what a
+/// handshake hashes with, and SHA-256 is the one that processors have instructions for.
+fn like_a_browser() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+}
+
+fn configured(provider: CryptoProvider, roots: rustls::RootCertStore) -> rustls::ClientConfig {
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // A new connection is to cost what a stranger's costs.
+    config.resumption = rustls::client::Resumption::disabled();
+    config
+}
+
 /// How connections are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
@@ -89,6 +112,8 @@ pub(crate) enum Manner {
     Http2,
     /// Each for one request, without resumption.
     New,
+    /// The same, with [`Target::agreeing_by_x25519`].
+    NewX25519,
 }
 
 /// Lets so many connections ask at a time, until `stop`.
@@ -100,6 +125,10 @@ pub(crate) async fn start(
     stop: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
     let mut tasks = Vec::new();
+    let target = match manner {
+        Manner::NewX25519 => &target.agreeing_by_x25519(),
+        Manner::Kept | Manner::Http2 | Manner::New => target,
+    };
     for connection in 0..connections {
         let mut asker = Asker::new(target, manner).await.expect("the proxy accepts");
         let (target, done, stop) = (target.clone(), Arc::clone(done), Arc::clone(stop));
@@ -130,7 +159,7 @@ impl Asker {
         let buffer = Vec::with_capacity(16 * 1024);
         Ok(match manner {
             Manner::Kept => Self::Kept(Box::new(target.connect().await?), buffer),
-            Manner::New => Self::New(buffer),
+            Manner::New | Manner::NewX25519 => Self::New(buffer),
             Manner::Http2 => {
                 let (sender, connection) =
                     h2::client::handshake(target.speaking_http2().connect().await?).await.expect("HTTP/2");

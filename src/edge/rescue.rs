@@ -40,7 +40,10 @@ pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'sta
                 _ => (StatusCode::BAD_GATEWAY, "upstream_fault"),
             }),
             ErrorSource::Downstream => match kind {
-                ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed => None,
+                ErrorType::WriteError
+                | ErrorType::ReadError
+                | ErrorType::ConnectionClosed
+                | ErrorType::H2Error => None,
                 ErrorType::ReadTimedout => Some((StatusCode::REQUEST_TIMEOUT, "client_fault")),
                 _ => Some((StatusCode::BAD_REQUEST, "client_fault")),
             },

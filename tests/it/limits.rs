@@ -147,3 +147,38 @@ async fn an_idle_connection_ends() {
     let _ = within(tokio::io::AsyncReadExt::read_to_end(&mut client, &mut bytes)).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
+
+async fn is_under_way(gateway: &Gateway) {
+    while gateway.under_way().await == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// People close windows all day, and strangers do it on purpose.
+#[tokio::test]
+async fn d9_who_takes_a_request_back_fills_no_log_and_is_no_fault_of_ours() {
+    let (_upstream, mut gateway, _) = start().await;
+    for path in ["/.zonegate/none", "/.zonegate/logout"] {
+        let mut client = H2::new(gateway.connect_h2(A).await).await;
+        let request = Request::post(format!("https://{A}{path}")).body(()).unwrap();
+        let (answer, mut form) = client.begin(request).await;
+        form.send_data("username=".into(), false).unwrap();
+        within(is_under_way(&gateway)).await;
+        form.send_reset(h2::Reason::CANCEL);
+        within(answer).await.unwrap_err();
+        let mut wire = gateway.connect(A).await;
+        wire.send(post(path, "Content-Length: 100\r\n")).await;
+        drop(wire);
+    }
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let all_logged = async {
+        while ["none", "logout"].map(|page| gateway.log().matches(&format!("/.zonegate/{page}")).count()) != [2, 2]
+        {
+            interval.tick().await;
+        }
+    };
+    within(all_logged).await;
+    let log = gateway.log();
+    assert!(!log.contains("ERROR") && !log.contains("\"status\":5"), "{log}");
+    gateway.assert_well();
+}

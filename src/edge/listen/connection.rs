@@ -7,7 +7,7 @@
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::watch::Watch;
 
 /// A connection. What pingora asks of one and nobody here needs (digests of sockets and times, made anew for each
-/// request) is answered with nothing: who connected and how is in [`super::Arrival`].
+/// request) is answered with nothing: who connected and how is in [`super::Origin`].
 #[derive(Debug)]
 pub(super) struct Connection<S> {
     pub(super) stream: S,
@@ -29,6 +29,8 @@ pub(super) struct Connection<S> {
     pub(super) number: UniqueIDType,
     /// Our refusal has gone out.
     pub(super) refused: bool,
+    /// Whom the watch wakes: to tell it again costs more than to see that it knows.
+    pub(super) registered: Option<Waker>,
 }
 
 /// What is answered to a head that is none. In which form it is wanted cannot be known.
@@ -43,7 +45,7 @@ impl<S> Connection<S> {
     }
 
     /// What a write came to, told to the watch.
-    fn written(&self, context: &Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
+    fn written(&mut self, context: &Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
         match &wrote {
             Poll::Ready(Ok(bytes)) => self.watch.took(*bytes),
             Poll::Ready(Err(_)) => {}
@@ -52,14 +54,17 @@ impl<S> Connection<S> {
         wrote
     }
 
-    fn no_room<T>(&self, context: &Context<'_>) -> Poll<Result<T>> {
+    fn no_room<T>(&mut self, context: &Context<'_>) -> Poll<Result<T>> {
         self.watch.no_room();
         self.pending(context)
     }
 
     /// Pending, unless the connection has become late in the meantime.
-    fn pending<T>(&self, context: &Context<'_>) -> Poll<Result<T>> {
-        self.watch.wake_later(context.waker());
+    fn pending<T>(&mut self, context: &Context<'_>) -> Poll<Result<T>> {
+        if self.registered.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            self.watch.wake_later(context.waker());
+            self.registered = Some(context.waker().clone());
+        }
         match self.watch.check() {
             Ok(()) => Poll::Pending,
             Err(late) => Poll::Ready(Err(late)),

@@ -3,50 +3,49 @@
 //! *Why not pingora's own?* They begin with TLS: what comes before it (a PROXY header, a source's share of the
 //! connections, a deadline for the handshake) has no place there, nor has a deadline for a request's head, a choice of
 //! the TLS settings by the name that the client asks for, or a stop that waits for what is under way and no longer.
-//! The price is the loop below. What the requests on a connection need to know of it, its [`Arrival`], travels as a
-//! task's local value, because pingora has no place for it either.
+//! The price is the loop below, and that pingora has no place for what a request needs to know of its connection: its
+//! [`Arrival`] travels beside it.
 //!
 //! A connection that is refused here (no share left, no handshake, late) is closed without a word, counted, and costs
 //! nothing further. Nothing here can stop the loop: a fault of one connection ends that connection.
 
+mod arrival;
 mod connection;
 mod lanes;
 pub mod proxy_header;
+mod socket;
 mod sources;
 mod watch;
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
-use std::task::Poll;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::task::AtomicWaker;
-use http::HeaderValue;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp as _};
 use pingora::protocols::ALPN;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
-use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch as signal;
 
+pub(super) use self::arrival::Arrival;
+use self::arrival::{Origin, arriving};
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
+use self::socket::Socket;
 use self::sources::{Place, Sources};
-use self::watch::{Allowed, Watch, Watches};
+use self::watch::{Allowed, Watches};
 use super::generation::InUse;
 use super::handover::Inherited;
 use super::proxy::Edge;
 use super::tls::{Certificates, TlsArrival};
-use super::upstream;
 use crate::config::{Listeners, Settings};
 use crate::portal::metrics::Connections;
 
@@ -59,87 +58,6 @@ const WRITE_BYTES: usize = 4 * 1024;
 const FILES_RESERVED: u64 = 64;
 /// How long the loop waits when the system has no file descriptor left for it, before it asks again.
 const EXHAUSTED: Duration = Duration::from_millis(100);
-
-tokio::task_local! {
-    static ARRIVAL: Arc<Arrival>;
-}
-
-/// What a request's connection is: who made it, and how. Over HTTP/1 one for all requests, which come one after the other;
-/// over HTTP/2 one for each.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    /// The other end: the client, or a proxy that may be trusted to name it.
-    pub(super) peer: IpAddr,
-    /// That, as applications read it: written once, where each request would.
-    written: Option<HeaderValue>,
-    /// `None` on the plain listener.
-    pub(super) tls: Option<Arc<TlsArrival>>,
-    watch: Arc<Watch>,
-    /// The request is to end at once, and who serves it.
-    cut: AtomicBool,
-    serving: AtomicWaker,
-}
-
-impl Arrival {
-    /// The connection of the request that this task serves.
-    pub(super) fn here() -> Option<Arc<Self>> {
-        ARRIVAL.try_with(Arc::clone).ok()
-    }
-
-    fn new(peer: IpAddr, tls: Option<Arc<TlsArrival>>, watch: Arc<Watch>) -> Self {
-        let written = upstream::written(peer).ok();
-        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
-    }
-
-    /// One more request's, on the same connection.
-    fn another(&self) -> Self {
-        let (peer, written, tls, watch) =
-            (self.peer, self.written.clone(), self.tls.clone(), Arc::clone(&self.watch));
-        Self { peer, written, tls, watch, cut: AtomicBool::new(false), serving: AtomicWaker::new() }
-    }
-
-    /// The address of a request's client as the application reads it: the peer's, unless a proxy names another.
-    pub(super) fn written(&self, address: IpAddr) -> pingora::Result<HeaderValue> {
-        match &self.written {
-            Some(written) if address == self.peer => Ok(written.clone()),
-            Some(_) | None => upstream::written(address),
-        }
-    }
-
-    /// A request's head is complete.
-    pub(super) fn busy(&self) {
-        self.watch.busy();
-    }
-
-    /// Drops the request, whatever it waits for: its stream is reset, or its connection closed, on both sides.
-    ///
-    /// Over HTTP/1 the request may have ended in this very moment, and the next one goes instead: its client sees a kept
-    /// connection that was closed under it, as it may at any time.
-    pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
-        self.serving.wake();
-    }
-
-    /// Serves a request until its end, or until it is cut.
-    ///
-    /// *Why not a channel or a `Notify`?* Each puts whoever waits into a list, and takes them out again, for every request;
-    /// and hardly one of them is ever cut.
-    async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
-        let mut serving = pin!(serving);
-        poll_fn(|context| {
-            let served = serving.as_mut().poll(context);
-            if served.is_pending() {
-                // Before the look, so that who cuts in between finds somebody to wake.
-                self.serving.register(context.waker());
-                if self.cut.load(Ordering::Acquire) {
-                    return Poll::Ready(None);
-                }
-            }
-            served
-        })
-        .await
-    }
-}
 
 /// Sockets that listen.
 #[derive(Debug)]
@@ -185,7 +103,7 @@ impl Bound {
 }
 
 fn bind(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if only_v6 {
         socket.set_only_v6(true)?;
     }
@@ -338,7 +256,7 @@ impl Doors {
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
-            let stream = BufReader::with_capacity(READ_BYTES, socket);
+            let stream = BufReader::with_capacity(READ_BYTES, Socket(socket));
             doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
             drop((share, opened));
         });
@@ -366,7 +284,7 @@ impl Doors {
     /// From a socket to requests: PROXY header, TLS, HTTP.
     async fn welcome(
         self: &Arc<Self>,
-        mut stream: BufReader<TcpStream>,
+        mut stream: BufReader<Socket>,
         lane: &Arc<Lane>,
         settings: &Settings,
         mut peer: IpAddr,
@@ -429,16 +347,17 @@ impl Doors {
         let alpn = if several { ALPN::H2 } else { ALPN::H1 };
         // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
         let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
-        let connection = Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false };
-        let tls = tls.map(Arc::new);
-        let arrival = Arc::new(Arrival::new(peer, tls, watch));
+        let connection =
+            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, registered: None };
+        let origin = Arc::new(Origin::new(peer, tls, watch));
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
-            let session = Arc::new(Several { doors: Arc::clone(self), lane: Arc::clone(lane), arrival, options });
+            let session = Arc::new(Several { doors: Arc::clone(self), lane: Arc::clone(lane), origin, options });
             session.process_new(Box::new(connection), &self.stopping).await;
         } else {
-            ARRIVAL.scope(Arc::clone(&arrival), self.one_by_one(connection, &lane.proxy, &arrival)).await;
+            let arrival = Arc::new(Arrival::over(origin));
+            arriving(Arc::clone(&arrival), self.one_by_one(connection, &lane.proxy, &arrival)).await;
         }
     }
 
@@ -456,7 +375,7 @@ impl Doors {
             if let Some(kept) = kept {
                 kept.apply_to_session(&mut session);
             }
-            arrival.watch.idle();
+            arrival.idle();
         }
     }
 }
@@ -465,7 +384,7 @@ impl Doors {
 struct Several {
     doors: Arc<Doors>,
     lane: Arc<Lane>,
-    arrival: Arc<Arrival>,
+    origin: Arc<Origin>,
     options: HttpServerOptions,
 }
 
@@ -477,22 +396,24 @@ impl HttpServerApp for Several {
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
         // pingora ends a connection without requests; the watch had only the first head to wait for.
-        self.arrival.busy();
+        self.origin.busy();
         // Over HTTP/1 a request has a connection, which was counted. Here a hundred have one, and each may need another
         // towards the application: one that is over the share is reset, and its client may send it again.
-        let settings = Arc::clone(&self.doors.in_use.load().settings);
-        if self.doors.counts.requests_under_way() >= i64::from(self.doors.most(&settings)) {
+        let generation = self.doors.in_use.load();
+        let settings = &generation.settings;
+        if self.doors.counts.requests_under_way() >= i64::from(self.doors.most(settings)) {
             self.doors.counts.refused("requests_full");
             return None;
         }
-        let share = self.doors.share(&self.doors.requests, &settings, self.arrival.peer);
+        let share = self.doors.share(&self.doors.requests, settings, self.origin.peer);
         if matches!(share, Share::UsedUp) {
             self.doors.counts.refused("requests_of_source");
             return None;
         }
-        let arrival = Arc::new(self.arrival.another());
+        drop(generation);
+        let arrival = Arc::new(Arrival::over(Arc::clone(&self.origin)));
         let served = arrival.until_cut(self.lane.proxy.process_new_http(session, shutdown));
-        let served = ARRIVAL.scope(Arc::clone(&arrival), served).await;
+        let served = arriving(Arc::clone(&arrival), served).await;
         drop(share);
         served
     }
@@ -547,28 +468,6 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_request_is_cut_whenever_its_end_is_told() {
-        let watch = Watches::new().open(Allowed {
-            head: Duration::from_secs(1),
-            idle: Duration::from_secs(1),
-            stall: Duration::from_secs(1),
-        });
-        let arrival = Arc::new(Arrival::new(IpAddr::from([192, 0, 2, 1]), None, watch));
-        assert_eq!(arrival.until_cut(async { Some(1) }).await, Some(1));
-        let (waiting, other) = (Arc::clone(&arrival), Arc::clone(&arrival));
-        let (begun, begins) = tokio::sync::oneshot::channel();
-        let serving = async move {
-            begun.send(()).unwrap();
-            std::future::pending::<Option<u8>>().await
-        };
-        let served = tokio::spawn(async move { waiting.until_cut(serving).await });
-        begins.await.unwrap();
-        other.cut();
-        assert_eq!(served.await.unwrap(), None, "while it waits");
-        assert_eq!(arrival.until_cut(std::future::pending::<Option<u8>>()).await, None, "before it waits");
-    }
 
     #[test]
     fn ipv4_and_ipv6_are_listened_on_side_by_side() {

@@ -209,7 +209,7 @@ fn again(exchange: &Exchange, origin: &str) -> String {
 /// Reads a body of at most `most` bytes; `None` when there is more.
 async fn read_form(exchange: &mut Exchange, most: usize) -> Result<Option<Bytes>> {
     let mut body = Vec::new();
-    while let Some(piece) = exchange.as_downstream_mut().read_request_body().await? {
+    while let Some(piece) = exchange.as_downstream_mut().read_request_body().await.map_err(Error::into_down)? {
         if body.len() + piece.len() > most {
             return Ok(None);
         }
@@ -238,15 +238,15 @@ pub(super) async fn write(exchange: &mut Exchange, answer: Answer) -> Result<()>
     if bodiless {
         return write_whole(exchange, head).await;
     }
-    exchange.write_response_header(Box::new(head), false).await?;
-    exchange.write_response_body(Some(body), true).await
+    exchange.write_response_header(Box::new(head), false).await.map_err(Error::into_down)?;
+    exchange.write_response_body(Some(body), true).await.map_err(Error::into_down)
 }
 
 /// Writes an answer that is a head and no more. Where something failed, nobody behind us ends it: over HTTP/2, where
 /// `write_response_header` of pingora 0.9.1 leaves that to others, the client would see it reset.
 async fn write_whole(exchange: &mut Exchange, head: ResponseHeader) -> Result<()> {
     let task = HttpTask::Header(Box::new(head), true);
-    exchange.as_downstream_mut().response_duplex_vec(vec![task]).await.map(drop)
+    exchange.as_downstream_mut().response_duplex_vec(vec![task]).await.map(drop).map_err(Error::into_down)
 }
 
 /// Writes out what there is of an application's answer that breaks off. pingora gathers it, and drops what it has gathered

@@ -102,15 +102,17 @@ impl ProxyHttp for Edge {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<bool> {
-        let Some(arrival) = passage.arrival.clone() else { return Err(no_grant()) };
-        arrival.busy();
+        let Some(origin) = passage.arrival.as_ref().map(|arrival| Arc::clone(&arrival.origin)) else {
+            return Err(no_grant());
+        };
+        origin.busy();
         let listeners = &passage.generation.settings.listeners;
         let headers = &exchange.req_header().headers;
-        let address = client::address(arrival.peer, headers, &listeners.trusted_proxies, listeners.client_address);
+        let address = client::address(origin.peer, headers, &listeners.trusted_proxies, listeners.client_address);
         passage.address = Some(address);
         if self.spans.is_some() {
             let (settings, salt) = (&passage.generation.settings.traces, self.ids.salt());
-            let trusted = listeners.trusted_proxies.contains(arrival.peer);
+            let trusted = listeners.trusted_proxies.contains(origin.peer);
             passage.trace = Recorded::begin(settings, headers, trusted, passage.request, salt);
         }
         let downstream = exchange.as_downstream_mut();
@@ -130,14 +132,14 @@ impl ProxyHttp for Edge {
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         let host = match hygiene::host(head, &fields) {
-            Ok(host) => match (facts::find_host(&passage.generation.settings.zones, host), &arrival.tls) {
+            Ok(host) => match (facts::find_host(&passage.generation.settings.zones, host), &origin.tls) {
                 (found, Some(tls)) if !tls.belongs(host, found) => HostMatch::Unknown,
                 (found, Some(_) | None) => found,
             },
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         // The plain listener only redirects.
-        if arrival.tls.is_none() {
+        if origin.tls.is_none() {
             let realm = realm(host);
             return Box::pin(self.to_https(exchange, passage, realm)).await;
         }
@@ -305,13 +307,14 @@ impl ProxyHttp for Edge {
         };
         // Without an address there is nobody to vouch for; every connection of our listeners has one.
         let (Some(address), Some(arrival)) = (passage.address, &passage.arrival) else { return Err(no_grant()) };
-        let address = arrival.written(address)?;
-        let client_certificate = arrival.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let origin = &arrival.origin;
+        let address = origin.written(address)?;
+        let client_certificate = origin.tls.as_ref().and_then(|tls| tls.client.as_ref());
         let (request, mark) = (passage.request, &self.mark);
         let provenance = Provenance { address, request, assertion, client_certificate, mark };
         upstream::head(copy, grant, provenance)?;
         let settings = &passage.generation.settings;
-        let trusted = settings.listeners.trusted_proxies.contains(arrival.peer);
+        let trusted = settings.listeners.trusted_proxies.contains(origin.peer);
         let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
         let (policy, says) = (settings.traces.context, passage.says_trace);
         traces::carry(copy, policy, trusted, says, passage.trace.as_deref(), fresh)?;
@@ -519,8 +522,9 @@ impl ProxyHttp for Edge {
         });
     }
 
-    fn suppress_error_log(&self, _: &Exchange, _: &Self::CTX, error: &Error) -> bool {
-        *error.etype() == rescue::ANSWERED
+    /// Where nobody is left to be told, nothing is wrong: strangers leave all day.
+    fn suppress_error_log(&self, _: &Exchange, passage: &Self::CTX, error: &Error) -> bool {
+        rescue::outcome(error, !passage.has_answered).is_none()
     }
 
     /// What pingora writes into its own log when something fails: never the query.
