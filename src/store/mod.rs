@@ -19,6 +19,7 @@ mod hold;
 mod keys;
 mod ledger;
 mod links;
+mod loading;
 mod meter;
 mod provider_sessions;
 mod providers;

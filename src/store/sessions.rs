@@ -1,6 +1,5 @@
 //! Sessions as they survive: begun, ended, written back, and tailed.
 
-use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::provider_sessions::ProviderSessionRow;
@@ -188,24 +187,6 @@ impl Store {
         raise_epoch(&mut tx, user, reason, event.at).await?;
         events::append(&mut tx, event).await?;
         Ok(tx.commit().await?)
-    }
-
-    /// Every session that has not ended.
-    pub async fn live_sessions(&self) -> Result<Vec<LoadedSession>, StoreFault> {
-        let mut sessions = Vec::new();
-        self.each_live_session(|session| sessions.push(session)).await?;
-        Ok(sessions)
-    }
-
-    /// Gives every session that has not ended to `take`, one at a time: the rows of a million are gigabytes.
-    ///
-    /// Errors: some may have been given before a row does not read back.
-    pub async fn each_live_session(&self, mut take: impl FnMut(LoadedSession)) -> Result<(), StoreFault> {
-        let mut rows = sqlx::query(session_query!("session.ended_at IS NULL")).fetch(&self.read);
-        while let Some(row) = rows.try_next().await? {
-            take(loaded(&row)?);
-        }
-        Ok(())
     }
 
     /// The sessions that have ended since `since`, newest first, at most `most`.

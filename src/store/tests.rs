@@ -12,6 +12,7 @@ use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, 
 use crate::session::{EndReason, SessionRecord, samples};
 
 mod files;
+mod loading;
 mod meter;
 mod providers;
 mod suite;

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sessions::Census;
 use super::sharded::Sharded;
-use super::users::{Reserved, Users};
+use super::users::{Reserved, Seats, Users};
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
 use crate::session::{
@@ -102,15 +102,28 @@ impl LiveTable {
     /// Makes a session that shares with others what they have in common, and with those of the same user the epoch,
     /// which is at least `epoch` from then on.
     pub(super) fn session(&self, record: &SessionRecord, principal: &Principal, epoch: u64) -> Arc<Session> {
+        self.session_seated(record, principal, epoch, |_, _| {})
+    }
+
+    /// The same, and `seat` gives it its place while nobody else sees the user's.
+    fn session_seated(
+        &self,
+        record: &SessionRecord,
+        principal: &Principal,
+        epoch: u64,
+        seat: impl FnOnce(&mut Seats, &Arc<Session>),
+    ) -> Arc<Session> {
         let terms = self.terms.share(Terms::of(record, principal));
-        let groups = self.groups.share(principal.groups.clone());
+        let groups = self.groups.share(principal.groups.as_slice());
         let principal = SharedPrincipal::new(principal, groups);
         self.users.with(record.user, |seats| {
             // As long as the directory says the same of the user, their sessions have one copy of it.
             let known =
                 seats.sessions.iter().map(|session| &session.principal).find(|known| ***known == principal);
             let principal = known.cloned().unwrap_or_else(|| Arc::new(principal));
-            Arc::new(Session::sharing(record, principal, terms, seats.epoch(epoch)))
+            let session = Arc::new(Session::sharing(record, principal, terms, seats.epoch(epoch)));
+            seat(seats, &session);
+            session
         })
     }
 
@@ -146,13 +159,14 @@ impl LiveTable {
     /// Puts a session from the store in its place, live or, with its end's reason, as the memory of one that was.
     pub fn restore(&self, loaded: &LoadedSession, ended: Option<EndReason>, now: UnixTime) -> Arc<Session> {
         let LoadedSession { record, principal, user_epoch } = loaded;
-        let session = self.session(record, principal, *user_epoch);
-        if let Some(reason) = ended {
-            session.end(reason);
-        }
-        if session.liveness(now) == Liveness::Live {
-            self.users.with(record.user, |seats| seats.sessions.push(Arc::clone(&session)));
-        }
+        let session = self.session_seated(record, principal, *user_epoch, |seats, session| {
+            if let Some(reason) = ended {
+                session.end(reason);
+            }
+            if session.liveness(now) == Liveness::Live {
+                seats.sessions.push(Arc::clone(session));
+            }
+        });
         self.insert(Arc::clone(&session));
         session
     }
