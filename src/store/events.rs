@@ -1,6 +1,9 @@
 //! The security log: appended to, never changed (triggers refuse it), in the transaction of what it tells.
 
 use serde::Serialize;
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 
 use super::rows::{Columns, seconds};
 use super::{Store, StoreFault, Tx};
@@ -41,27 +44,34 @@ pub struct EventRow {
 /// Appends within a transaction, so that effect and record stand or fall together (A3). Once it is committed, the
 /// program's own log shows the line as well: there for watching, here for keeping.
 pub(super) async fn append(tx: &mut Tx, event: &SecurityEvent) -> Result<(), StoreFault> {
-    sqlx::query(
+    let query = sqlx::query(
         "INSERT INTO security_event \
          (at, kind, actor, request, zone, tenant, account, session, class, address, reason, detail) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-    )
-    .bind(seconds(event.at))
-    .bind(event.kind.name())
-    .bind(event.actor.name())
-    .bind(event.request.map(|id| id.to_string()))
-    .bind(event.zone.as_ref().map(ToString::to_string))
-    .bind(event.tenant.map(|id| id.as_bytes().to_vec()))
-    .bind(event.user.map(|id| id.as_bytes().to_vec()))
-    .bind(event.session.map(|id| id.as_bytes().to_vec()))
-    .bind(event.class.map(crate::session::Class::name))
-    .bind(event.address.map(|address| address.to_string()))
-    .bind(event.reason)
-    .bind(event.detail.as_ref().map(|detail| detail.as_str().to_owned()))
-    .execute(&mut **tx)
-    .await?;
+    );
+    bind(query, event).execute(&mut **tx).await?;
     tx.tell(event);
     Ok(())
+}
+
+/// Binds an event's columns, in the order in which [`append`] names them.
+pub(super) fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    event: &SecurityEvent,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    query
+        .bind(seconds(event.at))
+        .bind(event.kind.name())
+        .bind(event.actor.name())
+        .bind(event.request.map(|id| id.to_string()))
+        .bind(event.zone.as_ref().map(ToString::to_string))
+        .bind(event.tenant.map(|id| id.as_bytes().to_vec()))
+        .bind(event.user.map(|id| id.as_bytes().to_vec()))
+        .bind(event.session.map(|id| id.as_bytes().to_vec()))
+        .bind(event.class.map(crate::session::Class::name))
+        .bind(event.address.map(|address| address.to_string()))
+        .bind(event.reason)
+        .bind(event.detail.as_ref().map(|detail| detail.as_str().to_owned()))
 }
 
 /// A line in the program's own log.

@@ -13,6 +13,7 @@
 //! *Why is no row trusted?* The file may be restored, edited or torn. A row that does not parse is a fault that
 //! names the table, never a panic and never a default.
 
+mod begins;
 mod directory;
 mod events;
 mod hold;
@@ -29,6 +30,7 @@ mod suite;
 mod transaction;
 mod zones;
 
+pub use begins::Begin;
 pub use directory::{Account, NewUser, Owner, StoredPassword, TotpEnrolment};
 pub use events::EventRow;
 pub use hold::{Hold, hold};
@@ -38,7 +40,7 @@ pub use links::{LinkRow, Linked};
 pub use meter::Meter;
 pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout, SessionOfProvider};
 pub use providers::{Provider, SsoSet};
-pub use sessions::{Begin, EndedSession, LoadedSession, Revocation};
+pub use sessions::{EndedSession, LoadedSession, Revocation};
 pub use suite::SuitePerson;
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -53,6 +55,7 @@ use sqlx::{Connection as _, Sqlite};
 use crate::base::{Domain, MasterKey, SealKey, SealProblem, UnixTime};
 use crate::machine::{EntropyFault, random};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
+use begins::Begins;
 use transaction::Tx;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
@@ -63,7 +66,7 @@ const READERS: u32 = 4;
 const CANARY: &[u8] = b"zonegate";
 
 /// Why the store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreFault {
     /// The file, disk or engine failed.
     #[error("the store cannot be used: {0}")]
@@ -124,6 +127,7 @@ pub struct Store {
     write: SqlitePool,
     read: SqlitePool,
     meter: Arc<Meter>,
+    begins: Arc<Begins>,
     totp_key: SealKey,
     signing_key: SealKey,
     provider_key: SealKey,
@@ -202,6 +206,7 @@ impl Store {
             write,
             read,
             meter: Arc::new(Meter::new()),
+            begins: Arc::default(),
             totp_key: master.derive("totp secret v1"),
             signing_key: master.derive("signing key v1"),
             provider_key: master.derive("provider secret v1"),

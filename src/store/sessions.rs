@@ -2,24 +2,12 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::provider_sessions::ProviderSessionRow;
-use super::rows::{Columns, integer, seconds, to_json};
-use super::{Store, StoreFault, Tx, events, provider_sessions};
+use super::rows::{Columns, integer, seconds};
+use super::{Store, StoreFault, Tx, events};
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, EndReason, Method, Principal, SessionRecord};
 use crate::telemetry::SecurityEvent;
-
-/// Whether a session began.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Begin {
-    /// It did, and it is committed.
-    Begun,
-    /// This flow ended in a session before.
-    FlowSpent,
-    /// The user's credentials changed, or the user was deactivated, since the flow began.
-    EpochStale,
-}
 
 /// A session as it comes back after a restart.
 #[derive(Clone, Debug)]
@@ -68,66 +56,6 @@ macro_rules! session_query {
 }
 
 impl Store {
-    /// Begins a session and ends the `leaving` ones of the same user, each with its own event, in one step. One that
-    /// came from a provider keeps what is known of the session there.
-    ///
-    /// The record's epoch and the flow's must still be the user's, and the user active; the flow must not have
-    /// ended in a session before.
-    pub async fn begin_session(
-        &self,
-        record: &SessionRecord,
-        flow_epoch: u64,
-        leaving: &[(SessionId, EndReason, SecurityEvent)],
-        provider: Option<&ProviderSessionRow>,
-        event: &SecurityEvent,
-    ) -> Result<Begin, StoreFault> {
-        let mut tx = self.begin().await?;
-        let inserted = sqlx::query(
-            "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \
-             authenticated_at, started_at, last_seen, idle_max, absolute_max, device_label, device_address) \
-             SELECT $1, $2, $3, account.id, account.tenant, $5, account.epoch, $7, $8, $9, $10, $11, $12, $13, $14, \
-             $15, $16 FROM account \
-             WHERE account.id = $4 AND account.epoch = $6 AND account.flow_epoch = $17 AND account.active = 1",
-        )
-        .bind(record.id.as_bytes().to_vec())
-        .bind(record.token.as_bytes().to_vec())
-        .bind(record.flow.as_bytes().to_vec())
-        .bind(record.user.as_bytes().to_vec())
-        .bind(record.zone.as_str())
-        .bind(integer(record.epoch))
-        .bind(record.class.name())
-        .bind(record.method.name())
-        .bind(to_json(&record.factors)?)
-        .bind(seconds(record.authenticated_at))
-        .bind(seconds(record.started_at))
-        .bind(seconds(record.last_seen))
-        .bind(i64::from(record.lifetimes.idle_max.seconds()))
-        .bind(i64::from(record.lifetimes.absolute_max.seconds()))
-        .bind(&record.device.label)
-        .bind(&record.device.address)
-        .bind(integer(flow_epoch))
-        .execute(&mut *tx)
-        .await;
-        match inserted {
-            Ok(done) if done.rows_affected() == 1 => {}
-            Ok(_) => return Ok(Begin::EpochStale),
-            // Ids and tokens are random: what is unique and was there before is the flow.
-            Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
-            Err(error) => return Err(error.into()),
-        }
-        if let Some(provider) = provider {
-            provider_sessions::begin(&mut tx, record.id, provider, &self.id_token_key).await?;
-        }
-        events::append(&mut tx, event).await?;
-        for (session, reason, ended) in leaving {
-            if end_one(&mut tx, record.user, *session, *reason, record.started_at).await? {
-                events::append(&mut tx, ended).await?;
-            }
-        }
-        tx.commit().await?;
-        Ok(Begin::Begun)
-    }
-
     /// Ends every session of a user but one, and every log-in under way. `event` tells of each.
     pub async fn end_others(
         &self,
@@ -336,10 +264,6 @@ pub(super) async fn end_one(
     .execute(&mut **tx)
     .await?;
     Ok(true)
-}
-
-fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
 fn loaded(row: &SqliteRow) -> Result<LoadedSession, StoreFault> {

@@ -11,6 +11,7 @@ use crate::credential::{PasswordHash, TotpSecret};
 use crate::directory::{SecurityLevel, SecurityOverrides, SsoScope, SuiteAccess, Tenant, TotpPeriod, UserKind};
 use crate::session::{EndReason, SessionRecord, samples};
 
+mod begins;
 mod files;
 mod loading;
 mod meter;

@@ -1,0 +1,213 @@
+//! Log-ins: each its own, and those that come at once in one commit.
+//!
+//! A log-in is acknowledged when the disk has it, and a disk takes sixty-four as fast as one. So whoever has a session to
+//! begin puts it into a queue, and whoever gets the turn writes all that wait in one transaction. Somebody who is alone
+//! waits for nobody.
+//!
+//! *Why does no task of its own write them?* A log-in that is alone, as most are, would wait for one more to wake up.
+//!
+//! Nothing is acknowledged before the commit. When it fails, everybody of the transaction is told so. When one of them
+//! cannot be written, that one is told, and the others begin anew without it: nobody's log-in is another's to spoil.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::provider_sessions::ProviderSessionRow;
+use super::rows::{integer, seconds, to_json};
+use super::sessions::end_one;
+use super::{Store, StoreFault, Tx, events, provider_sessions};
+use crate::base::SessionId;
+use crate::session::{EndReason, SessionRecord};
+use crate::telemetry::SecurityEvent;
+
+/// How many log-ins share a commit: other writers wait as long.
+const TOGETHER: usize = 64;
+
+/// Whether a session began.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begin {
+    /// It did, and it is committed.
+    Begun,
+    /// This flow ended in a session before.
+    FlowSpent,
+    /// The user's credentials changed, or the user was deactivated, since the flow began.
+    EpochStale,
+}
+
+/// The log-ins that wait for their commit.
+#[derive(Debug, Default)]
+pub(super) struct Begins {
+    waiting: Mutex<Vec<Waiting>>,
+    /// Held by whoever writes.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A session that is to begin.
+#[derive(Debug)]
+struct Waiting {
+    record: SessionRecord,
+    flow_epoch: u64,
+    leaving: Vec<(SessionId, EndReason, SecurityEvent)>,
+    provider: Option<ProviderSessionRow>,
+    event: SecurityEvent,
+    answer: oneshot::Sender<Result<Begin, StoreFault>>,
+}
+
+/// Why none of some log-ins was written.
+enum Failed {
+    /// For a reason that is everybody's.
+    All(StoreFault),
+    /// For one's own: its place among them.
+    One(usize, StoreFault),
+}
+
+impl Begins {
+    fn add(&self, waiting: Waiting) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(waiting);
+    }
+
+    /// The next to be written, in the order in which they came.
+    fn next(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let together = waiting.len().min(TOGETHER);
+        waiting.drain(..together).collect()
+    }
+}
+
+impl Store {
+    /// Begins a session and ends the `leaving` ones of the same user, each with its own event, in one step. One that
+    /// came from a provider keeps what is known of the session there.
+    ///
+    /// The record's epoch and the flow's must still be the user's, and the user active; the flow must not have
+    /// ended in a session before.
+    ///
+    /// Whoever drops this before its end does not know whether the session began, nor do those that it was writing for:
+    /// they get a fault.
+    pub async fn begin_session(
+        &self,
+        record: &SessionRecord,
+        flow_epoch: u64,
+        leaving: &[(SessionId, EndReason, SecurityEvent)],
+        provider: Option<&ProviderSessionRow>,
+        event: &SecurityEvent,
+    ) -> Result<Begin, StoreFault> {
+        let (answer, mut answered) = oneshot::channel();
+        self.begins.add(Waiting {
+            record: record.clone(),
+            flow_epoch,
+            leaving: leaving.to_vec(),
+            provider: provider.cloned(),
+            event: event.clone(),
+            answer,
+        });
+        loop {
+            let _turn = tokio::select! {
+                biased;
+                answer = &mut answered => return answer.unwrap_or_else(|_| Err(interrupted())),
+                turn = self.begins.turn.lock() => turn,
+            };
+            // Whoever had the turn before has answered, or was dropped with this in hand, or has not come to it.
+            match answered.try_recv() {
+                Ok(answer) => return answer,
+                Err(oneshot::error::TryRecvError::Closed) => return Err(interrupted()),
+                Err(oneshot::error::TryRecvError::Empty) => self.begin_all(self.begins.next()).await,
+            }
+        }
+    }
+
+    /// Writes log-ins and answers them.
+    async fn begin_all(&self, mut all: Vec<Waiting>) {
+        while !all.is_empty() {
+            match self.begin_together(&all).await {
+                Ok(outcomes) => {
+                    for (waiting, outcome) in all.drain(..).zip(outcomes) {
+                        // Who hung up meanwhile needs no answer.
+                        let _ = waiting.answer.send(Ok(outcome));
+                    }
+                }
+                Err(Failed::One(at, fault)) => {
+                    let _ = all.remove(at).answer.send(Err(fault));
+                }
+                Err(Failed::All(fault)) => {
+                    for waiting in all.drain(..) {
+                        let _ = waiting.answer.send(Err(fault.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes log-ins in one commit, or none of them.
+    async fn begin_together(&self, all: &[Waiting]) -> Result<Vec<Begin>, Failed> {
+        let mut tx = self.begin().await.map_err(Failed::All)?;
+        let mut outcomes = Vec::with_capacity(all.len());
+        for (at, waiting) in all.iter().enumerate() {
+            outcomes.push(self.begin_one(&mut tx, waiting).await.map_err(|fault| Failed::One(at, fault))?);
+        }
+        if outcomes.contains(&Begin::Begun) {
+            tx.commit().await.map_err(|error| Failed::All(error.into()))?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Writes one, if it may begin; otherwise nothing.
+    async fn begin_one(&self, tx: &mut Tx, waiting: &Waiting) -> Result<Begin, StoreFault> {
+        let Waiting { record, flow_epoch, leaving, provider, event, answer: _ } = waiting;
+        // Both in one message to the engine's thread: the session and, if there is one now, its line in the log.
+        let query = sqlx::query(
+            "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \
+             authenticated_at, started_at, last_seen, idle_max, absolute_max, device_label, device_address) \
+             SELECT $13, $14, $15, account.id, account.tenant, $17, account.epoch, $19, $20, $21, $22, $23, $24, $25, \
+             $26, $27, $28 FROM account \
+             WHERE account.id = $16 AND account.epoch = $18 AND account.flow_epoch = $29 AND account.active = 1; \
+             INSERT INTO security_event \
+             (at, kind, actor, request, zone, tenant, account, session, class, address, reason, detail) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM session WHERE id = $13",
+        );
+        let written = events::bind(query, event)
+            .bind(record.id.as_bytes().to_vec())
+            .bind(record.token.as_bytes().to_vec())
+            .bind(record.flow.as_bytes().to_vec())
+            .bind(record.user.as_bytes().to_vec())
+            .bind(record.zone.as_str())
+            .bind(integer(record.epoch))
+            .bind(record.class.name())
+            .bind(record.method.name())
+            .bind(to_json(&record.factors)?)
+            .bind(seconds(record.authenticated_at))
+            .bind(seconds(record.started_at))
+            .bind(seconds(record.last_seen))
+            .bind(i64::from(record.lifetimes.idle_max.seconds()))
+            .bind(i64::from(record.lifetimes.absolute_max.seconds()))
+            .bind(&record.device.label)
+            .bind(&record.device.address)
+            .bind(integer(*flow_epoch))
+            .execute(&mut **tx)
+            .await;
+        match written {
+            Ok(written) if written.rows_affected() > 0 => tx.tell(event),
+            Ok(_) => return Ok(Begin::EpochStale),
+            // Ids and tokens are random: what is unique and was there before is the flow.
+            Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(provider) = provider {
+            provider_sessions::begin(tx, record.id, provider, &self.id_token_key).await?;
+        }
+        for (session, reason, ended) in leaving {
+            if end_one(tx, record.user, *session, *reason, record.started_at).await? {
+                events::append(tx, ended).await?;
+            }
+        }
+        Ok(Begin::Begun)
+    }
+}
+
+fn interrupted() -> StoreFault {
+    StoreFault::Unavailable("interrupted: whether the session began, the store knows".into())
+}
+
+fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
