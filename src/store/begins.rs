@@ -82,8 +82,7 @@ impl Store {
     /// The record's epoch and the flow's must still be the user's, and the user active; the flow must not have
     /// ended in a session before.
     ///
-    /// Whoever drops this before its end does not know whether the session began, nor do those that it was writing for:
-    /// they get a fault.
+    /// Whoever drops this before its end does not know whether the session began.
     pub async fn begin_session(
         &self,
         record: &SessionRecord,
@@ -107,18 +106,33 @@ impl Store {
                 answer = &mut answered => return answer.unwrap_or_else(|_| Err(interrupted())),
                 turn = self.begins.turn.lock() => turn,
             };
-            // Whoever had the turn before has answered, or was dropped with this in hand, or has not come to it.
+            // Whoever had the turn before has answered, or has not come to it.
             match answered.try_recv() {
                 Ok(answer) => return answer,
                 Err(oneshot::error::TryRecvError::Closed) => return Err(interrupted()),
-                Err(oneshot::error::TryRecvError::Empty) => self.begin_all(self.begins.next()).await,
+                Err(oneshot::error::TryRecvError::Empty) => self.begin_all_to_the_end(self.begins.next()).await,
             }
         }
     }
 
+    /// Writes log-ins and answers them, also when this is dropped: one that goes away takes no other along.
+    async fn begin_all_to_the_end(&self, all: Vec<Waiting>) {
+        if let [_] = &*all {
+            return self.begin_all(all).await;
+        }
+        let store = self.clone();
+        // Were it to panic, nobody would have been answered, and all would be told so.
+        let _ = tokio::spawn(async move { store.begin_all(all).await }).await;
+    }
+
     /// Writes log-ins and answers them.
     async fn begin_all(&self, mut all: Vec<Waiting>) {
-        while !all.is_empty() {
+        loop {
+            // Of one that went away before it was written nothing is to be left.
+            all.retain(|waiting| !waiting.answer.is_closed());
+            if all.is_empty() {
+                return;
+            }
             match self.begin_together(&all).await {
                 Ok(outcomes) => {
                     for (waiting, outcome) in all.drain(..).zip(outcomes) {
