@@ -65,10 +65,8 @@ fuzz_target!(|input: (&str, &[u8], Vec<(&str, &[u8])>)| {
         let _ = head.append_header(name.to_owned(), value);
     }
     head.set_version(http::Version::HTTP_11);
-    let _ = host(&head);
-    if check_head(&head, || Vec::new().into(), &Limits::default()).is_err() {
-        return;
-    }
+    let Ok(fields) = check_head(&head, || Vec::new().into(), &Limits::default()) else { return };
+    let _ = host(&head, &fields);
     let raw = head.raw_path();
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
     let segments = most_normalised(path);

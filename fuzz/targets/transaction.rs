@@ -25,6 +25,7 @@ static SEALED: LazyLock<String> = LazyLock::new(|| {
         return_to: None,
         username: None,
         purpose: Purpose::LogIn,
+        anew: false,
         nonce: Nonce::from_bytes([5; 32]),
         verifier: Verifier::from_bytes([6; 32]),
         started_at: NOW,

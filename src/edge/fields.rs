@@ -62,7 +62,7 @@ impl<'a> Found<'a> {
 
 impl<'a> Fields<'a> {
     /// Looks at each field once.
-    pub(super) fn of(all: &'a HeaderMap) -> Self {
+    pub fn of(all: &'a HeaderMap) -> Self {
         let nothing = Found::Nothing;
         let mut fields = Self {
             all,

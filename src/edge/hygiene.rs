@@ -273,7 +273,7 @@ fn hex(digit: u8) -> Option<u8> {
 /// The host a request is for, without its port, as it was written. No allocation.
 ///
 /// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
-pub(super) fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&'a str, Refused> {
+pub fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&'a str, Refused> {
     let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
     let authority = match (head.uri.authority(), fields.hosts) {
         (Some(authority), _) => authority.as_str(),
