@@ -29,13 +29,13 @@ fn needs_guard(cell: &str) -> bool {
 /// A row and the line that it begins on, from 1.
 pub type Row = (usize, Vec<String>);
 
-/// Reads a table; rows without any text are left out. Where the first line has semicolons and no comma, they divide the
-/// cells: spreadsheets write that where a comma divides decimals. The error names a line.
+/// Reads a table; rows without any text are left out. Where the first row has semicolons between its cells and no comma,
+/// they divide all: spreadsheets write that where a comma divides decimals. The error names a line.
 pub fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
-    let head = text.lines().next().unwrap_or_default();
-    let divider = if head.contains(';') && !head.contains(',') { ';' } else { ',' };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let divider = divider(text);
     let mut rows = Vec::new();
-    let mut chars = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
+    let mut chars = text.chars().peekable();
     let (mut line, mut begun, mut row, mut cell) = (1, 1, Vec::new(), String::new());
     loop {
         match chars.next() {
@@ -73,6 +73,26 @@ pub fn read(text: &str) -> Result<Vec<Row>, (usize, &'static str)> {
     }
 }
 
+/// What divides the cells of the first row. What stands between quotes divides nothing.
+fn divider(text: &str) -> char {
+    let (mut quoted, mut begins, mut semicolons) = (false, true, false);
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted => quoted = chars.next_if_eq(&'"').is_some(),
+            '"' if begins => (quoted, begins) = (true, false),
+            _ if quoted => {}
+            ',' => return ',',
+            '\n' => break,
+            _ => {
+                begins = c == ';';
+                semicolons |= begins;
+            }
+        }
+    }
+    if semicolons { ';' } else { ',' }
+}
+
 fn unguarded(cell: String) -> String {
     match cell.strip_prefix('\'') {
         Some(rest) if needs_guard(rest) => rest.to_owned(),
@@ -107,9 +127,21 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_stands_between_quotes_divides_nothing() {
+        for first in [";\n", "a;\"\n;", ";"] {
+            let row = [first.to_owned(), "b".into()];
+            assert_eq!(read(&write([row.clone()])), Ok(vec![(1, row.to_vec())]), "{first:?}");
+            let semicolons = format!("\"{}\";b", first.replace('"', "\"\""));
+            assert_eq!(read(&semicolons), Ok(vec![(1, row.to_vec())]), "{first:?}");
+        }
+        assert_eq!(read("\",\";b"), Ok(vec![(1, vec![",".into(), "b".into()])]));
+        assert_eq!(read("a\";b"), Ok(vec![(1, vec!["a\"".into(), "b".into()])]), "a quote within a cell is text");
+    }
+
     proptest! {
         #[test]
-        fn a_table_survives_the_round(cells in proptest::collection::vec("[=+@'\",\r\n\ta-]{0,6}", 3)) {
+        fn a_table_survives_the_round(cells in proptest::collection::vec("[=+@'\",;\r\n\ta-]{0,6}", 3)) {
             let row: [String; 3] = cells.try_into().unwrap();
             prop_assume!(row.iter().any(|cell| !cell.is_empty()));
             let read = read(&write([row.clone()])).unwrap();
