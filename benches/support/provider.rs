@@ -24,6 +24,8 @@ pub(crate) const SECRET: &str = "Kite-Harbour-91";
 
 /// The code of somebody whose gateway sends no nonce, as oauth2-proxy does unless it is told to.
 const NO_NONCE: &str = "none";
+const SUBJECT: &str = "f3a1b6d2-4c7e-4b09-8e15-6d2c9a0f7b38";
+const SCOPE: &str = "openid email profile";
 
 #[derive(Clone)]
 pub(crate) struct Provider {
@@ -41,10 +43,20 @@ impl Provider {
             .route("/.well-known/openid-configuration", get(metadata))
             .route("/keys", get(keys))
             .route("/token", post(tokens))
+            .route("/userinfo", get(userinfo))
             .with_state(provider.clone());
         let listener = tokio::net::TcpListener::bind(address).await.expect("the port that was free");
         tokio::spawn(async move { axum::serve(listener, router).await.expect("a listener") });
         provider
+    }
+
+    /// A token that says what each of these says.
+    fn sign(&self, claims: &[&Value]) -> String {
+        let fields = claims.iter().filter_map(|some| some.as_object()).flatten();
+        let claims: serde_json::Map<_, _> = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let header = Header { kid: Some("1".into()), ..Header::new(Algorithm::ES256) };
+        let key = EncodingKey::from_ec_der(&self.key.serialize_der());
+        jsonwebtoken::encode(&header, &claims, &key).expect("a token")
     }
 
     /// Logs in at a gateway that sends people here; the cookies that it gave.
@@ -67,6 +79,7 @@ async fn metadata(State(provider): State<Provider>) -> Json<Value> {
     Json(json!({
         "issuer": issuer, "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/keys"),
+        "userinfo_endpoint": format!("{issuer}/userinfo"),
         "response_types_supported": ["code"], "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic"],
@@ -81,17 +94,41 @@ async fn keys(State(provider): State<Provider>) -> Json<Value> {
     )
 }
 
+/// Tokens with the claims that Keycloak puts into its own when nobody has told it otherwise: what a gateway keeps of a
+/// session, and reads again for each request, is as large as it is anywhere.
 async fn tokens(State(provider): State<Provider>, Form(asked): Form<HashMap<String, String>>) -> Json<Value> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
     let nonce = Some(&asked["code"]).filter(|code| *code != NO_NONCE);
-    let claims = json!({
-        "iss": provider.issuer, "aud": CLIENT, "sub": "ada", "nonce": nonce, "iat": now, "exp": now + 36_000,
-        "email": "ada@bench.example", "email_verified": true, "name": "Ada Acton", "groups": ["staff", "dispatch"],
+    let every = json!({
+        "iss": provider.issuer, "sub": SUBJECT, "azp": CLIENT, "sid": "8f0c7f2e-5b1d-4a3e-9c46-0d3f2a6b7e15",
+        "jti": "2b9d1c64-7e8a-4f50-b3c7-9a1e5d0f8432", "iat": now, "exp": now + 36_000,
     });
-    let header = Header { kid: Some("1".into()), ..Header::new(Algorithm::ES256) };
-    let key = EncodingKey::from_ec_der(&provider.key.serialize_der());
-    let id_token = jsonwebtoken::encode(&header, &claims, &key).expect("a token");
-    Json(json!({ "access_token": "a", "token_type": "Bearer", "expires_in": 36_000, "id_token": id_token }))
+    let session = json!({ "auth_time": now, "acr": "1" });
+    let id = json!({ "typ": "ID", "aud": CLIENT, "nonce": nonce });
+    let access = json!({
+        "typ": "Bearer", "aud": "account", "scope": SCOPE, "allowed-origins": [format!("https://{HOST}")],
+        "realm_access": { "roles": ["default-roles-bench", "offline_access", "uma_authorization"] },
+        "resource_access": { "account": { "roles": ["manage-account", "manage-account-links", "view-profile"] } },
+    });
+    let refresh = json!({ "typ": "Refresh", "aud": provider.issuer, "scope": SCOPE });
+    Json(json!({
+        "token_type": "Bearer", "scope": SCOPE, "session_state": every["sid"],
+        "id_token": provider.sign(&[&every, &session, &person(), &id]),
+        "access_token": provider.sign(&[&every, &session, &person(), &access]), "expires_in": 36_000,
+        "refresh_token": provider.sign(&[&every, &refresh]), "refresh_expires_in": 36_000,
+    }))
+}
+
+/// Who it is, for who has a token.
+async fn userinfo() -> Json<Value> {
+    Json(person())
+}
+
+fn person() -> Value {
+    json!({
+        "sub": SUBJECT, "preferred_username": "ada@bench.example", "name": "Ada Acton", "given_name": "Ada",
+        "family_name": "Acton", "email": "ada@bench.example", "email_verified": true, "groups": ["staff", "dispatch"],
+    })
 }
 
 /// Asks once with the cookies of the jar, and keeps what is set; where the answer sends us.

@@ -5,27 +5,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hex::hex_bytes;
+
 /// A text that is not 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("is not an id (32 lower-case hexadecimal digits)")]
 pub struct IdProblem;
 
 fn parse_hex(text: &str) -> Result<[u8; 16], IdProblem> {
-    let bytes: &[u8; 32] = text.as_bytes().try_into().map_err(|_| IdProblem)?;
-    let mut out = [0; 16];
-    let (pairs, _) = bytes.as_chunks::<2>();
-    for (slot, [high, low]) in out.iter_mut().zip(pairs) {
-        *slot = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Ok(out)
-}
-
-fn nibble(digit: u8) -> Result<u8, IdProblem> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(IdProblem),
-    }
+    // One spelling, so that who compares texts compares ids.
+    let lower = !text.bytes().any(|digit| digit.is_ascii_uppercase());
+    hex_bytes(text.as_bytes()).filter(|_| lower).ok_or(IdProblem)
 }
 
 fn hex_digits(bytes: [u8; 16]) -> [u8; 32] {

@@ -4,6 +4,7 @@
 //! above never meet an empty hostname, a username in two spellings, or a lifetime of zero.
 
 pub mod csv;
+mod hex;
 mod host;
 mod id;
 mod network;
@@ -13,6 +14,7 @@ mod secret;
 mod time;
 mod username;
 
+pub use hex::{hex_bytes, hex_digit};
 pub use host::{ByHost, Hostname, HostnameProblem};
 pub use id::{FlowId, IdProblem, RequestId, SessionId, TenantId, UserId};
 pub use network::{NetworkProblem, Networks, Source};

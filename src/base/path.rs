@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::hex::hex_digit;
+
 /// The longest return target that is kept, in bytes. A longer deep link falls back to the home page.
 const PATH_BYTES_MAX: usize = 2048;
 /// Our own pages that a log-in may lead back to: who is to show anew who they are, before a change there (SEC-R36). They
@@ -77,7 +79,7 @@ fn spells(segment: &[u8], name: &[u8]) -> bool {
     let mut rest = segment.iter().copied();
     loop {
         let byte = match rest.next() {
-            Some(b'%') => match (rest.next().and_then(hex), rest.next().and_then(hex)) {
+            Some(b'%') => match (rest.next().and_then(hex_digit), rest.next().and_then(hex_digit)) {
                 (Some(high), Some(low)) => Some(high << 4 | low),
                 (Some(_) | None, _) => return false,
             },
@@ -91,10 +93,6 @@ fn spells(segment: &[u8], name: &[u8]) -> bool {
             (Some(_) | None, _) => return false,
         }
     }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// An escaped slash, backslash, dot or control character could become one of them further on.

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 
 use super::fields::{AnswerFields, CLEAR_SITE_DATA, Fields, Found};
-use crate::base::is_gateway_path;
+use crate::base::{hex_digit, is_gateway_path};
 use crate::config::Limits;
 use crate::gate::Place;
 use crate::portal::cookies;
@@ -256,7 +256,8 @@ fn escapes_are_harmless(path: &[u8]) -> bool {
             decoded.push(byte);
             continue;
         }
-        let (Some(high), Some(low)) = (rest.next().and_then(hex), rest.next().and_then(hex)) else { return false };
+        let mut digit = || rest.next().and_then(hex_digit);
+        let (Some(high), Some(low)) = (digit(), digit()) else { return false };
         let byte = high << 4 | low;
         if byte < 0x20 || matches!(byte, b'/' | b'\\' | b'.' | b'%' | 0x7f) {
             return false;
@@ -264,10 +265,6 @@ fn escapes_are_harmless(path: &[u8]) -> bool {
         decoded.push(byte);
     }
     std::str::from_utf8(&decoded).is_ok()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// The host a request is for, without its port, as it was written. No allocation.

@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 use super::provider_sessions::ProviderSessionRow;
-use super::rows::{integer, seconds, to_json};
+use super::rows::{integer, is_unique_violation, seconds, to_json};
 use super::sessions::end_one;
 use super::{Store, StoreFault, Tx, events, provider_sessions};
 use crate::base::SessionId;
@@ -220,8 +220,4 @@ impl Store {
 
 fn interrupted() -> StoreFault {
     StoreFault::Unavailable("interrupted: whether the session began, the store knows".into())
-}
-
-fn is_unique_violation(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }

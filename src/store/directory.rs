@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, integer, seconds, to_json};
+use super::rows::{Columns, integer, is_unique_violation, seconds, to_json};
 use super::{Store, StoreFault, Tx, events, sessions};
 use crate::base::{Domain, LocalPath, TenantId, UnixTime, UserId, Username};
 use crate::credential::{PasswordHash, TotpSecret};
@@ -579,9 +579,5 @@ async fn domain_belongs(tx: &mut Tx, tenant: TenantId, username: &Username) -> R
 }
 
 fn taken(error: sqlx::Error, what: impl FnOnce() -> String) -> StoreFault {
-    if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
-        StoreFault::Taken(what())
-    } else {
-        error.into()
-    }
+    if is_unique_violation(&error) { StoreFault::Taken(what()) } else { error.into() }
 }

@@ -26,7 +26,7 @@ use sqlx::sqlite::SqliteConnection;
 use super::rows::Columns;
 use super::sessions::LoadedSession;
 use super::{Store, StoreFault};
-use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId};
+use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId, hex_bytes};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, Factors, Method, Principal, SessionRecord};
 
@@ -171,7 +171,7 @@ impl Reader {
     fn know(&mut self, lines: &str) {
         let person = |line: &str| {
             let (id, line) = line.split_at_checked(32)?;
-            Some((UserId::from_bytes(bytes(id)?), line.into()))
+            Some((UserId::from_bytes(hex_bytes(id.as_bytes())?), line.into()))
         };
         self.people.extend(lines.lines().filter_map(person));
     }
@@ -189,11 +189,11 @@ impl Reader {
 
     fn record(&mut self, cells: &mut Cells<'_>) -> Option<SessionRecord> {
         Some(SessionRecord {
-            id: SessionId::from_bytes(bytes(cells.raw()?)?),
-            token: TokenDigest::from_bytes(bytes(cells.raw()?)?),
-            flow: FlowId::from_bytes(bytes(cells.raw()?)?),
-            user: UserId::from_bytes(bytes(cells.raw()?)?),
-            tenant: TenantId::from_bytes(bytes(cells.raw()?)?),
+            id: SessionId::from_bytes(cells.bytes()?),
+            token: TokenDigest::from_bytes(cells.bytes()?),
+            flow: FlowId::from_bytes(cells.bytes()?),
+            user: UserId::from_bytes(cells.bytes()?),
+            tenant: TenantId::from_bytes(cells.bytes()?),
             zone: self.zone.or_parse(cells.raw()?, |text| text.parse().ok())?,
             epoch: cells.number()?,
             class: Class::from_name(cells.raw()?)?,
@@ -251,6 +251,11 @@ impl<'a> Cells<'a> {
         text.get(..end)
     }
 
+    /// So many bytes, as the engine writes them.
+    fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
+        hex_bytes(self.raw()?.as_bytes())
+    }
+
     /// A text.
     fn text(&mut self) -> Option<String> {
         unescaped(self.raw()?).map(Cow::into_owned)
@@ -303,26 +308,5 @@ impl<T: Clone> Last<T> {
                 Some(value)
             }
         }
-    }
-}
-
-/// The bytes of so many hexadecimal digits in capitals, as the engine writes them.
-fn bytes<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = nibble(*high)? << 4 | nibble(*low)?;
-    }
-    Some(bytes)
-}
-
-const fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
     }
 }

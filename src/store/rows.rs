@@ -17,6 +17,11 @@ pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// Whether a row was refused because another one has what may be there once.
+pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
 /// Reads one row's columns; `what` names the table in a fault.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r> {

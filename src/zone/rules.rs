@@ -17,7 +17,7 @@ use std::sync::Arc;
 use http::Method;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::base::LocalPath;
+use crate::base::{LocalPath, hex_digit};
 
 /// The most rules that a zone may have.
 pub const RULES_MAX: usize = 128;
@@ -353,9 +353,7 @@ fn escaped(raw: &[u8]) -> Box<[u8]> {
 
 /// The first byte, and in how many it is written.
 fn next(raw: &[u8]) -> Option<(u8, usize)> {
-    let hex = |at: usize| {
-        raw.get(at).and_then(|digit| char::from(*digit).to_digit(16)).and_then(|d| u8::try_from(d).ok())
-    };
+    let hex = |at: usize| raw.get(at).copied().and_then(hex_digit);
     match (raw.first()?, hex(1), hex(2)) {
         (b'%', Some(high), Some(low)) => Some((high << 4 | low, 3)),
         (byte, _, _) => Some((*byte, 1)),

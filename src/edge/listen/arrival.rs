@@ -8,11 +8,12 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 
+use super::told::Told;
 use super::watch::Watch;
 use crate::edge::tls::TlsArrival;
 use crate::edge::upstream;
@@ -97,16 +98,12 @@ impl Arrival {
     /// and hardly one of them is ever cut.
     pub(super) async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
         let mut serving = pin!(serving);
-        // To tell it again at each look costs more than to see that it is known.
-        let mut registered: Option<Waker> = None;
+        let mut told = Told::default();
         poll_fn(|context| {
             let served = serving.as_mut().poll(context);
             if served.is_pending() {
                 // Before the look, so that who cuts in between finds somebody to wake.
-                if registered.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
-                    self.serving.register(context.waker());
-                    registered = Some(context.waker().clone());
-                }
+                told.of(context.waker(), |waker| self.serving.register(waker));
                 if self.cut.load(Ordering::Acquire) {
                     return Poll::Ready(None);
                 }

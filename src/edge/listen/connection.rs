@@ -7,7 +7,7 @@
 use std::io::{IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use pingora::protocols::raw_connect::ProxyDigest;
@@ -17,6 +17,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::told::Told;
 use super::watch::Watch;
 
 /// A connection. What pingora asks of one and nobody here needs (digests of sockets and times, made anew for each
@@ -29,8 +30,8 @@ pub(super) struct Connection<S> {
     pub(super) number: UniqueIDType,
     /// Our refusal has gone out.
     pub(super) refused: bool,
-    /// Whom the watch wakes: to tell it again costs more than to see that it knows.
-    pub(super) registered: Option<Waker>,
+    /// Whom the watch wakes.
+    pub(super) told: Told,
 }
 
 /// What is answered to a head that is none. In which form it is wanted cannot be known.
@@ -61,10 +62,8 @@ impl<S> Connection<S> {
 
     /// Pending, unless the connection has become late in the meantime.
     fn pending<T>(&mut self, context: &Context<'_>) -> Poll<Result<T>> {
-        if self.registered.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
-            self.watch.wake_later(context.waker());
-            self.registered = Some(context.waker().clone());
-        }
+        let Self { told, watch, .. } = self;
+        told.of(context.waker(), |waker| watch.wake_later(waker));
         match self.watch.check() {
             Ok(()) => Poll::Pending,
             Err(late) => Poll::Ready(Err(late)),

@@ -15,6 +15,7 @@ mod lanes;
 pub mod proxy_header;
 mod socket;
 mod sources;
+mod told;
 mod watch;
 
 use std::io;
@@ -41,6 +42,7 @@ use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
 use self::socket::Socket;
 use self::sources::{Place, Sources};
+use self::told::Told;
 use self::watch::{Allowed, Watches};
 use super::generation::InUse;
 use super::handover::Inherited;
@@ -348,7 +350,7 @@ impl Doors {
         // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
         let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
         let connection =
-            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, registered: None };
+            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, told: Told::default() };
         let origin = Arc::new(Origin::new(peer, tls, watch));
         if several {
             let mut options = HttpServerOptions::default();
