@@ -85,7 +85,7 @@ impl Dialect {
 }
 
 /// What answering takes.
-pub(super) struct Desk {
+pub(super) struct Responder {
     pub(super) in_use: InUse,
     pub(super) log: AccessLog,
     pub(super) turn: Turn,
@@ -140,16 +140,18 @@ fn may_ask(settings: &Settings, peer: IpAddr) -> bool {
 /// on a new one, which no answer could tell a client to do.
 pub(super) async fn serve(
     listener: std::net::TcpListener,
-    desk: Desk,
+    responder: Responder,
     mut handed_over: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
-    let in_use = Arc::clone(&desk.in_use);
+    let in_use = Arc::clone(&responder.in_use);
     let listener = Askers { listener: TcpListener::from_std(listener)?, in_use, strangers: Seldom::default() };
     let page = |dialect| {
         get(
-            move |State(desk): State<Arc<Desk>>, ConnectInfo(asker): ConnectInfo<Asker>, headers: HeaderMap| async move {
-                Ok::<_, Infallible>(desk.answer(dialect, asker, &headers).await)
+            move |State(responder): State<Arc<Responder>>,
+                  ConnectInfo(asker): ConnectInfo<Asker>,
+                  headers: HeaderMap| async move {
+                Ok::<_, Infallible>(responder.answer(dialect, asker, &headers).await)
             },
         )
     };
@@ -158,7 +160,7 @@ pub(super) async fn serve(
         .route("/.zonegate/auth/caddy", page(Dialect::Caddy))
         .route("/.zonegate/auth/traefik", page(Dialect::Traefik))
         .fallback(async || StatusCode::NOT_FOUND.into_response())
-        .with_state(Arc::new(desk));
+        .with_state(Arc::new(responder));
     let until = async move {
         let _ = handed_over.wait_for(|done| *done).await;
     };
@@ -198,7 +200,7 @@ struct Outcome {
     rule: Option<Arc<str>>,
 }
 
-impl Desk {
+impl Responder {
     async fn answer(&self, dialect: Dialect, asker: Asker, headers: &HeaderMap) -> Answer {
         let began = Instant::now();
         // One generation for the whole question (C2).

@@ -35,7 +35,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock, watch};
 
 use super::generation::InUse;
-use super::listen::Doors;
+use super::listen::Acceptor;
 use crate::portal::Unchanged;
 use crate::store::{self, Hold, StoreFault, WritesHeld};
 
@@ -169,7 +169,7 @@ impl Turn {
 /// What handing over takes.
 pub(super) struct Handover {
     pub(super) in_use: InUse,
-    pub(super) doors: Arc<Doors>,
+    pub(super) acceptor: Arc<Acceptor>,
     pub(super) turn: Turn,
     /// `None` once another process has it.
     pub(super) hold: Mutex<Option<Hold>>,
@@ -197,7 +197,7 @@ impl Handover {
         let store_path = self.in_use.load().settings.store_path.clone();
         self.unless_stopped(successor.expect(&ready(&store_path), READY_MAX)).await?;
         // From here on nothing that may write begins, and everything that has begun ends.
-        self.doors.pause();
+        self.acceptor.pause();
         let quiet = async {
             let quiet = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await;
             quiet.map_err(|_| failed(format_args!("requests that may write have not ended in {QUIET_MAX:?}")))
@@ -206,7 +206,7 @@ impl Handover {
             Ok(turn) => turn,
             Err(why) => {
                 successor.kill().await;
-                self.doors.go_on();
+                self.acceptor.go_on();
                 return Err(why);
             }
         };
@@ -233,7 +233,7 @@ impl Handover {
                         }
                     }
                 }
-                self.doors.go_on();
+                self.acceptor.go_on();
                 Err(why)
             }
         }

@@ -20,7 +20,7 @@ use super::acme::{Acme, Challenges};
 use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
-use super::listen::{Bound, Doors, Lane, Threads};
+use super::listen::{Acceptor, Bound, Lane, Threads};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
 use super::seldom::Seldom;
@@ -41,6 +41,10 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 const LOGOUT_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to end once no request is under way.
 const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
+/// How long an idle connection may outlive its time: until it is looked at, and has closed.
+const LATE_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked whether what a stop waits for is over.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +197,7 @@ impl Gateway {
                 mark: mark.clone(),
             })
         };
-        let (stop_doors, stopping) = tokio::sync::watch::channel(false);
+        let (stop_accepting, stopping) = tokio::sync::watch::channel(false);
         let counts = portal.metrics.connections().clone();
         let threads = Threads::start(settings.threads)?;
         let how = Arc::new(proxy_settings());
@@ -207,19 +211,19 @@ impl Gateway {
         };
         let lanes = threads.runtimes().map(lane);
         let lanes = lanes.collect::<Result<Vec<_>, ServeFault>>()?;
-        let doors = Doors::new(lanes, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
+        let acceptor = Acceptor::new(lanes, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
         let mut sockets = bound.copies()?;
         sockets.extend(admin.as_ref().map(AdminSocket::copy).transpose()?);
         let (done, mut handed_over) = tokio::sync::watch::channel(false);
         let handover = Arc::new(Handover {
             in_use: Arc::clone(&in_use),
-            doors: Arc::clone(&doors),
+            acceptor: Arc::clone(&acceptor),
             turn,
             hold: tokio::sync::Mutex::new(Some(hold)),
             sockets,
             program,
             done,
-            stop: stop_doors.clone(),
+            stop: stop_accepting.clone(),
         });
         let reloader = Arc::new(Reloader {
             in_use: Arc::clone(&in_use),
@@ -242,17 +246,17 @@ impl Gateway {
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
         background.spawn(retry_provider_logouts(Arc::clone(&in_use), handed_over.clone()));
-        background.spawn(Arc::clone(&doors).watch());
+        background.spawn(Arc::clone(&acceptor).watch());
         if let Some(listener) = bound.take_forward_auth() {
             // Each thread takes from one queue: the proxies that ask keep a few connections and spread over all.
             for runtime in threads.runtimes() {
                 let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
                 let (in_use, log, turn) = (Arc::clone(&in_use), log.clone(), handover.turn.clone());
-                let desk = forward_auth::Desk { in_use, log, turn, ids, unread: Seldom::default() };
-                runtime.spawn(forward_auth::serve(listener.try_clone()?, desk, handed_over.clone()));
+                let responder = forward_auth::Responder { in_use, log, turn, ids, unread: Seldom::default() };
+                runtime.spawn(forward_auth::serve(listener.try_clone()?, responder, handed_over.clone()));
             }
         }
-        background.block_on(async { doors.open(bound) })?;
+        background.block_on(async { acceptor.open(bound) })?;
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
@@ -266,22 +270,22 @@ impl Gateway {
                 _ = handed_over.wait_for(|done| *done) => {}
             }
         });
-        stop_doors.send_replace(true);
+        stop_accepting.send_replace(true);
         background.block_on(handover.settled());
         let handed_over = handover.turn.is_over();
         let last = in_use.load_full();
         let (settings, portal) = (&last.settings, &last.portal);
         background.block_on(async {
             let limits = settings.limits;
-            let drain_max: Duration = limits.drain_max.into();
             if handed_over {
-                // Idle connections may carry one more request each: their clients do not know yet.
+                // Idle connections may carry one more request each: their clients do not know yet. Once their time is over
+                // there are none, and whatever is under way was asked for before.
                 let idle_max: Duration = limits.keepalive_max.into();
-                drain(&doors, portal.metrics.connections(), drain_max + idle_max, idle_max).await;
+                let _ = tokio::time::timeout(idle_max + LATE_MAX, ends(&acceptor)).await;
             } else {
-                doors.let_go().await;
-                drain(&doors, portal.metrics.connections(), drain_max, LAST_BYTES_MAX).await;
+                acceptor.let_go().await;
             }
+            drain(&acceptor, portal.metrics.connections(), limits.drain_max.into()).await;
         });
         threads.stop();
         background.block_on(async {
@@ -307,10 +311,10 @@ fn proxy_settings() -> ServerConf {
     ServerConf { max_retries: 3, ..ServerConf::default() }
 }
 
-/// Waits for requests under way, as long as they take and no longer than allowed, and then for connections to end: at
-/// least a moment for the last bytes of answers, which HTTP/2 writes once a request is over.
-async fn drain(doors: &Doors, counts: &Connections, allowed: Duration, connections_max: Duration) {
-    let mut interval = tokio::time::interval(Duration::from_millis(20));
+/// Waits for requests under way, as long as they take and no longer than allowed, and then a moment for the last bytes of
+/// answers, which HTTP/2 writes once a request is over.
+async fn drain(acceptor: &Acceptor, counts: &Connections, allowed: Duration) {
+    let mut interval = tokio::time::interval(LOOK_EVERY);
     let requests = async {
         while counts.requests_under_way() > 0 {
             interval.tick().await;
@@ -320,13 +324,16 @@ async fn drain(doors: &Doors, counts: &Connections, allowed: Duration, connectio
         tracing::warn!(requests = counts.requests_under_way(), "requests were cut off at the stop");
         return;
     }
-    let connections = async {
-        while !doors.are_empty() {
-            interval.tick().await;
-        }
-    };
     // Who is still there has asked for nothing.
-    let _ = tokio::time::timeout(connections_max, connections).await;
+    let _ = tokio::time::timeout(LAST_BYTES_MAX, ends(acceptor)).await;
+}
+
+/// Waits until no connection is open.
+async fn ends(acceptor: &Acceptor) {
+    let mut interval = tokio::time::interval(LOOK_EVERY);
+    while !acceptor.is_empty() {
+        interval.tick().await;
+    }
 }
 
 /// The clock has a thread and a runtime of its own. On the one it watches, it would stand still together with

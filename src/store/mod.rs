@@ -224,9 +224,9 @@ impl Store {
         Ok(WritesHeld { connection: self.write.acquire().await?, write: self.write.clone() })
     }
 
-    /// Whether it was closed, and nothing will be read or written any more.
+    /// Whether it was closed, and nothing will be read or written any more. Where another process writes, it is not.
     pub fn is_closed(&self) -> bool {
-        self.write.is_closed()
+        self.read.is_closed()
     }
 
     /// Closes all connections, so that the file is complete without its log.

@@ -18,7 +18,7 @@ use super::users::{Reserved, Seats, Users};
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
 use crate::session::{
-    Admission, Class, EndReason, Held, Liveness, Principal, Session, SessionRecord, SharedPrincipal, Terms, admit,
+    Admission, Class, EndReason, Liveness, Principal, Session, SessionRecord, SharedPrincipal, Terms, admit,
 };
 use crate::store::LoadedSession;
 use crate::telemetry::SecurityEvent;
@@ -141,10 +141,7 @@ impl LiveTable {
             seats.leave_ended(now);
             let claimed: Vec<SessionId> = seats.reserved.iter().flat_map(|r| r.leaving.iter().copied()).collect();
             let leaving: Vec<SessionId> = leaving.iter().copied().filter(|id| !claimed.contains(id)).collect();
-            let live = seats.sessions.iter().map(|session| Held { id: session.id, class: session.class });
-            let live = live.filter(|held| !claimed.contains(&held.id));
-            let held = live.chain(seats.reserved.iter().map(|r| Held { id: r.id, class: r.class }));
-            match admit(class, held, &leaving, slots) {
+            match admit(class, seats.held(), &leaving, slots) {
                 Admission::Admitted => {
                     seats.reserved.push(Reserved { id, class, leaving, ended: None });
                     Ok(Reservation { table: Arc::clone(self), user, id })
@@ -287,8 +284,11 @@ impl Drop for Reservation {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::session::samples;
+    use crate::telemetry::{Actor, EventKind};
 
     const NOW: UnixTime = samples::START;
 
@@ -333,6 +333,56 @@ mod tests {
         drop(first);
         assert_eq!(sessions[0].liveness(NOW), Liveness::Live);
         assert!(reserve(&table, 6, &[id(1)]).is_ok());
+    }
+
+    proptest! {
+        /// Whatever log-ins begin, for whatever class and in whosever place, and however each of them ends.
+        #[test]
+        fn r87_no_order_of_log_ins_and_failures_leaves_more_sessions_than_slots(
+            steps in prop::collection::vec((0_usize..3, any::<bool>(), prop::collection::vec(0_u8..40, 0..3)), 1..40),
+        ) {
+            let (table, slots) = (Arc::new(LiveTable::default()), Slots::default());
+            let mut under_way: Vec<(u8, Class, Vec<SessionId>, Reservation)> = Vec::new();
+            for (n, (step, mobile, leaving)) in (0_u8..).zip(steps) {
+                let class = if mobile { Class::Mobile } else { Class::Web };
+                let leaving: Vec<_> = leaving.into_iter().map(id).collect();
+                match step {
+                    0 => {
+                        if let Ok(reservation) = table.reserve(user(), id(n), class, &leaving, slots, NOW) {
+                            under_way.push((n, class, leaving, reservation));
+                        }
+                    }
+                    1 => drop(under_way.pop()),
+                    _ if under_way.is_empty() => {}
+                    _ => {
+                        let (n, class, leaving, reservation) = under_way.remove(0);
+                        let record = SessionRecord { class, ..record(n) };
+                        let session = table.session(&record, &samples::principal(), record.epoch);
+                        let leaving = leaving.into_iter().map(|id| (id, EndReason::Displaced, SecurityEvent::new(EventKind::SessionEnded, Actor::Operator, NOW)));
+                        reservation.commit(&session, &leaving.collect::<Vec<_>>());
+                    }
+                }
+                let live = table.of_user(user(), NOW);
+                for class in [Class::Web, Class::Mobile] {
+                    let count = live.iter().filter(|session| session.class == class).count();
+                    prop_assert!(count <= usize::from(slots.of(class).get()), "{count} of {class:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn r87_a_session_of_the_other_class_that_is_to_leave_holds_its_slot_until_it_left() {
+        let table = Arc::new(LiveTable::default());
+        let reserve =
+            |n, class, leaving: &[_]| table.reserve(user(), id(n), class, leaving, Slots::default(), NOW);
+        let record = SessionRecord { class: Class::Mobile, ..record(1) };
+        let mobile = table.session(&record, &samples::principal(), record.epoch);
+        reserve(1, Class::Mobile, &[]).unwrap().commit(&mobile, &[]);
+        let web = reserve(2, Class::Web, &[id(1)]).unwrap();
+        assert!(reserve(3, Class::Mobile, &[]).is_err(), "the log-in in its place may fail");
+        drop(web);
+        assert_eq!(mobile.liveness(NOW), Liveness::Live);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Sessions {
     /// Sessions whose activity has to be written behind. Bounded: each is in it once per interval.
     touched: Mutex<Vec<Arc<Session>>>,
     /// Ended sessions that the store knows to have ended.
-    graves: Mutex<Graves>,
+    tombstones: Mutex<Tombstones>,
     /// How many were put there by the sweep, in the order of [`EndReason::ALL`].
     endings: [AtomicU64; EndReason::ALL.len()],
     tailed_to: AtomicU64,
@@ -72,12 +72,12 @@ pub struct Sessions {
 
 /// The ended sessions in the order in which their end was noticed.
 #[derive(Debug, Default)]
-struct Graves {
+struct Tombstones {
     known: HashSet<SessionKey>,
     order: VecDeque<(UnixTime, SessionKey)>,
 }
 
-impl Graves {
+impl Tombstones {
     fn add(&mut self, key: SessionKey, now: UnixTime) {
         if self.known.insert(key) {
             self.order.push_back((now, key));
@@ -183,7 +183,7 @@ impl Sessions {
             table: Arc::default(),
             zones: ArcSwap::from_pointee(served),
             touched: Mutex::default(),
-            graves: Mutex::default(),
+            tombstones: Mutex::default(),
             endings: EndReason::ALL.map(|_| AtomicU64::new(0)),
             tailed_to: AtomicU64::new(tailed_to),
             heard_at: AtomicU64::new(clock.elapsed()),
@@ -192,9 +192,10 @@ impl Sessions {
             store,
         };
         let since = UnixTime::from_seconds(now.seconds().saturating_sub(u64::from(TOMBSTONE.seconds())));
-        for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await? {
+        // The oldest first: it is forgotten first.
+        for ended in sessions.store.ended_sessions(since, TOMBSTONES_MAX).await?.into_iter().rev() {
             if let Some(session) = sessions.rebuild(&ended.session, Some(ended.reason), now) {
-                lock(&sessions.graves).add(session.key(), now);
+                lock(&sessions.tombstones).add(session.key(), now);
             }
         }
         let place = |loaded| drop(sessions.rebuild(&loaded, None, now));
@@ -203,14 +204,18 @@ impl Sessions {
     }
 
     /// Takes sessions into the table that another process has begun in the same store.
+    ///
+    /// Of one that ends while they are read, [`Self::tail`] may hear before it is in the table: whatever was revoked since the
+    /// beginning is obeyed once more.
     pub async fn catch_up(&self) -> Result<(), StoreFault> {
-        let now = self.clock.now();
+        let (now, heard) = (self.clock.now(), self.tailed_to.load(Ordering::Acquire));
         let place = |loaded: LoadedSession| {
             if !self.table.knows(loaded.record.token.key()) {
                 self.rebuild(&loaded, None, now);
             }
         };
-        self.store.each_live_session(place).await
+        self.store.each_live_session(place).await?;
+        self.obey_since(heard).await.map(drop)
     }
 
     /// Puts the session in its place as it was. `None`: its person cannot be described to the application any more (the directory
@@ -416,9 +421,18 @@ impl Sessions {
     /// Obeys what was revoked since the last look, and renews the lease.
     pub async fn tail(&self) -> Result<(), StoreFault> {
         let asked_at = self.clock.elapsed();
+        let heard = self.obey_since(self.tailed_to.load(Ordering::Acquire)).await?;
+        self.tailed_to.fetch_max(heard, Ordering::AcqRel);
+        self.heard_at.fetch_max(asked_at, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Obeys what was revoked after number `heard`, and gives the last one's. What was obeyed before does nothing.
+    async fn obey_since(&self, mut heard: u64) -> Result<u64, StoreFault> {
         loop {
-            let revocations = self.store.revocations_since(self.tailed_to.load(Ordering::Acquire)).await?;
-            let Some(last) = revocations.last().map(|revocation| revocation.seq) else { break };
+            let revocations = self.store.revocations_since(heard).await?;
+            let Some(last) = revocations.last() else { return Ok(heard) };
+            heard = last.seq;
             for revocation in &revocations {
                 match revocation.session {
                     Some(session) => {
@@ -427,10 +441,7 @@ impl Sessions {
                     None => self.table.raise_epoch(revocation.user, revocation.epoch, revocation.reason),
                 }
             }
-            self.tailed_to.store(last, Ordering::Release);
         }
-        self.heard_at.fetch_max(asked_at, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Writes activity behind. Call once more before the process ends.
@@ -452,22 +463,22 @@ impl Sessions {
     /// Tells the store of deadlines that have passed, whoever noticed them, and forgets old endings.
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
         let ended = {
-            let graves = lock(&self.graves);
-            self.table.ended(now, |key| graves.known.contains(&key))
+            let tombstones = lock(&self.tombstones);
+            self.table.ended(now, |key| tombstones.known.contains(&key))
         };
         for batch in ended.chunks(BATCH) {
             let expired: Vec<_> = batch.iter().map(|(session, reason)| expiry(session, *reason, now)).collect();
             // What the store knows already it keeps as it is.
             self.store.end_expired(&expired, now).await?;
-            let mut graves = lock(&self.graves);
+            let mut tombstones = lock(&self.tombstones);
             for (session, reason) in batch {
                 session.assertion.store(None);
-                graves.add(session.key(), now);
+                tombstones.add(session.key(), now);
                 self.ended(*reason);
             }
         }
-        let mut graves = lock(&self.graves);
-        while let Some(key) = graves.next(now, TOMBSTONES_MAX as usize) {
+        let mut tombstones = lock(&self.tombstones);
+        while let Some(key) = tombstones.next(now, TOMBSTONES_MAX as usize) {
             self.table.forget(key);
         }
         Ok(())

@@ -12,7 +12,7 @@ use foldhash::quality::RandomState;
 
 use super::sharded::Sharded;
 use crate::base::{SessionId, UnixTime, UserId};
-use crate::session::{Class, EndReason, Liveness, Session};
+use crate::session::{Class, EndReason, Held, Liveness, Session};
 
 /// The users who hold sessions or log in.
 #[derive(Debug, Default)]
@@ -158,6 +158,16 @@ impl Seats {
     pub(super) fn epoch(&self, epoch: u64) -> Arc<AtomicU64> {
         self.epoch.fetch_max(epoch, Ordering::AcqRel);
         Arc::clone(&self.epoch)
+    }
+
+    /// What holds slots however the log-ins under way end. One that fails leaves alive whatever was to leave for it, in
+    /// whichever class; so its own slot counts only where none of those holds one in its class already.
+    pub(super) fn held(&self) -> impl Iterator<Item = Held> {
+        let live = self.sessions.iter().map(|session| Held { id: session.id, class: session.class });
+        let begin = self.reserved.iter().filter(|own| {
+            !self.sessions.iter().any(|session| session.class == own.class && own.leaving.contains(&session.id))
+        });
+        live.chain(begin.map(|own| Held { id: own.id, class: own.class }))
     }
 
     /// Takes sessions that have ended from their seats.

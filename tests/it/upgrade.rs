@@ -235,6 +235,33 @@ async fn f13_a_connection_of_before_serves_who_is_signed_in_and_sends_others_to_
     assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);
 }
 
+/// The process of before waits for the last idle connection's time to be over, and then for what came over it.
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_a_request_that_began_at_the_end_of_the_old_process_is_answered() {
+    let mut upstream = Upstream::start().await;
+    let wishes = Wishes { limits: "keepalive: 6s, drain: 6s", ..Wishes::USUAL };
+    let gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let token = gateway.log_in(A, WALL).await;
+    let request = format!("GET /x HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    let mut kept = gateway.connect(A).await;
+    assert_eq!(kept.ask(&request).await.status, 200);
+    let mut successors = Successors(Vec::new());
+    successors.upgrade(&gateway).await;
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.tick().await;
+    // Nothing is under way by then.
+    second.tick().await;
+    upstream.on("/slow", Play::Take);
+    kept.send(request.replace("/x", "/slow")).await;
+    let (_, mut application) = upstream.taken().await;
+    // Longer than any connection without a request would have been kept.
+    for _ in 0..8 {
+        second.tick().await;
+    }
+    application.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(kept.reply().await.body, "ok", "{}", gateway.log());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f13_a_new_process_that_cannot_start_changes_nothing() {
     let upstream = Upstream::start().await;

@@ -45,17 +45,18 @@ struct Line<'a> {
 
 /// Makes lines, one after the other. Many requests end in the same second, whose text is kept.
 #[derive(Debug)]
-pub(super) struct Scribe {
+pub(super) struct Formatter {
     second: UnixTime,
     json: String,
     combined: String,
 }
 
-impl Scribe {
+impl Formatter {
     pub(super) fn new() -> Self {
-        let mut scribe = Self { second: UnixTime::from_seconds(0), json: String::new(), combined: String::new() };
-        scribe.set_second(UnixTime::from_seconds(0));
-        scribe
+        let mut formatter =
+            Self { second: UnixTime::from_seconds(0), json: String::new(), combined: String::new() };
+        formatter.set_second(UnixTime::from_seconds(0));
+        formatter
     }
 
     /// Adds the record's line to `text`.
@@ -182,7 +183,7 @@ mod tests {
 
     fn line(record: &Record) -> String {
         let mut text = Vec::new();
-        Scribe::new().add(record, &mut text);
+        Formatter::new().add(record, &mut text);
         String::from_utf8(text).unwrap()
     }
 

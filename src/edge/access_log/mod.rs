@@ -22,7 +22,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendErr
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use self::lines::Scribe;
+use self::lines::Formatter;
 use crate::base::{RequestId, UnixTime};
 use crate::config::LogSettings;
 use crate::machine::Stopwatch;
@@ -171,7 +171,7 @@ fn run(records: &Receiver<Record>, orders: &Receiver<Order>, mut lines: Lines) {
 /// Lines on their way out.
 struct Lines {
     out: Box<dyn Write + Send>,
-    scribe: Scribe,
+    formatter: Formatter,
     text: Vec<u8>,
     /// The last call ended in the middle of a line.
     cut: bool,
@@ -190,7 +190,7 @@ struct Lost {
 impl Lines {
     fn new(out: Box<dyn Write + Send>, lost: Lost) -> Self {
         let text = Vec::with_capacity(TEXT_BYTES);
-        Self { out, scribe: Scribe::new(), text, cut: false, lost, fault: None }
+        Self { out, formatter: Formatter::new(), text, cut: false, lost, fault: None }
     }
 
     fn add(&mut self, record: &Record) {
@@ -198,7 +198,7 @@ impl Lines {
             // What was left of a line stands alone, and the next one is whole.
             self.text.push(b'\n');
         }
-        self.scribe.add(record, &mut self.text);
+        self.formatter.add(record, &mut self.text);
         if self.text.len() >= TEXT_BYTES {
             self.flush();
         }
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn d9_a_full_disk_costs_the_lines_that_it_has_no_room_for_and_spoils_none_of_the_others() {
         let mut whole = Vec::new();
-        Scribe::new().add(&record("/1"), &mut whole);
+        Formatter::new().add(&record("/1"), &mut whole);
         let (out, written) = pipe(whole.len() * 2 - 10);
         let mut lines = Lines::new(out, lost());
         ["/1", "/2", "/3"].into_iter().for_each(|path| lines.add(&record(path)));

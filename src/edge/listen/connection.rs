@@ -45,16 +45,6 @@ impl<S> Connection<S> {
         self.alpn == ALPN::H1 && !self.watch.is_busy()
     }
 
-    /// What a write came to, told to the watch.
-    fn written(&mut self, context: &Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
-        match &wrote {
-            Poll::Ready(Ok(bytes)) => self.watch.took(*bytes),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => return self.no_room(context),
-        }
-        wrote
-    }
-
     fn no_room<T>(&mut self, context: &Context<'_>) -> Poll<Result<T>> {
         self.watch.no_room();
         self.pending(context)
@@ -71,7 +61,7 @@ impl<S> Connection<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         self.watch.check()?;
         let before = into.filled().len();
@@ -79,7 +69,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
         match &read {
             Poll::Ready(Ok(())) if into.filled().len() > before => self.watch.arrived(),
             Poll::Ready(_) => {}
-            Poll::Pending => return self.pending(context),
+            Poll::Pending => {
+                self.catch_up(context);
+                return self.pending(context);
+            }
         }
         read
     }
@@ -131,6 +124,29 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// What a write came to, told to the watch.
+    fn written(&mut self, context: &mut Context<'_>, wrote: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        match &wrote {
+            Poll::Ready(Ok(bytes)) => {
+                self.watch.took(*bytes);
+                self.catch_up(context);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => return self.no_room(context),
+        }
+        wrote
+    }
+
+    /// Where the client had no room, whether it has taken everything by now. Nobody else may ask for a long time: an answer
+    /// whose length is known is flushed at its end, and until then the application may pause.
+    fn catch_up(&mut self, context: &mut Context<'_>) {
+        if self.watch.is_stalled()
+            && let Poll::Ready(Ok(())) = Pin::new(&mut self.stream).poll_flush(context)
+        {
+            self.watch.took_all();
+        }
+    }
+
     /// Writes our refusal, once, as if it were the `length` bytes of pingora's.
     fn refuse(&mut self, context: &mut Context<'_>, length: usize) -> Poll<Result<usize>> {
         if !self.refused {
@@ -182,5 +198,67 @@ impl<S> GetProxyDigest for Connection<S> {
 impl<S> GetSocketDigest for Connection<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, BufWriter};
+
+    use super::super::watch::{Allowed, Late, Watches};
+    use super::*;
+
+    /// A connection whose client has room for `room` bytes, and the client. It takes a second to be stalled.
+    fn to_a_client_with(
+        room: usize,
+    ) -> (Watches, Connection<impl AsyncRead + AsyncWrite + Unpin>, impl AsyncRead + Unpin) {
+        let (ours, theirs) = tokio::io::duplex(room);
+        let watches = Watches::new();
+        let (second, long) = (Duration::from_secs(1), Duration::from_secs(60));
+        let watch = watches.open(Allowed { head: long, idle: long, stall: second });
+        watch.busy();
+        let stream = BufWriter::with_capacity(64, ours);
+        let (number, told) = (1, Told::default());
+        (watches, Connection { stream, watch, alpn: ALPN::H1, number, refused: false, told }, theirs)
+    }
+
+    /// Whether so many bytes are taken at once.
+    async fn takes(connection: &mut Connection<impl AsyncRead + AsyncWrite + Unpin>, count: usize) -> bool {
+        poll_fn(|context| {
+            let wrote = Pin::new(&mut *connection).poll_write(context, &vec![b'x'; count]);
+            Poll::Ready(matches!(wrote, Poll::Ready(Ok(wrote)) if wrote == count))
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn d2_a_client_that_has_taken_everything_is_not_stalled_while_the_application_pauses() {
+        let (watches, mut connection, mut client) = to_a_client_with(100);
+        assert!(takes(&mut connection, 100).await, "by the client's side of the pipe");
+        assert!(takes(&mut connection, 60).await, "gathered");
+        assert!(!takes(&mut connection, 10).await, "no room");
+        client.read_exact(&mut [0; 60]).await.unwrap();
+        // The application's last bytes for a while: gathered, and flushed by nobody.
+        assert!(takes(&mut connection, 10).await);
+        client.read_exact(&mut [0; 100]).await.unwrap();
+        // Whoever waits for the client is woken, and looks.
+        let read = poll_fn(|context| {
+            let mut none = [0; 1];
+            Poll::Ready(Pin::new(&mut connection).poll_read(context, &mut ReadBuf::new(&mut none)))
+        });
+        assert!(read.await.is_pending());
+        watches.sweep(2_000, &|late| panic!("{late:?}"));
+    }
+
+    #[tokio::test]
+    async fn d2_a_client_that_takes_nothing_is_stalled() {
+        let (watches, mut connection, _client) = to_a_client_with(100);
+        assert!(takes(&mut connection, 100).await && !takes(&mut connection, 100).await);
+        let told = std::sync::Mutex::new(Vec::new());
+        watches.sweep(2_000, &|late| told.lock().unwrap().push(late));
+        assert_eq!(told.into_inner().unwrap(), [Late::Stalled]);
     }
 }

@@ -126,8 +126,8 @@ enum Share {
     UsedUp,
 }
 
-/// What all connections share.
-pub(super) struct Doors {
+/// Accepts connections, and holds what all of them share.
+pub(super) struct Acceptor {
     lanes: Vec<Arc<Lane>>,
     certificates: Arc<Certificates>,
     watches: Watches,
@@ -144,7 +144,7 @@ pub(super) struct Doors {
     accepting: signal::Sender<bool>,
 }
 
-impl Doors {
+impl Acceptor {
     /// `stopping` turns true when no further connection is to be taken.
     pub(super) fn new(
         lanes: Vec<Lane>,
@@ -205,7 +205,7 @@ impl Doors {
     }
 
     /// Whether no connection is open.
-    pub(super) fn are_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
     }
 
@@ -252,14 +252,14 @@ impl Doors {
         let Some(taken) = Lane::take(&self.lanes) else { return self.counts.refused("full") };
         // Its readiness is told to the lane's runtime from now on, and no longer to the one that accepted it.
         let Ok(socket) = socket.into_std() else { return self.counts.refused("exhausted") };
-        let (doors, lane) = (Arc::clone(self), Arc::clone(&taken.0));
+        let (acceptor, lane) = (Arc::clone(self), Arc::clone(&taken.0));
         lane.runtime.spawn(async move {
-            let Ok(socket) = TcpStream::from_std(socket) else { return doors.counts.closed("exhausted") };
+            let Ok(socket) = TcpStream::from_std(socket) else { return acceptor.counts.closed("exhausted") };
             // Delays nothing that was meant to be sent; a fault here is found by the first write.
             let _ = socket.set_nodelay(true);
             let _ = keep_alive(&socket);
             let stream = BufReader::with_capacity(READ_BYTES, Socket(socket));
-            doors.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
+            acceptor.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
             drop((share, opened));
         });
     }
@@ -355,7 +355,8 @@ impl Doors {
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
-            let session = Arc::new(Several { doors: Arc::clone(self), lane: Arc::clone(lane), origin, options });
+            let session =
+                Arc::new(Several { acceptor: Arc::clone(self), lane: Arc::clone(lane), origin, options });
             session.process_new(Box::new(connection), &self.stopping).await;
         } else {
             let arrival = Arc::new(Arrival::over(origin));
@@ -384,7 +385,7 @@ impl Doors {
 
 /// HTTP/2: a connection with many requests, each a task of its own.
 struct Several {
-    doors: Arc<Doors>,
+    acceptor: Arc<Acceptor>,
     lane: Arc<Lane>,
     origin: Arc<Origin>,
     options: HttpServerOptions,
@@ -401,15 +402,15 @@ impl HttpServerApp for Several {
         self.origin.busy();
         // Over HTTP/1 a request has a connection, which was counted. Here a hundred have one, and each may need another
         // towards the application: one that is over the share is reset, and its client may send it again.
-        let generation = self.doors.in_use.load();
+        let generation = self.acceptor.in_use.load();
         let settings = &generation.settings;
-        if self.doors.counts.requests_under_way() >= i64::from(self.doors.most(settings)) {
-            self.doors.counts.refused("requests_full");
+        if self.acceptor.counts.requests_under_way() >= i64::from(self.acceptor.most(settings)) {
+            self.acceptor.counts.refused("requests_full");
             return None;
         }
-        let share = self.doors.share(&self.doors.requests, settings, self.origin.peer);
+        let share = self.acceptor.share(&self.acceptor.requests, settings, self.origin.peer);
         if matches!(share, Share::UsedUp) {
-            self.doors.counts.refused("requests_of_source");
+            self.acceptor.counts.refused("requests_of_source");
             return None;
         }
         drop(generation);
@@ -426,16 +427,16 @@ impl HttpServerApp for Several {
 }
 
 /// A connection that is counted until it is dropped.
-struct Opened(Arc<Doors>);
+struct Opened(Arc<Acceptor>);
 
 impl Opened {
-    fn count(doors: &Arc<Doors>, settings: &Settings) -> Option<Self> {
-        if doors.open.fetch_add(1, Ordering::AcqRel) >= doors.most(settings) {
-            doors.open.fetch_sub(1, Ordering::AcqRel);
+    fn count(acceptor: &Arc<Acceptor>, settings: &Settings) -> Option<Self> {
+        if acceptor.open.fetch_add(1, Ordering::AcqRel) >= acceptor.most(settings) {
+            acceptor.open.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
-        doors.counts.opened();
-        Some(Self(Arc::clone(doors)))
+        acceptor.counts.opened();
+        Some(Self(Arc::clone(acceptor)))
     }
 }
 

@@ -134,9 +134,14 @@ impl Watch {
         }
     }
 
+    /// Whether the client had no room, and has not taken everything since.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed) != 0
+    }
+
     /// The client took `bytes`. One that takes a little now and then, to be served for ever, is stalled all the same.
     pub(super) fn took(&self, bytes: usize) {
-        if self.stalled.load(Ordering::Relaxed) != 0 {
+        if self.is_stalled() {
             let taken = self.taken.load(Ordering::Relaxed).saturating_add(bytes as u64);
             self.taken.store(taken, Ordering::Relaxed);
             if taken >= TAKEN_BYTES {
@@ -147,7 +152,7 @@ impl Watch {
 
     /// The client took everything there was.
     pub(super) fn took_all(&self) {
-        if self.stalled.load(Ordering::Relaxed) != 0 {
+        if self.is_stalled() {
             self.stalled.store(0, Ordering::Relaxed);
         }
     }
@@ -220,7 +225,7 @@ impl Watches {
         }
     }
 
-    fn sweep(&self, now: u64, told: &impl Fn(Late)) {
+    pub(super) fn sweep(&self, now: u64, told: &impl Fn(Late)) {
         self.now.store(now, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|watch| {

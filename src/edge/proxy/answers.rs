@@ -253,9 +253,10 @@ async fn write_whole(exchange: &mut Exchange, head: ResponseHeader) -> Result<()
 /// when the application's connection breaks first: the client would get nothing at all, and take it for a connection that
 /// was stale, and its request for one to be sent again.
 pub(super) async fn break_off(exchange: &mut Exchange, why: &Error) {
-    let failed = Error::explain(why.etype().clone(), "the answer broke off");
-    // Given back is what was handed over, or that the client has gone.
-    let _ = exchange.as_downstream_mut().response_duplex_vec(vec![HttpTask::Failed(failed)]).await;
+    let failed = || HttpTask::Failed(Error::explain(why.etype().clone(), "the answer broke off"));
+    // Two, because pingora 0.9.1 writes nothing out for a single one. Given back is what was handed over, or that the client
+    // has gone.
+    let _ = exchange.as_downstream_mut().response_duplex_vec(vec![failed(), failed()]).await;
 }
 
 /// Writes out an application's answer that is a head and no more, and gives what lets pingora give its connection up: there

@@ -472,8 +472,9 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Self::CTX) {
-        // From here on nothing is awaited, so that it is logged once.
-        passage.held = None;
+        // From here on nothing is awaited that it could be cut at, so that it is logged once. pingora still writes the client's
+        // last bytes; the application's connection may be another request's by then, and is not ours to end.
+        (passage.held, passage.awaited, passage.stream) = (None, None, None);
         let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
         let took = passage.began.elapsed();
         let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);

@@ -7,7 +7,7 @@
 //!
 //! What was chosen for a connection stays with it: certificates that are swapped meanwhile count for the next one.
 
-mod entrance;
+mod profile;
 mod handshakes;
 
 use std::collections::{HashMap, HashSet};
@@ -25,20 +25,20 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
-use self::entrance::{Entrance, Maker};
+use self::profile::{Maker, Profile};
 use crate::base::{Hostname, UnixTime};
 use crate::config::{Inspection, PemPair, Place, Settings};
 use crate::zone::HostMatch;
 
-pub use self::entrance::ClientCertificate;
-pub(super) use self::entrance::Entrances;
 pub(super) use self::handshakes::Handshakes;
+pub use self::profile::ClientCertificate;
+pub(super) use self::profile::Profiles;
 
 /// The certificates in use and the settings that connections are made with, swapped whole.
 #[derive(Debug)]
 pub struct Certificates {
     maker: Maker,
-    entrances: ArcSwap<Entrances>,
+    profiles: ArcSwap<Profiles>,
 }
 
 /// A certificate with its key, and the names that it covers, in lower case.
@@ -93,8 +93,8 @@ impl Certificates {
     pub fn load(settings: &Settings, now: UnixTime) -> Result<Arc<Self>, Vec<CertificateProblem>> {
         install_provider();
         let maker = Maker::new().map_err(|problem| vec![problem])?;
-        let entrances = ArcSwap::from_pointee(entrances(&maker, settings, &settings.certificates, now)?);
-        Ok(Arc::new(Self { maker, entrances }))
+        let profiles = ArcSwap::from_pointee(profiles(&maker, settings, &settings.certificates, now)?);
+        Ok(Arc::new(Self { maker, profiles }))
     }
 
     /// Makes those of other settings, with these certificates, or says everything that is wrong with them (X7). Nothing
@@ -104,21 +104,21 @@ impl Certificates {
         settings: &Settings,
         pairs: &[PemPair],
         now: UnixTime,
-    ) -> Result<Entrances, Vec<CertificateProblem>> {
-        entrances(&self.maker, settings, pairs, now)
+    ) -> Result<Profiles, Vec<CertificateProblem>> {
+        profiles(&self.maker, settings, pairs, now)
     }
 
     /// Takes what was prepared from here on; connections that are open stay as they are. The answer: which certificates
     /// were not in use before, in words.
-    pub(super) fn adopt(&self, prepared: Entrances) -> Vec<String> {
+    pub(super) fn adopt(&self, prepared: Profiles) -> Vec<String> {
         let prepared = Arc::new(prepared);
-        let before = self.entrances.swap(Arc::clone(&prepared));
+        let before = self.profiles.swap(Arc::clone(&prepared));
         prepared.not_in(&before)
     }
 
     /// Each name that is answered for, and when its certificate ends.
     pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
-        self.entrances.load().until()
+        self.profiles.load().until()
     }
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
@@ -230,12 +230,12 @@ fn find<'a, T>(by_name: &'a HashMap<String, T>, name: &str) -> Option<&'a T> {
     })
 }
 
-fn entrances(
+fn profiles(
     maker: &Maker,
     settings: &Settings,
     pairs: &[PemPair],
     now: UnixTime,
-) -> Result<Entrances, Vec<CertificateProblem>> {
+) -> Result<Profiles, Vec<CertificateProblem>> {
     let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
@@ -246,13 +246,13 @@ fn entrances(
     if !problems.is_empty() {
         return Err(problems);
     }
-    Entrances::new(maker, settings, &by_name).map_err(|problem| vec![problem])
+    Profiles::new(maker, settings, &by_name).map_err(|problem| vec![problem])
 }
 
 /// How a connection was opened.
 #[derive(Debug)]
 pub(super) struct TlsArrival {
-    entrance: Arc<Entrance>,
+    profile: Arc<Profile>,
     /// The certificate that the client proved to hold, where its zone asks for one.
     pub(super) client: Option<ClientCertificate>,
     /// Whether HTTP/2 was chosen.
@@ -279,23 +279,23 @@ impl Certificates {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
-        let entrances = self.entrances.load_full();
+        let profiles = self.profiles.load_full();
         // rustls has put the name into lower case.
-        let entrance = hello.client_hello().server_name().and_then(|name| entrances.find(name)).cloned();
-        let Some(entrance) = entrance else {
+        let profile = hello.client_hello().server_name().and_then(|name| profiles.find(name)).cloned();
+        let Some(profile) = profile else {
             // Ends in an alert, as the protocol wants it; no certificate is shown.
             hello.into_stream(Arc::clone(self.maker.nobody())).await?;
             return Err(HandshakeFault::UnknownName);
         };
         let turn = queue.turn().await;
         // Key exchange and signature are computed here, and not when it is awaited.
-        let accepting = hello.into_stream(Arc::clone(&entrance.config));
+        let accepting = hello.into_stream(Arc::clone(&profile.config));
         drop(turn);
         let stream = accepting.await?;
         let (_, connection) = stream.get_ref();
         let http2 = connection.alpn_protocol() == Some(b"h2");
         let client = connection.peer_certificates().and_then(ClientCertificate::of);
-        Ok((stream, TlsArrival { entrance, client, http2 }))
+        Ok((stream, TlsArrival { profile, client, http2 }))
     }
 }
 
@@ -311,11 +311,11 @@ impl TlsArrival {
             HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(zone),
             HostMatch::Universal | HostMatch::Unknown => None,
         };
-        let guarded = match &self.entrance.guard {
+        let guarded = match &self.profile.guard {
             Some(guard) => zone.is_some_and(|zone| guard.is_of(zone)),
             None => zone.is_none_or(|zone| zone.client_certificates.is_none()),
         };
-        guarded && self.entrance.covers(host)
+        guarded && self.profile.covers(host)
     }
 }
 

@@ -131,3 +131,13 @@ async fn a_store_that_cannot_be_written_tells_everybody_who_waits() {
     let outcomes = join_all((1..=5).map(|number| world.log_in(world.alice, number))).await;
     assert!(outcomes.iter().all(Result::is_err), "{outcomes:?}");
 }
+
+#[tokio::test]
+async fn f13_a_store_that_another_process_writes_is_still_read() {
+    let world = World::new().await;
+    world.store.hold_writes().await.unwrap().for_good().await;
+    assert!(!world.store.is_closed());
+    assert!(world.store.revocations_since(0).await.is_ok());
+    world.store.close().await;
+    assert!(world.store.is_closed());
+}

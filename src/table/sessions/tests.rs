@@ -360,17 +360,17 @@ async fn r86_r89_the_reason_is_remembered_over_night_and_forgotten_in_the_end() 
 }
 
 #[tokio::test]
-async fn graves_are_bounded_and_the_oldest_goes_first() {
-    let mut graves = Graves::default();
+async fn tombstones_are_bounded_and_the_oldest_goes_first() {
+    let mut tombstones = Tombstones::default();
     let keys = [b"a", b"b", b"c"].map(|text| TokenDigest::of(text).key());
     for (at, key) in (0..).zip(keys) {
-        graves.add(key, UnixTime::from_seconds(at));
-        graves.add(key, UnixTime::from_seconds(99));
+        tombstones.add(key, UnixTime::from_seconds(at));
+        tombstones.add(key, UnixTime::from_seconds(99));
     }
     let now = UnixTime::from_seconds(5);
-    assert_eq!((graves.next(now, 2), graves.next(now, 2)), (Some(keys[0]), None));
+    assert_eq!((tombstones.next(now, 2), tombstones.next(now, 2)), (Some(keys[0]), None));
     let later = UnixTime::from_seconds(1).plus(TOMBSTONE);
-    assert_eq!((graves.next(later, 2), graves.next(later, 2)), (Some(keys[1]), None));
+    assert_eq!((tombstones.next(later, 2), tombstones.next(later, 2)), (Some(keys[1]), None));
 }
 
 #[tokio::test]
@@ -526,4 +526,26 @@ async fn a_store_that_cannot_end_sessions_keeps_their_zone() {
     assert!(world.sessions.confine(&world.without_a(), world.at(1)).await.is_err());
     assert_eq!(session.end_reason(), None);
     assert!(world.sessions.zones.load().contains(&session.terms.zone));
+}
+
+#[tokio::test]
+async fn f13_a_session_that_ended_while_another_process_s_were_read_has_ended() {
+    let mut world = World::new().await;
+    let account = world.user("alice", vec![]).await;
+    let heard = world.sessions.tailed_to.load(Ordering::Acquire);
+    let theirs = world.restart().await;
+    let ours = std::mem::replace(&mut world.sessions, theirs);
+    let (begun, _) = world.web(&account).await;
+    world.sessions = ours;
+    let read = world.store.live_sessions().await.unwrap();
+    let (user, reason, now) = (account.user.id, EndReason::Revoked, world.clock.now());
+    world.elsewhere().await.end_sessions(user, &[begun.id], reason, now, &[]).await.unwrap();
+    // Told before it is in its place.
+    world.sessions.tail().await.unwrap();
+    for loaded in &read {
+        world.sessions.rebuild(loaded, None, now);
+    }
+    assert_eq!(world.live(&account), 1);
+    world.sessions.obey_since(heard).await.unwrap();
+    assert_eq!(world.live(&account), 0);
 }

@@ -21,12 +21,12 @@ use crate::cli::demo::certs::Leaf;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Connections whose handshake is over. Each has a task of its own until then, so that one that hangs holds up no other.
-pub(super) struct Doors {
+pub(super) struct TlsListener {
     address: SocketAddr,
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
 }
 
-impl Listener for Doors {
+impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
@@ -43,7 +43,7 @@ impl Listener for Doors {
 }
 
 /// Accepts on `listener`, with `leaf`. Within a runtime.
-pub(super) fn listen(listener: std::net::TcpListener, leaf: &Leaf) -> io::Result<Doors> {
+pub(super) fn listen(listener: std::net::TcpListener, leaf: &Leaf) -> io::Result<TlsListener> {
     let chain = CertificateDer::pem_slice_iter(leaf.chain.as_bytes()).collect::<Result<_, _>>();
     let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).map_err(io::Error::other)?;
     let config = ServerConfig::builder().with_no_client_auth();
@@ -64,5 +64,5 @@ pub(super) fn listen(listener: std::net::TcpListener, leaf: &Leaf) -> io::Result
             });
         }
     });
-    Ok(Doors { address, ready })
+    Ok(TlsListener { address, ready })
 }

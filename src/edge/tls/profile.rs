@@ -31,9 +31,9 @@ pub(super) struct Maker {
     nobody: Arc<ServerConfig>,
 }
 
-/// How connections for some names are opened.
+/// How connections for some names are opened: the settings of TLS, and who may come in.
 #[derive(Debug)]
-pub(super) struct Entrance {
+pub(super) struct Profile {
     served: Arc<Served>,
     pub(super) config: Arc<ServerConfig>,
     /// What its clients' certificates were verified for; nobody else's requests belong on such a connection.
@@ -54,11 +54,11 @@ impl Guard {
     }
 }
 
-/// All entrances.
+/// All profiles.
 #[derive(Debug)]
-pub(in crate::edge) struct Entrances {
-    by_name: HashMap<String, Arc<Entrance>>,
-    guarded: HashMap<Hostname, Arc<Entrance>>,
+pub(in crate::edge) struct Profiles {
+    by_name: HashMap<String, Arc<Profile>>,
+    guarded: HashMap<Hostname, Arc<Profile>>,
 }
 
 /// A client's certificate as the application may receive it (RFC 9440).
@@ -130,14 +130,14 @@ impl Maker {
     }
 }
 
-impl Entrance {
+impl Profile {
     /// Whether its certificate vouches for `host`, which may be written in any case and with a trailing dot.
     pub(super) fn covers(&self, host: &str) -> bool {
         self.served.covers(host)
     }
 }
 
-impl Entrances {
+impl Profiles {
     /// Each certificate's, and each guarded host's. The problem is one of a zone's client authorities.
     pub(super) fn new(
         maker: &Maker,
@@ -149,13 +149,13 @@ impl Entrances {
             TlsVersion::Tls13 => &[&version::TLS13],
         };
         // One for each certificate and not for each of its names.
-        let mut made: HashMap<*const Served, Arc<Entrance>> = HashMap::new();
+        let mut made: HashMap<*const Served, Arc<Profile>> = HashMap::new();
         let by_name = certificates.iter().map(|(name, served)| {
-            let entrance = made.entry(Arc::as_ptr(served)).or_insert_with(|| {
+            let profile = made.entry(Arc::as_ptr(served)).or_insert_with(|| {
                 let config = maker.config(versions, served, None);
-                Arc::new(Entrance { served: Arc::clone(served), config, guard: None })
+                Arc::new(Profile { served: Arc::clone(served), config, guard: None })
             });
-            (name.clone(), Arc::clone(entrance))
+            (name.clone(), Arc::clone(profile))
         });
         let by_name = by_name.collect();
         let mut guarded = HashMap::new();
@@ -167,8 +167,8 @@ impl Entrances {
                 let Some(served) = find(certificates, host.as_str()) else { continue };
                 let config = maker.config(versions, served, Some(Arc::clone(&clients)));
                 let guard = Some(Guard { host: zone.host.clone(), asked: asked.clone() });
-                let entrance = Entrance { served: Arc::clone(served), config, guard };
-                guarded.insert(host.clone(), Arc::new(entrance));
+                let profile = Profile { served: Arc::clone(served), config, guard };
+                guarded.insert(host.clone(), Arc::new(profile));
             }
         }
         Ok(Self { by_name, guarded })
@@ -176,22 +176,21 @@ impl Entrances {
 
     /// Its certificates that are not among `others`, with names and end.
     pub(super) fn not_in(&self, others: &Self) -> Vec<String> {
-        let leaf = |entrance: &Entrance| entrance.served.certified.cert.first().cloned();
-        let known: HashSet<_> = others.by_name.values().filter_map(|entrance| leaf(entrance)).collect();
-        let new =
-            self.by_name.values().filter(|entrance| leaf(entrance).is_none_or(|leaf| !known.contains(&leaf)));
-        let new: BTreeSet<String> = new.map(|entrance| entrance.served.to_string()).collect();
+        let leaf = |profile: &Profile| profile.served.certified.cert.first().cloned();
+        let known: HashSet<_> = others.by_name.values().filter_map(|profile| leaf(profile)).collect();
+        let new = self.by_name.values().filter(|profile| leaf(profile).is_none_or(|leaf| !known.contains(&leaf)));
+        let new: BTreeSet<String> = new.map(|profile| profile.served.to_string()).collect();
         new.into_iter().collect()
     }
 
     /// Each name, and when the certificate that answers for it ends.
     pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
-        let end = |entrance: &Entrance| entrance.served.until().unwrap_or(UnixTime::from_seconds(0));
-        self.by_name.iter().map(|(name, entrance)| (name.clone(), end(entrance))).collect()
+        let end = |profile: &Profile| profile.served.until().unwrap_or(UnixTime::from_seconds(0));
+        self.by_name.iter().map(|(name, profile)| (name.clone(), end(profile))).collect()
     }
 
-    /// The entrance for a name in lower case.
-    pub(super) fn find(&self, name: &str) -> Option<&Arc<Entrance>> {
+    /// The profile for a name in lower case.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Profile>> {
         let guarded = name.parse::<Hostname>().ok().and_then(|host| self.guarded.get(&host));
         guarded.or_else(|| find(&self.by_name, name))
     }
