@@ -9,11 +9,11 @@
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::sessions::Census;
-use super::sharded::Sharded;
+use super::sharded::{SHARDS, Sharded};
 use super::users::{Reserved, Seats, Users};
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
 use crate::directory::Slots;
@@ -28,6 +28,8 @@ use crate::telemetry::SecurityEvent;
 pub struct LiveTable {
     by_key: Sharded<Arc<Session>>,
     users: Users,
+    /// The part that the next sweep begins with.
+    swept: AtomicUsize,
     terms: Common<Terms>,
     groups: Common<[String]>,
 }
@@ -206,18 +208,24 @@ impl LiveTable {
 
     /// The sessions that have ended by `now`, but for those whose key is `known`. Deadlines that have passed are
     /// noticed here if no request noticed them before, and sessions that nobody uses just now become small again.
+    ///
+    /// Of `most` sessions and their like among the users, each time of the next ones: whoever looks at ten million every
+    /// few seconds has no time for requests.
     pub(super) fn ended(
         &self,
         now: UnixTime,
+        most: usize,
         known: impl Fn(SessionKey) -> bool,
     ) -> Vec<(Arc<Session>, EndReason)> {
         let mut ended = Vec::new();
-        self.by_key.for_each(|session| match session.liveness(now) {
+        let parts = self.by_key.stretch(self.swept.load(Ordering::Relaxed), most);
+        self.swept.store(if parts.end < SHARDS { parts.end } else { 0 }, Ordering::Relaxed);
+        self.by_key.for_each_in(parts.clone(), |session| match session.liveness(now) {
             Liveness::Ended(_) if known(session.key()) => {}
             Liveness::Ended(reason) => ended.push((Arc::clone(session), reason)),
             Liveness::Live => session.shed(now),
         });
-        self.users.sweep(now);
+        self.users.sweep(parts, now);
         self.terms.prune();
         self.groups.prune();
         ended
@@ -407,12 +415,26 @@ mod tests {
         let table = Arc::new(LiveTable::default());
         let session = commit(&table, 1, reserve(&table, 1, &[]).unwrap());
         session.end(EndReason::LoggedOut);
-        table.ended(NOW, |_| false);
+        table.ended(NOW, usize::MAX, |_| false);
         assert_eq!(table.users.len(), 1, "the epoch must outlive whoever looks at it");
         table.forget(session.key());
         drop(session);
-        table.ended(NOW, |_| false);
+        table.ended(NOW, usize::MAX, |_| false);
         assert_eq!((table.users.len(), table.by_key.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_sweep_looks_at_some_and_the_next_ones_at_the_others() {
+        let table = Arc::new(LiveTable::default());
+        for n in 1..=3 {
+            commit(&table, n, reserve(&table, n, &[]).unwrap()).end(EndReason::LoggedOut);
+        }
+        let found =
+            |most| table.ended(NOW, most, |_| false).iter().map(|(session, _)| session.id).collect::<Vec<_>>();
+        assert_eq!(found(usize::MAX).len(), 3);
+        let mut turns: Vec<_> = (0..3).flat_map(|_| found(1)).collect();
+        turns.sort_unstable();
+        assert_eq!(turns, [1, 2, 3].map(id), "each once");
     }
 
     #[test]
@@ -444,7 +466,7 @@ mod tests {
             assert!(table.end(user, session.id, EndReason::LoggedOut));
             table.forget(session.key());
         }
-        table.ended(NOW, |_| true);
+        table.ended(NOW, usize::MAX, |_| true);
         assert_eq!((table.users.len(), table.terms.lock().len(), table.groups.lock().len()), (0, 0, 0));
     }
 

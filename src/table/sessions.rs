@@ -35,6 +35,8 @@ const LEASE_SECONDS: u64 = 5;
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// How often deadlines are looked for that nobody asked about.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
+/// At how many sessions each time: a million are looked at within a minute.
+const SWEEP_MAX: usize = 250_000;
 /// How long an ended session is remembered, so that its browser is told why: people come back in the morning to
 /// a session that went idle in the evening (R89).
 const TOMBSTONE: Ttl = Ttl::seconds_const(24 * 3600);
@@ -464,7 +466,7 @@ impl Sessions {
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
         let ended = {
             let tombstones = lock(&self.tombstones);
-            self.table.ended(now, |key| tombstones.known.contains(&key))
+            self.table.ended(now, SWEEP_MAX, |key| tombstones.known.contains(&key))
         };
         for batch in ended.chunks(BATCH) {
             let expired: Vec<_> = batch.iter().map(|(session, reason)| expiry(session, *reason, now)).collect();

@@ -4,12 +4,13 @@
 //! are a third to a half of all. A session knows its key and a user's entry its user: of ten million sessions the keys
 //! alone would be a gigabyte.
 
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 
 /// How many parts a table is locked in. Whoever walks through it holds one part at a time: a thousandth of the items.
-const SHARDS: usize = 1024;
+pub(super) const SHARDS: usize = 1024;
 
 /// Items by hash. Whoever asks brings the hash, and says which of the items that have it is meant.
 #[derive(Debug)]
@@ -45,13 +46,33 @@ impl<T> Sharded<T> {
     }
 
     /// Looks at every item, one part after the other.
-    pub(super) fn for_each(&self, mut look: impl FnMut(&T)) {
-        self.0.iter().for_each(|shard| read(shard).iter().for_each(&mut look));
+    pub(super) fn for_each(&self, look: impl FnMut(&T)) {
+        self.for_each_in(0..SHARDS, look);
     }
 
-    /// Keeps the items that `keep` says yes to.
-    pub(super) fn retain(&self, mut keep: impl FnMut(&mut T) -> bool) {
-        self.0.iter().for_each(|shard| write(shard).retain(&mut keep));
+    /// The parts from number `first` on that hold `most` items together, or a little more, or all there are behind it.
+    pub(super) fn stretch(&self, first: usize, most: usize) -> Range<usize> {
+        let mut items = 0;
+        let within = self.in_range(first..SHARDS).take_while(|shard| {
+            let goes_on = items < most;
+            items += read(shard).len();
+            goes_on
+        });
+        first..first + within.count()
+    }
+
+    /// Looks at every item of some parts.
+    pub(super) fn for_each_in(&self, parts: Range<usize>, mut look: impl FnMut(&T)) {
+        self.in_range(parts).for_each(|shard| read(shard).iter().for_each(&mut look));
+    }
+
+    /// Keeps of some parts the items that `keep` says yes to.
+    pub(super) fn retain_in(&self, parts: Range<usize>, mut keep: impl FnMut(&mut T) -> bool) {
+        self.in_range(parts).for_each(|shard| write(shard).retain(&mut keep));
+    }
+
+    fn in_range(&self, parts: Range<usize>) -> impl Iterator<Item = &Shard<T>> {
+        self.0.get(parts).unwrap_or_default().iter()
     }
 
     /// How many items there are.

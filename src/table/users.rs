@@ -4,6 +4,7 @@
 //! knows its user and the user's epoch; only who holds more, or none that is alive, has seats of their own.
 
 use std::hash::BuildHasher as _;
+use std::ops::Range;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -81,9 +82,10 @@ impl Users {
         part.find(hash, |entry| entry.user() == user).map(|entry| entry.sessions().to_vec()).unwrap_or_default()
     }
 
-    /// Takes sessions that have ended from their seats, and forgets users without sessions whose epoch nobody looks at.
-    pub(super) fn sweep(&self, now: UnixTime) {
-        self.entries.retain(|entry| {
+    /// Takes sessions that have ended from their seats, and forgets users without sessions whose epoch nobody looks at, in
+    /// some parts of the table.
+    pub(super) fn sweep(&self, parts: Range<usize>, now: UnixTime) {
+        self.entries.retain_in(parts, |entry| {
             if let Entry::One(session) = entry
                 && session.liveness(now) == Liveness::Live
             {
