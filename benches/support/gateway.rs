@@ -204,6 +204,7 @@ pub(crate) async fn begin(
         slots: Slots::default(),
         lifetimes: Lifetimes::default(),
         leaving: Vec::new(),
+        endings_at_provider: Vec::new(),
         event: event(EventKind::LoginSucceeded, now),
     };
     match sessions.begin(new, now).await.expect("a session") {

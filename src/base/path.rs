@@ -9,8 +9,13 @@ use super::hex::hex_digit;
 const PATH_BYTES_MAX: usize = 2048;
 /// Our own pages that a log-in may lead back to: who is to show anew who they are, before a change there (SEC-R36). They
 /// change nothing by being opened, and lead nowhere else.
-const RETURNED_TO: [&str; 4] =
-    ["/.zonegate/account", "/.zonegate/admin", "/.zonegate/admin/sso", "/.zonegate/admin/suite"];
+const RETURNED_TO: [&str; 5] = [
+    "/.zonegate/account",
+    "/.zonegate/admin",
+    "/.zonegate/admin/sso",
+    "/.zonegate/admin/sso/users",
+    "/.zonegate/admin/suite",
+];
 
 /// A path with optional query on the same origin: starts with exactly one `/`, printable ASCII, no backslash,
 /// not one of our own paths but the few that people return to. Every browser resolves it to the host it came from (SEC-R84, W1, D41).

@@ -115,12 +115,18 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// Why the session that was presented for this zone has ended.
 pub(super) fn ended(facts: &Facts<'_>, zone: &Zone, now: UnixTime) -> Option<Ended> {
+    let session = presented_for(facts, zone)?;
+    match session.liveness(now) {
+        Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }),
+        Liveness::Live => None,
+    }
+}
+
+/// The session that was presented for this zone, live or not.
+pub(super) fn presented_for<'a>(facts: &Facts<'a>, zone: &Zone) -> Option<&'a Arc<Session>> {
     match facts.presented {
-        Presented::Session(session) if session.terms.zone == zone.host => match session.liveness(now) {
-            Liveness::Ended(reason) => Some(Ended { reason, idle_max: session.terms.lifetimes.idle_max }),
-            Liveness::Live => None,
-        },
-        Presented::Session(_) | Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
+        Presented::Session(session) => Some(session).filter(|session| session.terms.zone == zone.host),
+        Presented::Nothing | Presented::Unreadable | Presented::Unknown => None,
     }
 }
 

@@ -219,6 +219,7 @@ impl Responder {
             request: self.ids.next(),
             session: None,
             ended: None,
+            left: None,
             unsure: false,
         };
         let question = match Question::read(dialect, headers) {

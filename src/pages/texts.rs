@@ -169,6 +169,7 @@ const TEXTS: &[Entry] = &[
     ("admin.suite.mode.legend", "Log-in with {suite} is", "Die Anmeldung mit {suite} ist"),
     ("admin.suite.mode.off", "Off", "Aus"),
     ("admin.suite.mode.required", "Required, in place of password and code", "Verlangt, anstelle von Passwort und Code"),
+    ("admin.suite.overtaken", "Somebody else has changed this meanwhile. Look at it, and send it again.", "Jemand anders hat das inzwischen geändert. Sehen Sie es sich an und senden Sie es noch einmal."),
     ("admin.suite.place", "{suite}", "{suite}"),
     ("admin.suite.provisioning", "Enter people of your company into the directory whom {suite} knows and it does not, at the lowest level", "Personen Ihrer Firma, die {suite} kennt und das Verzeichnis nicht, mit der niedrigsten Stufe eintragen"),
     ("admin.suite.sso", "All users of your company log in at its own provider, so that nobody but the emergency administrator can use {suite}.", "Alle Benutzer Ihrer Firma melden sich bei deren eigenem Anbieter an, daher kann außer dem Notfall-Administrator niemand {suite} verwenden."),

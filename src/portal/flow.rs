@@ -434,6 +434,7 @@ impl Portal {
             slots: security.slots,
             lifetimes: security.lifetimes,
             leaving,
+            endings_at_provider: super::sso::endings_at_provider(&proven, account.tenant.id),
             event: event(asking, flow.class, EventKind::LoginSucceeded, account),
         };
         match self.sessions.begin(new, now).await? {

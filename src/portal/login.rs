@@ -122,8 +122,13 @@ async fn first_page(
     let flow = here.new_flow(return_to, entry)?;
     if let Some(sealed) = query("handover")
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
-        && portal.store.spend(handover.id, handover.expires_at).await?
     {
+        if !portal.verifier.takes(visit.address) {
+            return here.end(Outcome::Overloaded(flow), handover.username.as_str()).await;
+        }
+        if !portal.store.spend(handover.id, handover.expires_at).await? {
+            return here.page(&flow, Above::default());
+        }
         let outcome = portal.username_known(flow, handover.username).await?;
         return here.end(outcome, "").await;
     }

@@ -65,8 +65,16 @@ impl Portal {
         let from_here = csrf::came_from(headers, &zone.origin);
         let person = match self.person(visit, headers) {
             Ok(person) => person,
-            // Whose session has ended already is logged out: the same answer, or a second click shows an error.
-            Err(_) if from_here => return Ok(self.logged_out(zone, headers, &ProviderLogout::Nothing)),
+            // Whose session has ended already is logged out: the same answer, or a second click shows an error. The first
+            // click's answer may have led to the provider, and the browser has dropped it.
+            Err(_) if from_here => {
+                let left = visit.left.as_ref().filter(|left| left.end_reason() == Some(EndReason::LoggedOut));
+                let provider_logout = match left {
+                    Some(left) => self.provider_logout(visit, left, cookies::browser(headers).as_ref()).await,
+                    None => ProviderLogout::Nothing,
+                };
+                return Ok(self.logged_out(zone, headers, &provider_logout));
+            }
             // A foreign page's form comes without the cookie, and an answer that clears it would log the person out.
             Err(_) => return Err(self.refusal(visit, headers, StatusCode::FORBIDDEN)),
         };

@@ -125,6 +125,8 @@ pub struct Visit {
     pub session: Option<Arc<Session>>,
     /// Why the session it names has ended.
     pub ended: Option<Ended>,
+    /// Which one that is, at a page of ours.
+    pub left: Option<Arc<Session>>,
     /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
     /// they are logged in, nor that they are logged out (G3, G4).
     pub unsure: bool,

@@ -11,7 +11,7 @@ use super::verifier::{Attempt, VerifyFault};
 use super::{Portal, Realm, Visit, cookies, csrf};
 use crate::base::BrowserToken;
 use crate::machine::random;
-use crate::session::Session;
+use crate::session::{Liveness, Session};
 use crate::store::StoreFault;
 use crate::table::SessionFault;
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -50,7 +50,8 @@ impl Portal {
         if visit.unsure {
             return Err(self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE));
         }
-        match &visit.session {
+        // A form takes its time to arrive, and its session may have ended since.
+        match visit.session.as_ref().filter(|session| session.liveness(visit.now) == Liveness::Live) {
             Some(session) => Ok(Person { zone: Arc::clone(zone), session: Arc::clone(session) }),
             None => Err(unauthenticated(visit, zone, headers)),
         }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::provider_sessions::ProviderSessionRow;
 use super::rows::{integer, is_unique_violation, seconds, to_json};
 use super::sessions::end_one;
-use super::{Store, StoreFault, Tx, events, provider_sessions};
+use super::{Store, StoreFault, Tx, events, ledger, provider_sessions};
 use crate::base::SessionId;
 use crate::session::{EndReason, SessionRecord};
 use crate::telemetry::SecurityEvent;
@@ -31,7 +31,7 @@ pub enum Begin {
     Begun,
     /// This flow ended in a session before.
     FlowSpent,
-    /// The user's credentials changed, or the user was deactivated, since the flow began.
+    /// The user's credentials changed, or the user was deactivated, or logged out at their provider, since the flow began.
     EpochStale,
 }
 
@@ -168,6 +168,12 @@ impl Store {
     /// Writes one, if it may begin; otherwise nothing.
     async fn begin_one(&self, tx: &mut Tx, waiting: &Waiting) -> Result<Begin, StoreFault> {
         let Waiting { record, flow_epoch, leaving, provider, event, answer: _ } = waiting;
+        // In the same step: a provider that says so now finds either this session, or nobody who can begin it.
+        for (mark, until) in provider.iter().flat_map(|provider| &provider.endings) {
+            if ledger::is_spent_until(tx, *mark, *until).await? {
+                return Ok(Begin::EpochStale);
+            }
+        }
         // Both in one message to the engine's thread: the session and, if there is one now, its line in the log.
         let query = sqlx::query(
             "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \

@@ -291,30 +291,8 @@ impl Store {
         new: &NewUser,
         event: &SecurityEvent,
     ) -> Result<UserId, StoreFault> {
-        let id = UserId::from_bytes(random()?);
         let mut tx = self.begin().await?;
-        domain_belongs(&mut tx, tenant, &new.username).await?;
-        sqlx::query(
-            "INSERT INTO account (id, tenant, username, email, display_name, kind, level, groups, active, \
-             sso_selected, start_page, epoch, flow_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, 0, 0)",
-        )
-        .bind(id.as_bytes().to_vec())
-        .bind(tenant.as_bytes().to_vec())
-        .bind(new.username.as_str())
-        .bind(new.email.as_deref())
-        .bind(&new.display_name)
-        .bind(new.kind.name())
-        .bind(new.level.name())
-        .bind(to_json(&new.groups)?)
-        .bind(i64::from(new.active))
-        .bind(new.start_page.as_ref().map(LocalPath::as_str))
-        .execute(&mut *tx)
-        .await
-        .map_err(|error| taken(error, || format!("user {}", new.username)))?;
-        let mut event = event.clone();
-        event.user = Some(id);
-        event.tenant = Some(tenant);
-        events::append(&mut tx, &event).await?;
+        let id = insert_user(&mut tx, tenant, new, event).await?;
         tx.commit().await?;
         Ok(id)
     }
@@ -564,6 +542,36 @@ async fn nobody_has(tx: &mut Tx, tenant: TenantId, domain: &str) -> Result<(), S
             Err(StoreFault::DomainInUse(domain, user))
         }
     }
+}
+
+/// Writes a new user.
+pub(super) async fn insert_user(
+    tx: &mut Tx,
+    tenant: TenantId,
+    new: &NewUser,
+    event: &SecurityEvent,
+) -> Result<UserId, StoreFault> {
+    let id = UserId::from_bytes(random()?);
+    domain_belongs(tx, tenant, &new.username).await?;
+    sqlx::query(
+        "INSERT INTO account (id, tenant, username, email, display_name, kind, level, groups, active, \
+         sso_selected, start_page, epoch, flow_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, 0, 0)",
+    )
+    .bind(id.as_bytes().to_vec())
+    .bind(tenant.as_bytes().to_vec())
+    .bind(new.username.as_str())
+    .bind(new.email.as_deref())
+    .bind(&new.display_name)
+    .bind(new.kind.name())
+    .bind(new.level.name())
+    .bind(to_json(&new.groups)?)
+    .bind(i64::from(new.active))
+    .bind(new.start_page.as_ref().map(LocalPath::as_str))
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| taken(error, || format!("user {}", new.username)))?;
+    events::append(tx, &SecurityEvent { user: Some(id), tenant: Some(tenant), ..event.clone() }).await?;
+    Ok(id)
 }
 
 async fn domain_belongs(tx: &mut Tx, tenant: TenantId, username: &Username) -> Result<(), StoreFault> {

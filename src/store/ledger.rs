@@ -14,6 +14,9 @@ use crate::machine::random;
 use crate::session::EndReason;
 use crate::telemetry::{EventKind, SecurityEvent};
 
+/// Whether something is spent until a time or longer.
+const SPENT_UNTIL: &str = "SELECT 1 FROM spent WHERE id = $1 AND expires_at >= $2";
+
 /// How many invented names are counted at once (E5, D5). Beyond that the one that was tried longest ago is forgotten.
 const SHADOWS_MAX: i64 = 100_000;
 
@@ -235,13 +238,19 @@ impl Store {
         Ok(())
     }
 
-    /// Whether something is spent for longer than until then.
-    pub async fn is_spent_after(&self, what: FlowId, until: UnixTime) -> Result<bool, StoreFault> {
-        let query = sqlx::query_scalar("SELECT 1 FROM spent WHERE id = $1 AND expires_at > $2");
-        let query = query.bind(what.as_bytes().to_vec()).bind(seconds(until));
+    /// Whether something is spent until then or longer.
+    pub async fn is_spent_until(&self, what: FlowId, until: UnixTime) -> Result<bool, StoreFault> {
+        let query = sqlx::query_scalar(SPENT_UNTIL).bind(what.as_bytes().to_vec()).bind(seconds(until));
         let found: Option<i64> = self.reading(query.fetch_optional(&self.read)).await?;
         Ok(found.is_some())
     }
+}
+
+/// [`Store::is_spent_until`], for who writes in the same step.
+pub(super) async fn is_spent_until(tx: &mut Tx, what: FlowId, until: UnixTime) -> Result<bool, StoreFault> {
+    let query = sqlx::query_scalar(SPENT_UNTIL).bind(what.as_bytes().to_vec()).bind(seconds(until));
+    let found: Option<i64> = query.fetch_optional(&mut **tx).await?;
+    Ok(found.is_some())
 }
 
 /// Forgets a user's failures.

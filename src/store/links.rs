@@ -194,7 +194,7 @@ async fn kind_of(tx: &mut Tx, user: UserId) -> Result<Option<UserKind>, StoreFau
     kind.map(|kind| UserKind::from_name(&kind).ok_or(StoreFault::Corrupt("account"))).transpose()
 }
 
-async fn link(
+pub(super) async fn link(
     tx: &mut Tx,
     tenant: TenantId,
     issuer: &Issuer,

@@ -41,7 +41,7 @@ pub use meter::Meter;
 pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout, SessionOfProvider};
 pub use providers::{Provider, SsoSet};
 pub use sessions::{EndedSession, LoadedSession, Revocation};
-pub use suite::SuitePerson;
+pub use suite::{SuitePerson, SuiteSet};
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@
 
 use super::rows::{Columns, integer, seconds, to_json};
 use super::{Store, StoreFault, Tx};
-use crate::base::{SealKey, SessionId, TenantId, UnixTime, UserId};
+use crate::base::{FlowId, SealKey, SessionId, TenantId, UnixTime, UserId};
 use crate::machine::random;
 use crate::sso::{Audience, IdTokenHint, Issuer, Proof, Subject};
 
@@ -27,11 +27,13 @@ pub struct ProviderSessionRow {
     pub id_token: Option<IdTokenHint>,
     /// The ids of the suite's modules that the person may open; none at a tenant's own provider.
     pub modules: Vec<String>,
+    /// Not kept: what is spent, until when at least, if the provider has ended it before it began here.
+    pub endings: Vec<(FlowId, UnixTime)>,
 }
 
 impl ProviderSessionRow {
     /// What is kept of what a provider proved.
-    pub fn of(proof: &Proof) -> Self {
+    pub fn of(proof: &Proof, endings: Vec<(FlowId, UnixTime)>) -> Self {
         Self {
             audience: proof.audience(),
             issuer: proof.issuer().clone(),
@@ -39,6 +41,7 @@ impl ProviderSessionRow {
             sid: proof.sid().map(str::to_owned),
             id_token: proof.hint().map(|hint| IdTokenHint::new(hint.to_owned())),
             modules: proof.modules().to_vec(),
+            endings,
         }
     }
 }
@@ -239,6 +242,7 @@ fn provider_session(columns: Columns<'_>, key: &SealKey) -> Result<ProviderSessi
         }
     };
     Ok(ProviderSessionRow {
+        endings: Vec::new(),
         audience: columns.named("audience", Audience::from_name)?,
         issuer: columns.issuer("issuer")?,
         subject: columns.named("subject", Subject::parse)?,

@@ -1,10 +1,12 @@
 //! The vendor's suite: which tenants let their users log in with it, and which accounts a person of it may have.
 
+use super::directory::insert_user;
+use super::links::link;
 use super::rows::Columns;
-use super::{Account, Store, StoreFault, events};
+use super::{Account, Linked, NewUser, Store, StoreFault, Tx, events};
 use crate::base::{Hostname, TenantId, UserId};
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode};
-use crate::sso::{Audience, Issuer, Subject};
+use crate::sso::{Audience, Issuer, Proof, Subject};
 use crate::telemetry::SecurityEvent;
 
 /// The most accounts that one person of the suite is offered.
@@ -36,33 +38,65 @@ impl Store {
         access: &SuiteAccess,
         event: &SecurityEvent,
     ) -> Result<bool, StoreFault> {
-        match (access.mode, &access.company) {
-            (SuiteMode::Allowed | SuiteMode::Required, None) => return Ok(false),
-            (SuiteMode::Off, _) | (SuiteMode::Allowed | SuiteMode::Required, Some(_)) => {}
-        }
         let mut tx = self.begin().await?;
-        let changed = sqlx::query(
-            "UPDATE tenant SET suite_mode = $2, suite_company = $3, suite_provisioning = $4 WHERE id = $1",
-        )
-        .bind(tenant.as_bytes().to_vec())
-        .bind(access.mode.name())
-        .bind(access.company.as_ref().map(SuiteCompany::as_str))
-        .bind(i64::from(access.provisioning))
-        .execute(&mut *tx)
-        .await?;
-        if changed.rows_affected() == 0 {
-            return Err(StoreFault::Missing(format!("tenant {tenant}")));
+        let set = set_suite(&mut tx, tenant, access, event).await?;
+        if set {
+            tx.commit().await?;
         }
-        // A password that was proved before must not end in a session of somebody who may use none.
-        sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
-            .bind(tenant.as_bytes().to_vec())
-            .execute(&mut *tx)
-            .await?;
-        events::append(&mut tx, &SecurityEvent { tenant: Some(tenant), ..event.clone() }).await?;
-        tx.commit().await?;
-        Ok(true)
+        Ok(set)
     }
 
+    /// The same for who has seen what it was `before`, and changes a part of it. [`SuiteSet::Overtaken`]: somebody else has changed
+    /// it since, and that stays.
+    pub async fn change_suite(
+        &self,
+        tenant: TenantId,
+        (before, access): (&SuiteAccess, &SuiteAccess),
+        event: &SecurityEvent,
+    ) -> Result<SuiteSet, StoreFault> {
+        let mut tx = self.begin().await?;
+        let query = sqlx::query_scalar(
+            "SELECT 1 FROM tenant WHERE id = $1 AND suite_mode = $2 AND suite_company IS $3 AND suite_provisioning = $4",
+        );
+        let query = query
+            .bind(tenant.as_bytes().to_vec())
+            .bind(before.mode.name())
+            .bind(before.company.as_ref().map(SuiteCompany::as_str))
+            .bind(i64::from(before.provisioning));
+        let unchanged: Option<i64> = query.fetch_optional(&mut *tx).await?;
+        if unchanged.is_none() {
+            return Ok(SuiteSet::Overtaken);
+        }
+        if !set_suite(&mut tx, tenant, access, event).await? {
+            return Ok(SuiteSet::NoCompany);
+        }
+        tx.commit().await?;
+        Ok(SuiteSet::Yes)
+    }
+
+    /// Enters somebody into the directory whom the suite knows, and links them in the same step: an account without a link and
+    /// without a password would be nobody's to use (D23).
+    ///
+    /// Errors: [`StoreFault::Taken`] when the name is.
+    pub async fn enter_from_suite(
+        &self,
+        tenant: TenantId,
+        new: &NewUser,
+        proof: &Proof,
+        (created, linked): (&SecurityEvent, &SecurityEvent),
+    ) -> Result<(), StoreFault> {
+        let mut tx = self.begin().await?;
+        let user = insert_user(&mut tx, tenant, new, created).await?;
+        let linked = SecurityEvent { user: Some(user), ..linked.clone() };
+        let whom = (user, proof.subject());
+        match link(&mut tx, tenant, proof.issuer(), whom, proof.audience(), &linked).await? {
+            Linked::Yes => Ok(tx.commit().await?),
+            // It is new: nothing of it is another's.
+            Linked::SubjectTaken | Linked::UserHasAnother | Linked::NotOfThisKind => {
+                Err(StoreFault::Taken(format!("the suite's person of user {}", new.username)))
+            }
+        }
+    }
     /// Sets whether a user logs in locally although the tenant requires the suite (D22).
     ///
     /// Errors: [`StoreFault::Missing`] when there is no such user.
@@ -113,4 +147,46 @@ impl Store {
         }
         Ok(accounts)
     }
+}
+
+/// Whether a tenant's access was changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SuiteSet {
+    /// It was.
+    Yes,
+    /// Nobody could log in so, because no company is named.
+    NoCompany,
+    /// It is not what it was before any more.
+    Overtaken,
+}
+
+async fn set_suite(
+    tx: &mut Tx,
+    tenant: TenantId,
+    access: &SuiteAccess,
+    event: &SecurityEvent,
+) -> Result<bool, StoreFault> {
+    match (access.mode, &access.company) {
+        (SuiteMode::Allowed | SuiteMode::Required, None) => return Ok(false),
+        (SuiteMode::Off, _) | (SuiteMode::Allowed | SuiteMode::Required, Some(_)) => {}
+    }
+    let changed = sqlx::query(
+        "UPDATE tenant SET suite_mode = $2, suite_company = $3, suite_provisioning = $4 WHERE id = $1",
+    )
+    .bind(tenant.as_bytes().to_vec())
+    .bind(access.mode.name())
+    .bind(access.company.as_ref().map(SuiteCompany::as_str))
+    .bind(i64::from(access.provisioning))
+    .execute(&mut **tx)
+    .await?;
+    if changed.rows_affected() == 0 {
+        return Err(StoreFault::Missing(format!("tenant {tenant}")));
+    }
+    // A password that was proved before must not end in a session of somebody who may use none.
+    sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
+        .bind(tenant.as_bytes().to_vec())
+        .execute(&mut **tx)
+        .await?;
+    events::append(tx, &SecurityEvent { tenant: Some(tenant), ..event.clone() }).await?;
+    Ok(true)
 }

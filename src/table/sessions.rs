@@ -151,6 +151,8 @@ pub struct NewSession<'a> {
     pub lifetimes: Lifetimes,
     /// Sessions of the same person that end when it begins, and why (R83, R88).
     pub leaving: Vec<(SessionId, EndReason)>,
+    /// What is spent, until when at least, if a provider has ended it by now.
+    pub endings_at_provider: Vec<(FlowId, UnixTime)>,
     /// What the security log says of it.
     pub event: SecurityEvent,
 }
@@ -273,7 +275,7 @@ impl Sessions {
             (id, reason, SecurityEvent { kind, session, reason: name, ..event.clone() })
         });
         let leaving: Vec<_> = leaving.collect();
-        let provider = new.proven.provider().map(ProviderSessionRow::of);
+        let provider = new.proven.provider().map(|proof| ProviderSessionRow::of(proof, new.endings_at_provider));
         let (store, table, flow_epoch) =
             (self.store.clone(), Arc::clone(&self.table), new.proven.claimant().epoch);
         // A task of its own: when the client hangs up, this future is dropped, and a session that the store has

@@ -179,12 +179,13 @@ impl ProxyHttp for Edge {
                     SignedIn::Unsure => (None, true),
                 };
                 let ended = facts::ended(&facts, zone, passage.now);
+                let left = ended.and_then(|_| facts::presented_for(&facts, zone)).cloned();
                 let zone = Arc::clone(zone);
                 passage.enter(&zone);
                 passage.session.clone_from(&live);
                 passage.decision = "portal";
                 let visit = self.visit(passage, Realm::Zone(zone), live, ended);
-                let visit = Visit { unsure, ..visit };
+                let visit = Visit { unsure, left, ..visit };
                 Box::pin(self.serve(exchange, &passage.generation, visit)).await
             }
             Decision::Universal => {
@@ -654,6 +655,7 @@ impl Edge {
             request: passage.request,
             session,
             ended,
+            left: None,
             unsure: false,
         }
     }

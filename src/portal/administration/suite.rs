@@ -21,7 +21,7 @@ use crate::base::Username;
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind, exemption};
 use crate::pages::{ExemptRow, Field, SuitePage};
 use crate::sso::{Audience, Suite};
-use crate::store::{Account, LinkRow, StoreFault};
+use crate::store::{Account, LinkRow, StoreFault, SuiteSet};
 use crate::telemetry::EventKind;
 
 /// What a page says besides what is kept.
@@ -208,11 +208,15 @@ impl Portal {
             return Ok(done(ADMIN_SUITE, "unchanged"));
         }
         let event = admin.event(visit, EventKind::SuiteChanged, &access.described());
-        let set = self.store.set_suite(admin.account.tenant.id, &access, &event).await;
+        let set = self.store.change_suite(admin.account.tenant.id, (before, &access), &event).await;
         match set.map_err(|fault| self.store_fault(visit, headers, &fault))? {
-            true => Ok(done(ADMIN_SUITE, "set")),
+            SuiteSet::Yes => Ok(done(ADMIN_SUITE, "set")),
             // As no company nobody would get in: first the suite says which one it is.
-            false => Ok(self.to_suite_binding(admin.account.tenant.id, visit, headers).await),
+            SuiteSet::NoCompany => Ok(self.to_suite_binding(admin.account.tenant.id, visit, headers).await),
+            SuiteSet::Overtaken => {
+                let admin = self.administrator(visit, headers).await?;
+                Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong("admin.suite.overtaken")).await)
+            }
         }
     }
 

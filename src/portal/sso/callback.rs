@@ -101,6 +101,9 @@ impl Portal {
             let account = self.store.account_by_id(session.user).await?;
             return Ok(Come::Over(target(&transaction, account.as_ref())));
         }
+        if !self.verifier.takes(visit.address) {
+            return Err(Refused { text: "m25", ..Refused::because("source_limit") }.into());
+        }
         if !self.store.spend(transaction.id, transaction.deadline()).await? {
             return Err(expired("state_spent").into());
         }
@@ -269,24 +272,14 @@ impl Portal {
 
     /// Enters a person into the directory whom the provider knows and it does not: at the lowest level, with no password
     /// and no mail (R22, D23). `event`: what the log says of it, but for whom.
-    pub(super) async fn provision(
+    async fn provision(
         &self,
         tenant: TenantId,
         username: &Username,
         claims: &Claims<'_>,
         event: SecurityEvent,
     ) -> Result<Option<Account>, Failed> {
-        let display_name = sso::display_name(claims.token, claims.info).unwrap_or(username.as_str()).to_owned();
-        let new = NewUser {
-            email: sso::verified_email(claims.token, claims.info).map(str::to_owned),
-            display_name,
-            kind: UserKind::Regular,
-            level: SecurityLevel::User,
-            groups: Vec::new(),
-            active: true,
-            start_page: None,
-            username: username.clone(),
-        };
+        let new = new_user(username, claims);
         let event = SecurityEvent { detail: Some(Snippet::of(username.as_str())), ..event };
         match self.store.create_user(tenant, &new, &event).await {
             // Taken: the same person, in another tab, a moment ago.
@@ -363,4 +356,18 @@ pub(super) fn flow_of(transaction: Transaction, now: UnixTime) -> Flow {
 fn target(transaction: &Transaction, account: Option<&Account>) -> LocalPath {
     let start = || account.and_then(|account| account.user.start_page.clone());
     transaction.return_to.clone().or_else(start).unwrap_or_else(LocalPath::home)
+}
+
+/// Somebody whom a provider knows, as the directory is to know them: at the lowest level.
+pub(super) fn new_user(username: &Username, claims: &Claims<'_>) -> NewUser {
+    NewUser {
+        email: sso::verified_email(claims.token, claims.info).map(str::to_owned),
+        display_name: sso::display_name(claims.token, claims.info).unwrap_or(username.as_str()).to_owned(),
+        kind: UserKind::Regular,
+        level: SecurityLevel::User,
+        groups: Vec::new(),
+        active: true,
+        start_page: None,
+        username: username.clone(),
+    }
 }

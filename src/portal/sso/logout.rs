@@ -16,7 +16,7 @@ use super::super::answer::{Answer, framed_by, html, json, see_other};
 use super::super::form::Form;
 use super::super::{Portal, Visit, cookies};
 use super::{Failed, Refused, Registration, query};
-use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest};
+use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest, UnixTime};
 use crate::login::{PROOF_MAX, Proven};
 use crate::session::{EndReason, Method, Session};
 use crate::sso::{Audience, Issuer, LogoutToken};
@@ -93,7 +93,7 @@ impl Portal {
         // gateway is killed in the middle of it is told again, and must not be answered that this was done.
         let once = once(registration, &token);
         let replayed = || Failed::from(Refused::because("logout_token_replayed"));
-        if self.store.is_spent_after(once, visit.now).await? {
+        if self.store.is_spent_until(once, visit.now).await? {
             return Err(replayed());
         }
         // With both, the session decides: the subject's others are not meant (OpenID Connect Back-Channel Logout 1.0
@@ -110,22 +110,14 @@ impl Portal {
         if self.store.spend(once, token.acceptable_until()).await? { Ok(()) } else { Err(replayed()) }
     }
 
-    /// Whether the provider has said, since it proved who somebody is, that this is over. Only the back channel is
-    /// remembered: what it says is signed, and the front channel is anybody's.
+    /// Whether the provider has said, since it proved who somebody is, that this is over.
     pub(in crate::portal) async fn is_over_at_provider(
         &self,
         proven: &Proven,
         tenant: TenantId,
     ) -> Result<bool, StoreFault> {
-        let Some(proof) = proven.provider() else { return Ok(false) };
-        let tenant = match proof.audience() {
-            Audience::Tenant => Some(tenant),
-            Audience::Suite => None,
-        };
-        let until = proven.proved_at().plus(PROOF_MAX);
-        let named = [proof.sid().map(ProviderSession::Sid), Some(ProviderSession::Subject(proof.subject()))];
-        for who in named.into_iter().flatten() {
-            if self.store.is_spent_after(over(tenant, proof.issuer(), who), until).await? {
+        for (mark, until) in endings_at_provider(proven, tenant) {
+            if self.store.is_spent_until(mark, until).await? {
                 return Ok(true);
             }
         }
@@ -244,6 +236,21 @@ pub(in crate::portal) enum ProviderLogout {
     Go(Url),
     /// It could not be told; it will be, for a day (D19).
     Unreached,
+}
+
+/// What is spent, and until when at least, once the provider has said that a log-in is over: its own session whenever that was,
+/// and all of the person's since it proved who they are, to the second. Only the back channel is remembered: what it says is
+/// signed, and the front channel is anybody's.
+pub(in crate::portal) fn endings_at_provider(proven: &Proven, tenant: TenantId) -> Vec<(FlowId, UnixTime)> {
+    let Some(proof) = proven.provider() else { return Vec::new() };
+    let tenant = match proof.audience() {
+        Audience::Tenant => Some(tenant),
+        Audience::Suite => None,
+    };
+    let of = |who| over(tenant, proof.issuer(), who);
+    let session = proof.sid().map(|sid| (of(ProviderSession::Sid(sid)), proven.proved_at()));
+    let person = (of(ProviderSession::Subject(proof.subject())), proven.proved_at().plus(PROOF_MAX));
+    session.into_iter().chain([person]).collect()
 }
 
 /// What is spent when a log-out token is obeyed: its `jti`, which is its issuer's own.

@@ -10,7 +10,7 @@ mod logout;
 mod logout_retry;
 mod suite;
 
-pub(super) use logout::ProviderLogout;
+pub(super) use logout::{ProviderLogout, endings_at_provider};
 
 use std::sync::Arc;
 

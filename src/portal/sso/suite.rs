@@ -11,14 +11,14 @@ use super::super::answer::Answer;
 use super::super::flow::Asking;
 use super::super::outcome::Outcome;
 use super::super::{Portal, Visit};
-use super::callback::{Claims, about, flow_of};
+use super::callback::{Claims, about, flow_of, new_user};
 use super::{Errand, Failed, Refused, Registration};
 use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
 use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
 use crate::machine::random;
 use crate::sso::{self, Audience, Issuer, Proof, Purpose, Suite, Transaction};
-use crate::store::{Account, LinkRow, SuitePerson};
+use crate::store::{Account, LinkRow, StoreFault, SuitePerson, SuiteSet};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// A person of the suite, as far as it matters here.
@@ -165,10 +165,18 @@ impl Portal {
                 && access.company.as_ref() == Some(&person.company)
         });
         let Some(tenant) = tenant else { return Ok(None) };
-        let event =
-            SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, EventKind::UserCreated) };
-        let account = self.provision(tenant.id, &username, claims, event).await?;
-        let Some(account) = account else { return Ok(None) };
+        let event = |kind| SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, kind) };
+        let created =
+            SecurityEvent { detail: Some(Snippet::of(username.as_str())), ..event(EventKind::UserCreated) };
+        let issuer = registration.settings().issuer.clone();
+        let proof = Proof::of(claims.token, claims.text, Audience::Suite, issuer);
+        let events = (&created, &event(EventKind::AccountLinked));
+        match self.store.enter_from_suite(tenant.id, &new_user(&username, claims), &proof, events).await {
+            // Taken: the same person, in another tab, a moment ago.
+            Ok(()) | Err(StoreFault::Taken(_)) => {}
+            Err(fault) => return Err(fault.into()),
+        }
+        let Some(account) = self.store.account(&username).await? else { return Ok(None) };
         // Whoever has the name may be somebody who was there before: then it is not theirs by being asked for.
         let is_new = account.password.is_none() && account.totp.is_none();
         let is_theirs = is_new && same_address(account.user.email.as_deref(), person.email);
@@ -214,18 +222,26 @@ impl Portal {
         if !suite.is_master(claims.token, claims.info) {
             return Err(refused("m12.master", "suite_not_master").into());
         }
-        let before = account.tenant.suite.company.as_ref();
-        let bound =
-            if before.is_some_and(|before| *before != company) { Bound::InPlaceOfAnother } else { Bound::Anew };
-        let access = SuiteAccess { company: Some(company), ..account.tenant.suite };
+        let bound_before = account.tenant.suite.company.as_ref();
+        let bound = if bound_before.is_some_and(|before| *before != company) {
+            Bound::InPlaceOfAnother
+        } else {
+            Bound::Anew
+        };
+        let before = &account.tenant.suite;
+        let access = SuiteAccess { company: Some(company), ..before.clone() };
         let event = SecurityEvent {
             detail: Some(Snippet::of(&format!("by {}: {}", account.user.username, access.described()))),
             actor: Actor::Administrator,
             user: None,
             ..visit.event(session, EventKind::SuiteChanged)
         };
-        self.store.set_suite(tenant, &access, &event).await?;
-        Ok(bound)
+        match self.store.change_suite(tenant, (before, &access), &event).await? {
+            SuiteSet::Yes => Ok(bound),
+            SuiteSet::NoCompany | SuiteSet::Overtaken => {
+                Err(refused("m19.expired", "suite_changed_meanwhile").into())
+            }
+        }
     }
 }
 

@@ -409,6 +409,7 @@ impl Browser<'_> {
             HostMatch::Universal => (Realm::Universal, None),
             HostMatch::Alias(_) | HostMatch::Unknown => panic!("{}", self.host),
         };
+        let left = found.clone().filter(|session| session.liveness(now) != Liveness::Live);
         let (session, ended) = match found.map(|session| (session.liveness(now), session)) {
             Some((Liveness::Live, _)) if self.unsure.get() => (None, None),
             Some((Liveness::Live, session)) => (Some(session), None),
@@ -424,6 +425,7 @@ impl Browser<'_> {
             request: RequestId::from_bytes([8; 16]),
             session,
             ended,
+            left,
             unsure: self.unsure.get(),
         }
     }

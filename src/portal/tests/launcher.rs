@@ -72,6 +72,7 @@ async fn from_suite<'a>(world: &'a World, issuer: &str, modules: &[&str]) -> Bro
         slots: Slots::default(),
         lifetimes: Lifetimes::default(),
         leaving: vec![],
+        endings_at_provider: Vec::new(),
         event: event(EventKind::LoginSucceeded),
     };
     let Ok(Begun::Session(_, token)) = world.portal.sessions.begin(new, at(0)).await else {

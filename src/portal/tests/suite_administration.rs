@@ -96,6 +96,7 @@ async fn from_suite<'a>(world: &'a World, username: &str) -> Browser<'a> {
         slots: security.slots,
         lifetimes: security.lifetimes,
         leaving: vec![],
+        endings_at_provider: Vec::new(),
         event: event(EventKind::LoginSucceeded),
     };
     let Begun::Session(session, token) = world.portal.sessions.begin(new, at(0)).await.unwrap() else {

@@ -198,6 +198,11 @@ impl Verifier {
         Ok(self.pool.resize(hashing.threads, hashing.queue_max)?)
     }
 
+    /// Whether one more log-in from `address` is taken, which costs a commit: a stranger can begin one for nothing.
+    pub fn takes(&self, address: IpAddr) -> bool {
+        self.throttle.allows(address)
+    }
+
     /// Holds `password` against the account of `username` in the zone of the attempt.
     ///
     /// Right only for an active account of this zone's tenant that logs in by password. The attempt is counted

@@ -35,6 +35,7 @@ fn part(audience: Audience, host: &str, who: &str, sid: Option<&str>) -> Provide
         sid: sid.map(str::to_owned),
         id_token: Some(IdTokenHint::new(ID_TOKEN.into())),
         modules: Vec::new(),
+        endings: Vec::new(),
     }
 }
 

@@ -95,6 +95,7 @@ impl World {
             slots: Slots::default(),
             lifetimes: Lifetimes::default(),
             leaving,
+            endings_at_provider: Vec::new(),
             event: event(EventKind::LoginSucceeded),
         };
         self.sessions.begin(new, now).await
