@@ -3,6 +3,8 @@
 //! A hand-over carries a name and nothing that was proved: the password is asked on the right host only. It is
 //! sealed for that host, lives a minute, and is spent once in the store.
 
+use std::net::IpAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ pub struct Handover {
     pub zone: Hostname,
     /// Whose log-in goes on there.
     pub username: Username,
+    /// Where the name was typed from. Whoever opens it elsewhere may have been sent here by whoever typed it.
+    pub from: IpAddr,
     /// Worth nothing from here on.
     pub expires_at: UnixTime,
 }
@@ -42,8 +46,8 @@ pub enum HandoverProblem {
 
 impl Handover {
     /// A hand-over to `zone`. A return path does not come along: it was asked for on another host (W1).
-    pub fn new(id: FlowId, zone: Hostname, username: Username, now: UnixTime) -> Self {
-        Self { id, zone, username, expires_at: now.plus(HANDOVER_MAX) }
+    pub fn new(id: FlowId, zone: Hostname, username: Username, from: IpAddr, now: UnixTime) -> Self {
+        Self { id, zone, username, from, expires_at: now.plus(HANDOVER_MAX) }
     }
 
     /// Seals it for the address. `nonce` was drawn for this one sealing.

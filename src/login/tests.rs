@@ -137,7 +137,8 @@ fn r32_r70_who_must_show_what_after_the_password() {
 #[test]
 fn r14_a_hand_over_is_accepted_by_its_host_for_a_minute() {
     let key = MasterKey::from_bytes([5; 32]).derive("handover v1");
-    let sent = Handover::new(FlowId::from_bytes([4; 16]), host("de.example"), alice(), at(0));
+    let sent =
+        Handover::new(FlowId::from_bytes([4; 16]), host("de.example"), alice(), [192, 0, 2, 1].into(), at(0));
     let sealed = sent.seal(&key, [2; 12]).unwrap();
     assert!(!sealed.contains("alice"));
     let check = |text: &str, to: &str, now, want| assert_eq!(Handover::open(text, &key, &host(to), now), want);

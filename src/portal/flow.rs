@@ -181,7 +181,8 @@ impl Portal {
         match self.zone_of(&username, asking).await? {
             Some(zone) if zone.host != *asking.host => {
                 let id = FlowId::from_bytes(random()?);
-                let handover = Handover::new(id, zone.host.clone(), username, asking.visit.now);
+                let handover =
+                    Handover::new(id, zone.host.clone(), username, asking.visit.address, asking.visit.now);
                 let sealed = handover.seal(&self.handover_key, random()?)?;
                 // Whoever chose the password page, or the suite, means it there as well.
                 let with = match (suite, flow.entry) {

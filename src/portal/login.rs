@@ -17,9 +17,9 @@ use super::answer::{self, Answer};
 use super::flow::{Asking, Sent};
 use super::form::Form;
 use super::outcome::{Outcome, Trouble};
-use super::sso::Errand;
+use super::sso::{self, Errand};
 use super::{Portal, Realm, Visit, cookies, csrf, device};
-use crate::base::{BrowserToken, LocalPath, Ttl};
+use crate::base::{BrowserToken, LocalPath, Source, Ttl};
 use crate::credential::otpauth_uri;
 use crate::login::{Binding, Claimant, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
 use crate::machine::random;
@@ -130,6 +130,15 @@ async fn first_page(
             return here.page(&flow, Above::default());
         }
         let outcome = portal.username_known(flow, handover.username).await?;
+        // The link says who typed the name as little as any other: from elsewhere it may have been sent, to log somebody in as
+        // whom a company's provider likes (SEC-R38). *Why by address and not by the browser?* Two hosts share no cookie; and
+        // who is asked without need has one click more.
+        if let Outcome::ToProvider(_, tenant, username) = &outcome
+            && Source::of(handover.from) != Source::of(visit.address)
+            && let Some(registration) = portal.registration(visit, &tenant.slug).await?
+        {
+            return Ok(sso::question(portal, &registration, None, Some(username.as_str()), visit, headers));
+        }
         return here.end(outcome, "").await;
     }
     // What stands in the address was put there by the answer that led here, or by anybody: it chooses among texts.

@@ -42,7 +42,7 @@ pub(super) async fn ask(
 }
 
 /// Whether the person wants to log in there.
-pub(super) fn question(
+pub(in crate::portal) fn question(
     portal: &Portal,
     registration: &Registration,
     target: Option<&LocalPath>,

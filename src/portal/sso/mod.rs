@@ -10,6 +10,7 @@ mod logout;
 mod logout_retry;
 mod suite;
 
+pub(super) use initiate::question;
 pub(super) use logout::{ProviderLogout, endings_at_provider};
 
 use std::sync::Arc;
@@ -329,7 +330,7 @@ async fn begin(
     // own, here and, by the cookie that remembers it, from then on. The suite is nobody's of theirs, and its launcher
     // leads from one product to the next without a question (R94).
     if registration.tenant().is_some() && !is_trial && was_sent_by_another_page(&headers) {
-        return initiate::question(&portal, &registration, return_to.as_ref(), None, &visit, &headers);
+        return question(&portal, &registration, return_to.as_ref(), None, &visit, &headers);
     }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },

@@ -4,10 +4,12 @@ use axum::http::{self, StatusCode, header};
 use serde_json::json;
 
 use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded, event, name};
-use crate::base::TenantId;
+use crate::base::{FlowId, TenantId};
 use crate::credential::current_code;
 use crate::directory::{SsoScope, TotpPeriod};
+use crate::login::Handover;
 use crate::portal::cookies;
+use crate::session::EndReason;
 use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
 use crate::store::{Linked, SsoSet};
 use crate::telemetry::EventKind;
@@ -328,4 +330,29 @@ async fn s12_nobody_is_sent_to_a_companys_provider_by_a_foreign_page_without_bei
     for site in [None, Some("none"), Some("same-origin")] {
         assert_eq!(sent_by(site).await.status, StatusCode::FORBIDDEN, "{site:?}");
     }
+    // A name that was typed elsewhere, and by somebody else.
+    let handed_over = async |from: [u8; 4]| {
+        let (zone, alice) = ("desk.localhost".parse().unwrap(), "alice@acme.example".parse().unwrap());
+        let handover = Handover::new(FlowId::from_bytes([from[0]; 16]), zone, alice, from.into(), at(0));
+        let sealed = handover.seal(&world.portal.handover_key, [from[0]; 12]).unwrap();
+        world.browser().open(&format!("/.zonegate/login?handover={sealed}")).await
+    };
+    let page = handed_over([192, 0, 2, 1]).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.body.contains("action=\"/.zonegate/sso/acme/initiate\""), "{}", page.body);
+    assert!(page.body.contains("value=\"alice@acme.example\""), "{}", page.body);
+    assert_eq!(handed_over([127, 0, 0, 1]).await.status, StatusCode::FORBIDDEN, "whoever typed it goes on");
+}
+
+#[tokio::test]
+async fn a_form_that_arrives_when_its_session_has_ended_is_nobodys() {
+    let world = World::new().await;
+    let browser = alice(&world, 0).await;
+    // The session was looked for when the head was there; the body takes its time.
+    let visit = browser.visit();
+    let session = world.session(&browser).unwrap();
+    assert!(world.portal.person(&visit, &http::HeaderMap::new()).is_ok());
+    let (user, ended) = (session.user, event(EventKind::SessionEnded));
+    world.portal.sessions.end(user, &[session.id], EndReason::Revoked, &[ended], at(1)).await.unwrap();
+    assert!(world.portal.person(&visit, &http::HeaderMap::new()).is_err());
 }

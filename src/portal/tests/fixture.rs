@@ -397,7 +397,7 @@ impl Browser<'_> {
         self
     }
 
-    fn visit(&self) -> Visit {
+    pub(crate) fn visit(&self) -> Visit {
         let now = at(self.now.get());
         let found = self.cookie(cookies::SESSION).and_then(|value| SessionToken::parse(value.as_bytes()));
         let found = found.and_then(|token| self.world.portal.sessions.find(&token));

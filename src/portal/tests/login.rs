@@ -426,6 +426,7 @@ async fn r14_a_hand_over_is_too_old_after_a_minute() {
         FlowId::from_bytes([5; 16]),
         "de.localhost".parse().unwrap(),
         "max@muc.example".parse().unwrap(),
+        [127, 0, 0, 1].into(),
         at(0),
     );
     let sealed = handover.seal(&world.portal.handover_key, [1; 12]).unwrap();
@@ -560,4 +561,22 @@ async fn a_native_clients_flow_is_nothing_to_a_browser() {
     let sealed = flow.seal(&world.portal.flow_key, [1; 12]).unwrap();
     let got = browser.post(&[("flow", &sealed), ("username", ALICE)]).await;
     assert_eq!(got.status, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn l3_hand_overs_without_end_are_taken_from_nobody() {
+    let world =
+        World::with(|settings| settings.limits.logins_per_source = std::num::NonZeroU32::new(2).unwrap()).await;
+    let mut browser = world.browser();
+    browser.host = "de.localhost";
+    let mut seen = Vec::new();
+    for number in 0..4 {
+        let (zone, username) = ("de.localhost".parse().unwrap(), "max@muc.example".parse().unwrap());
+        let from = [127, 0, 0, 1].into();
+        let handover = Handover::new(FlowId::from_bytes([number; 16]), zone, username, from, at(0));
+        let sealed = handover.seal(&world.portal.handover_key, [number; 12]).unwrap();
+        seen.push(browser.open(&format!("{LOGIN}?handover={sealed}")).await.status);
+    }
+    let (taken, not) = (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(seen, [taken, taken, not, not]);
 }

@@ -377,3 +377,23 @@ async fn sec_r36_a_decision_wants_a_proof_of_who_is_asking() {
     send(&alice, SUITE, &fields).await.expect_message("account.anew");
     assert_eq!(access(&world).await.mode, SuiteMode::Required);
 }
+
+#[tokio::test]
+async fn r117_a_second_click_on_log_out_says_of_the_suite_what_the_first_would_have_said() {
+    let suite = || Suite { settings: ProviderSettings { logout: true, ..suite().settings }, ..suite() };
+    let world = populated(World::with(|settings| settings.suite = Some(suite())).await).await;
+    allow(&world, ACME, SuiteMode::Allowed).await;
+    let browser = from_suite(&world, "alice@acme.example").await;
+    browser.open("/.zonegate/account").await;
+    let token = browser.cookies.borrow()[cookies::SESSION].clone();
+    for click in ["the first", "the second, when the first one's answer was not waited for"] {
+        browser.cookies.borrow_mut().insert(cookies::SESSION.into(), token.clone());
+        let got = send(&browser, "/.zonegate/logout", &[]).await;
+        // It cannot be reached, which is not nothing.
+        assert_eq!(
+            got.headers[header::LOCATION],
+            "/.zonegate/login?reason=logged_out&provider=unreached",
+            "{click}"
+        );
+    }
+}

@@ -422,3 +422,21 @@ async fn a_provider_or_link_that_does_not_read_back_is_a_fault_that_names_its_ta
     world.by_hand("UPDATE provider SET settings = '{}'").await.unwrap();
     assert_eq!(world.store.provider(ACME).await.unwrap_err().to_string(), damaged("provider"));
 }
+
+#[tokio::test]
+async fn r117_a_log_in_that_the_provider_has_ended_by_now_does_not_begin() {
+    let world = World::new().await;
+    let mark = FlowId::from_bytes([9; 16]);
+    let begin = async |number: u8, until: UnixTime| {
+        let part = part(Audience::Tenant, "idp.example", "s-1", None);
+        let part = ProviderSessionRow { endings: vec![(mark, until)], ..part };
+        let record = world.record(world.epoch().await, number);
+        let flow_epoch = world.account("alice@acme.example").await.unwrap().user.flow_epoch;
+        let event = event(EventKind::LoginSucceeded);
+        world.store.begin_session(&record, flow_epoch, &[], Some(&part), &event).await.unwrap()
+    };
+    assert_eq!(begin(1, at(60)).await, Begin::Begun, "nothing was said");
+    world.store.spend_until(mark, at(60)).await.unwrap();
+    assert_eq!(begin(2, at(60)).await, Begin::EpochStale, "in the same second");
+    assert_eq!(begin(3, at(61)).await, Begin::Begun, "of before");
+}

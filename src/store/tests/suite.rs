@@ -107,3 +107,45 @@ async fn r6_who_was_unlinked_is_not_linked_again_by_a_log_in_that_was_under_way(
     let epoch = world.account("ada@acme.example").await.unwrap().user.flow_epoch;
     assert_eq!(linked(epoch).await, Some(Linked::Yes), "one that began since");
 }
+
+#[tokio::test]
+async fn v9_whoever_changes_a_part_takes_nothing_back_that_somebody_else_has_set_meanwhile() {
+    let world = World::new().await;
+    let seen = access(SuiteMode::Allowed, Some("c-1"));
+    assert!(set(&world, ACME, &seen).await);
+    let rebound = access(SuiteMode::Allowed, Some("c-2"));
+    assert!(set(&world, ACME, &rebound).await);
+    let change = async |before: &SuiteAccess, after: &SuiteAccess| {
+        world.store.change_suite(ACME, (before, after), &event(EventKind::SuiteChanged)).await.unwrap()
+    };
+    let wanted = SuiteAccess { provisioning: true, ..seen.clone() };
+    assert_eq!(change(&seen, &wanted).await, SuiteSet::Overtaken);
+    let now = async || world.store.tenant_by_slug("acme").await.unwrap().unwrap().suite;
+    assert_eq!(now().await, rebound);
+    let wanted = SuiteAccess { provisioning: true, ..rebound.clone() };
+    assert_eq!(change(&rebound, &wanted).await, SuiteSet::Yes);
+    assert_eq!(now().await, wanted);
+    let nobody = SuiteAccess { company: None, ..wanted.clone() };
+    assert_eq!(change(&wanted, &nobody).await, SuiteSet::NoCompany);
+    assert_eq!(now().await, wanted);
+}
+
+#[tokio::test]
+async fn d23_who_is_entered_from_the_suite_is_linked_in_the_same_step_or_not_entered() {
+    let world = World::new().await;
+    let proof: Proof = serde_json::from_value(
+        serde_json::json!({ "audience": "suite", "issuer": "https://one.example", "subject": "s-nora" }),
+    )
+    .unwrap();
+    let events = (&event(EventKind::UserCreated), &event(EventKind::AccountLinked));
+    world.store.enter_from_suite(ACME, &user("nora@acme.example"), &proof, events).await.unwrap();
+    let nora = world.account("nora@acme.example").await.unwrap();
+    let links = world.store.links_of(nora.user.id).await.unwrap();
+    assert_eq!(links.iter().map(|link| link.subject.as_str()).collect::<Vec<_>>(), ["s-nora"]);
+    world
+        .by_hand("CREATE TRIGGER no_link BEFORE INSERT ON link BEGIN SELECT RAISE(ABORT, 'no link'); END")
+        .await
+        .unwrap();
+    assert!(world.store.enter_from_suite(ACME, &user("olga@acme.example"), &proof, events).await.is_err());
+    assert!(world.account("olga@acme.example").await.is_none());
+}
