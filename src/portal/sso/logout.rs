@@ -238,19 +238,18 @@ pub(in crate::portal) enum ProviderLogout {
     Unreached,
 }
 
-/// What is spent, and until when at least, once the provider has said that a log-in is over: its own session whenever that was,
-/// and all of the person's since it proved who they are, to the second. Only the back channel is remembered: what it says is
-/// signed, and the front channel is anybody's.
+/// What is spent, and until when at least, once the provider has said that a log-in is over since it proved who somebody is:
+/// its own session, or all of the person's. Also in that very second, because the proof took a part of it. Only the back
+/// channel is remembered: what it says is signed, and the front channel is anybody's.
 pub(in crate::portal) fn endings_at_provider(proven: &Proven, tenant: TenantId) -> Vec<(FlowId, UnixTime)> {
     let Some(proof) = proven.provider() else { return Vec::new() };
     let tenant = match proof.audience() {
         Audience::Tenant => Some(tenant),
         Audience::Suite => None,
     };
-    let of = |who| over(tenant, proof.issuer(), who);
-    let session = proof.sid().map(|sid| (of(ProviderSession::Sid(sid)), proven.proved_at()));
-    let person = (of(ProviderSession::Subject(proof.subject())), proven.proved_at().plus(PROOF_MAX));
-    session.into_iter().chain([person]).collect()
+    let until = proven.proved_at().plus(PROOF_MAX);
+    let whose = [proof.sid().map(ProviderSession::Sid), Some(ProviderSession::Subject(proof.subject()))];
+    whose.into_iter().flatten().map(|who| (over(tenant, proof.issuer(), who), until)).collect()
 }
 
 /// What is spent when a log-out token is obeyed: its `jti`, which is its issuer's own.

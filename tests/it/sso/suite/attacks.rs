@@ -130,7 +130,7 @@ async fn r117_who_logs_out_at_the_suite_before_the_choice_is_not_logged_in_by_it
     assert_eq!(told.status, StatusCode::OK, "{}", told.body);
     let answer = world.chooses(&visitor, &page, ALICE).await;
     assert!(!world.has_session(&visitor), "{} {}", answer.status, answer.body);
-    world.gateway.advance(2).await;
+    world.gateway.advance(4).await;
     // And whoever logs in there again gets in again.
     world.in_suite(&visitor, ALICE).await;
 }
