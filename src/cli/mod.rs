@@ -160,7 +160,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough.
+        // Whoever reads our output has read enough. A command that has more to do, or that answers with its exit code, does
+        // not end there with what `say` tells it.
         Err(CommandProblem::Io(fault)) if fault.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(CommandProblem::No) => ExitCode::FAILURE,
         // Each line begins with its file and line, where editors and people look for them.

@@ -63,13 +63,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
             Ok(answer(question, &site.settings, Some(&account), site.now))
         })?,
     };
-    if question.json {
+    let told = if question.json {
         // Text and numbers of our own; that they can be written as JSON is what the type says.
-        say(serde_json::to_string_pretty(&answer).map_err(std::io::Error::from)?)?;
+        say(serde_json::to_string_pretty(&answer).map_err(std::io::Error::from)?)
     } else {
-        say(spell(&answer, &arguments.configuration.name()))?;
-    }
-    if answer.decision == "forward" { Ok(()) } else { Err(CommandProblem::No) }
+        say(spell(&answer, &arguments.configuration.name()))
+    };
+    // A no is a no, whoever reads along.
+    if answer.decision == "forward" { told } else { Err(CommandProblem::No) }
 }
 
 async fn account(site: &Site, user: &Username) -> Result<Account, CommandProblem> {

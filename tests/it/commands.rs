@@ -137,6 +137,27 @@ tenants:
 }
 
 #[test]
+fn who_stops_reading_neither_stops_an_apply_half_way_nor_turns_a_no_into_a_yes() {
+    let folder = installation();
+    folder.write(
+        "directory.yaml",
+        "\
+tenants:
+  - slug: bolt
+    zone: a.example
+    domains: [bolt.example]
+    users: [{ username: bob@bolt.example }, { username: carol@bolt.example }]
+",
+        0o644,
+    );
+    assert_eq!(folder.run_unread("apply -f directory.yaml"), 0);
+    assert_eq!(done(&folder, "apply -f directory.yaml"), "nothing to change\n", "all of it was done");
+    assert_eq!(folder.run_unread("policy test --host a.example --path /"), 1);
+    assert_eq!(folder.run_unread("policy test --host a.example --path / --user bob@bolt.example"), 0);
+    assert_eq!(folder.run_unread("user list"), 0, "who only lists has nothing left to do");
+}
+
+#[test]
 fn f13_a_restore_says_where_what_was_there_is_kept() {
     let folder = installation();
     done(&folder, "backup copy.db");

@@ -48,14 +48,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
             changes += applied.changes;
             left |= applied.left;
         }
-        say(match (changes, arguments.dry_run) {
+        let told = say(match (changes, arguments.dry_run) {
             (0, _) => "nothing to change".to_owned(),
             (count, true) => format!("{count} changes; nothing was written (--dry-run)"),
             (count, false) => format!("{count} changes made"),
-        })?;
-        // Not all that was asked was done, and a script must not take it for done.
-        if left && !arguments.dry_run { Err(CommandProblem::No) } else { Ok(()) }
+        });
+        // Not all that was asked was done, and a script must not take it for done, whoever has stopped reading.
+        if left && !arguments.dry_run { Err(CommandProblem::No) } else { told }
     })
+}
+
+/// Says what is done next. Whoever has read enough (`| head -1`) does not want the rest undone: that it could not be
+/// written is told at the end, when what was not written is tried again with the last line.
+fn tell(text: impl std::fmt::Display) {
+    let _ = say(text);
 }
 
 /// What in the file cannot be, seen from what the store holds: found before the first write, so that a run is not left
@@ -123,14 +129,14 @@ async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<Ap
     let mut changes = 0;
     match &found {
         None => {
-            say(format_args!("+ tenant {} ({}) in zone {}", tenant.slug, tenant.name, tenant.zone))?;
+            tell(format_args!("+ tenant {} ({}) in zone {}", tenant.slug, tenant.name, tenant.zone));
             changes += 1;
             if !dry {
                 site.store.create_tenant(&tenant, &event).await?;
             }
         }
         Some(found) if *found != tenant => {
-            say(format_args!("~ tenant {}: {}", tenant.slug, tenant_difference(found, &tenant)))?;
+            tell(format_args!("~ tenant {}: {}", tenant.slug, tenant_difference(found, &tenant)));
             changes += 1;
             if !dry {
                 site.store.update_tenant(&tenant, &event).await?;
@@ -178,7 +184,7 @@ async fn apply_user(site: &Site, tenant: &Tenant, wanted: &UserEntry, dry: bool)
         start_page: wanted.start_page.clone(),
     };
     let Some(account) = site.store.account(&wanted.username).await? else {
-        say(format_args!("+ user {} ({})", new.username, new.kind.name()))?;
+        tell(format_args!("+ user {} ({})", new.username, new.kind.name()));
         if !dry {
             let mut event = site.event(EventKind::UserCreated);
             event.detail = Some(Snippet::of(new.username.as_str()));
@@ -196,7 +202,7 @@ async fn apply_user(site: &Site, tenant: &Tenant, wanted: &UserEntry, dry: bool)
     if difference.is_empty() {
         return Ok(0);
     }
-    say(format_args!("~ user {}: {difference}", new.username))?;
+    tell(format_args!("~ user {}: {difference}", new.username));
     if !dry {
         let event = site.event(if account.user.active && !new.active {
             EventKind::UserDisabled

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{differing, listed};
+use super::{differing, listed, tell};
 use crate::base::{TenantId, UserId, Username};
+use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
 use crate::cli::sso::{untested, users};
-use crate::cli::{CommandProblem, say};
 use crate::config::{ProviderEntry, SsoEntry, TenantEntry};
 use crate::directory::{SecurityLevel, SsoScope, Tenant};
 use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
@@ -110,7 +110,7 @@ async fn apply_provider(
 ) -> Result<usize, CommandProblem> {
     let ProviderEntry { settings, secret } = wanted;
     match site.store.provider(tenant.id).await? {
-        None => say(format_args!("+ provider {} of {}", settings.issuer, tenant.slug))?,
+        None => tell(format_args!("+ provider {} of {}", settings.issuer, tenant.slug)),
         Some(found) => {
             let mut differences = vec![difference(&found.settings, settings)];
             let same = secret.as_ref().is_none_or(|new| found.secret.as_ref().is_some_and(|old| old.is(new)));
@@ -121,7 +121,7 @@ async fn apply_provider(
             if differences.is_empty() {
                 return Ok(0);
             }
-            say(format_args!("~ provider of {}: {}", tenant.slug, differences.join(", ")))?;
+            tell(format_args!("~ provider of {}: {}", tenant.slug, differences.join(", ")));
         }
     }
     if !dry {
@@ -184,7 +184,7 @@ async fn apply_links(
     for (name, new) in &changed {
         let old = now.get(name);
         let before = old.map(|(_, old)| format!("{:?} → ", old.as_str())).unwrap_or_default();
-        say(format_args!("~ user {name}: sso_subject {before}{:?}", new.as_str()))?;
+        tell(format_args!("~ user {name}: sso_subject {before}{:?}", new.as_str()));
         if let Some((user, _)) = old.filter(|_| !dry) {
             let unlinked = SecurityEvent { tenant: Some(tenant.id), ..event(EventKind::AccountUnlinked) };
             site.store.unlink(*user, Audience::Tenant, issuer, &unlinked).await?;
@@ -246,16 +246,16 @@ async fn apply_scope(
     };
     match set {
         SsoSet::Yes => {
-            say(format_args!("~ single sign-on of {}: {difference}", tenant.slug))?;
+            tell(format_args!("~ single sign-on of {}: {difference}", tenant.slug));
             Ok(Applied { changes: 1, left: false })
         }
         SsoSet::Untested => {
-            say(format_args!(
+            tell(format_args!(
                 "! single sign-on of {} stays for {}: {}",
                 tenant.slug,
                 users(tenant.sso),
                 untested(&tenant.slug)
-            ))?;
+            ));
             Ok(Applied { changes: 0, left: wanted.scope != SsoScope::Off })
         }
         SsoSet::NobodyExempt => {

@@ -1,8 +1,9 @@
 //! A tenant's part of the vendor's suite, and who is exempt from it: made what the file says.
 
 use super::differing;
+use super::tell;
+use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
-use crate::cli::{CommandProblem, say};
 use crate::config::{TenantEntry, UserEntry};
 use crate::directory::{SuiteAccess, SuiteMode, Tenant, UserKind, exemption};
 use crate::store::StoreFault;
@@ -47,7 +48,7 @@ pub(super) async fn apply(
     if difference.is_empty() {
         return Ok(changes);
     }
-    say(format_args!("~ suite of {}: {difference}", tenant.slug))?;
+    tell(format_args!("~ suite of {}: {difference}", tenant.slug));
     if !dry {
         let detail = Some(Snippet::of(&access.described()));
         let event = SecurityEvent { detail, ..site.event(EventKind::SuiteChanged) };
@@ -80,7 +81,7 @@ async fn apply_exemption(
     if before == exempt {
         return Ok(0);
     }
-    say(format_args!("~ user {}: suite_exempt {before} → {exempt}", wanted.username))?;
+    tell(format_args!("~ user {}: suite_exempt {before} → {exempt}", wanted.username));
     if !dry {
         let account = account.filter(|account| account.tenant.id == tenant.id);
         let account = account.ok_or_else(|| StoreFault::Missing(format!("user {}", wanted.username)))?;
