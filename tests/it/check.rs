@@ -149,6 +149,24 @@ zones:
 }
 
 #[test]
+fn a_certificate_that_we_got_for_a_zone_that_is_gone_is_nothing_to_complain_of() {
+    let acme = GOOD.replace("['127.0.0.1:0'] }", "['127.0.0.1:0'], http: ['127.0.0.1:0'] }");
+    let acme = format!("acme: {{ directory: 'https://ca.example/directory' }}\n{acme}");
+    let folder = Folder::new(&acme);
+    folder.certificate("acme-gone.example-001700000000", "gone.example", WIDE);
+    let (code, told, problems) = folder.run("check");
+    assert_eq!((code, problems), (0, vec![]));
+    assert_eq!(told, "zonegate.yaml: good. Zones: 1, certificates: 1.\n");
+
+    // Without acme it is a file like any other.
+    folder.certificate("a", "a.example", WIDE);
+    folder.write("zonegate.yaml", GOOD, 0o644);
+    let (code, _, problems) = folder.run("check");
+    assert_eq!((code, problems.len()), (2, 1), "{problems:?}");
+    assert!(problems[0].contains("covers gone.example, and no host"), "{problems:?}");
+}
+
+#[test]
 fn an_encrypted_key_is_told_with_how_to_open_it() {
     let folder =
         Folder::new(&format!("certificates: {{ files: [{{ chain: certs/a.crt, key: certs/x.key }}] }}\n{GOOD}"));

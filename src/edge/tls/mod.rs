@@ -130,9 +130,11 @@ impl Certificates {
         }
         // Whoever mistyped a host is not told as well that its certificate covers nothing.
         if leftovers == Leftovers::Reported && inspection.hosts_are_all {
-            let leftover =
-                |served: &Served| !inspection.hosts.iter().any(|(host, _)| served.covers(host.as_str()));
-            problems.extend(reading.usable.into_iter().filter(|(_, served)| leftover(served)).map(
+            // One that we got stays when its zone goes, and nobody has to clear up after us.
+            let leftover = |pair: &PemPair, served: &Served| {
+                !pair.managed && !inspection.hosts.iter().any(|(host, _)| served.covers(host.as_str()))
+            };
+            problems.extend(reading.usable.into_iter().filter(|(pair, served)| leftover(pair, served)).map(
                 |(pair, served)| CertificateProblem {
                     place: pair.place.clone(),
                     text: format!(
