@@ -45,6 +45,9 @@ impl Names {
         options.ip_strategy = LookupIpStrategy::Ipv4thenIpv6;
         // A name that was not there a moment ago may belong to an application that has just started.
         options.negative_max_ttl = Some(KEPT_MIN);
+        // It remembers what it was told: without an end of ours, we would be given the same answer for as long as its TTL
+        // says, however often we ask.
+        options.positive_max_ttl = Some(KEPT_MAX);
         Self(builder.build().map_err(|fault| fault.to_string()))
     }
 
@@ -112,5 +115,39 @@ pub(super) async fn follow(
         };
         tokio::time::sleep(wait).await;
         last = look_up(&names, &pool, backend, &host, port).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers every question with one address and a TTL of a day.
+    async fn answer(socket: tokio::net::UdpSocket) {
+        let mut question = [0; 512];
+        loop {
+            let (_, from) = socket.recv_from(&mut question).await.unwrap();
+            let name = question[12..].iter().position(|byte| *byte == 0).unwrap();
+            let mut answer = question[..2].to_vec();
+            answer.extend([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+            answer.extend(&question[12..12 + name + 5]);
+            answer.extend([0xc0, 12, 0, 1, 0, 1]);
+            answer.extend(86_400_u32.to_be_bytes());
+            answer.extend([0, 4, 192, 0, 2, 1]);
+            socket.send_to(&answer, from).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_application_that_moves_is_followed_whatever_the_ttl_was() {
+        let socket = tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.unwrap();
+        let names = Names::new(&[socket.local_addr().unwrap()]);
+        let server = tokio::spawn(answer(socket));
+        for asked in ["asked of the server", "remembered"] {
+            let (addresses, kept) = names.find("app.example.").await.unwrap();
+            assert_eq!(addresses, [IpAddr::from([192, 0, 2, 1])], "{asked}");
+            assert!(kept <= KEPT_MAX, "{asked}: {kept:?}");
+        }
+        server.abort();
     }
 }
