@@ -254,8 +254,10 @@ impl Reloader {
         source.set_log_level(settings.log.level);
         self.redirect.turn_to(log);
         let generation = before.number.saturating_add(1);
-        self.in_use.store(Arc::new(Generation::new(generation, portal, peers)));
+        let after = Arc::new(Generation::new(generation, portal, peers));
+        self.in_use.store(Arc::clone(&after));
         before.peers.retire();
+        after.peers.forget_checks();
         Ok(Applied { generation, changes, certificates })
     }
 }

@@ -62,6 +62,11 @@ impl Peers {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 
+    /// To be told once those of the configuration of before are retired.
+    pub(super) fn forget_checks(&self) {
+        self.by_zone.values().for_each(|pool| pool.forget_checks());
+    }
+
     /// Looks names up once, and starts what keeps them and who asks after health, on the runtime that this runs on.
     /// `before`: those of the configuration that this one replaces.
     pub(super) async fn start(settings: &Settings, metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {

@@ -145,6 +145,20 @@ impl Pool {
         self.members.load().list.clone()
     }
 
+    /// Forgets what health checks said, where there are none any more. Only once those of the configuration of before have
+    /// ended: they share what is known of a backend, and their last word would stand for ever.
+    pub(super) fn forget_checks(&self) {
+        if self.upstream.health.is_some() {
+            return;
+        }
+        let members = self.members.load();
+        // Everybody, and not only up to the first that was unwell.
+        let changed = members.list.iter().filter(|member| member.standing.is_not_checked()).count();
+        if changed > 0 {
+            self.publish();
+        }
+    }
+
     /// Tells monitoring who is well. For whoever has changed that; no request pays for it.
     pub(super) fn publish(&self) {
         let members = self.members.load();
@@ -243,7 +257,7 @@ fn greatest_common_divisor(a: i64, b: i64) -> i64 {
 mod tests {
     use super::*;
     use crate::session::samples;
-    use crate::zone::{Backend, Target};
+    use crate::zone::{Backend, HealthCheck, Target};
 
     /// A zone whose backends are the ports 1, 2, … of loopback.
     fn pool(balance: Balance, weights: &[u8], before: Option<&Pool>) -> Pool {
@@ -316,6 +330,22 @@ mod tests {
         let unwell: Vec<_> = after.members().iter().map(|member| !member.standing.is_well()).collect();
         assert_eq!(unwell, [false, true, false]);
         assert!(Arc::ptr_eq(&before.members()[0].standing, &after.members()[0].standing));
+    }
+
+    #[test]
+    fn who_was_unwell_is_not_so_for_ever_when_nobody_checks_any_more() {
+        let mut before = pool(Balance::RoundRobin, &[1, 1], None);
+        let second = crate::base::Ttl::seconds_const(1);
+        let check = HealthCheck { path: None, status: None, interval: second, timeout: second, fall: 1, rise: 1 };
+        before.upstream.health = Some(check);
+        before.members()[1].standing.checked(false, 1, 1);
+        let well = |pool: &Pool| pool.members().iter().map(|member| member.standing.is_well()).collect::<Vec<_>>();
+        before.forget_checks();
+        assert_eq!(well(&before), [true, false], "while it is checked, the check decides");
+        let after = pool(Balance::RoundRobin, &[1, 1], Some(&before));
+        after.members()[0].standing.not_connected(now_ms(), false);
+        after.forget_checks();
+        assert_eq!(well(&after), [false, true], "what requests met is not forgotten");
     }
 
     #[test]

@@ -134,6 +134,12 @@ impl Standing {
         self.unwell.store(!unwell, Ordering::Relaxed);
         true
     }
+
+    /// Nobody checks it any more, and so nobody would ever say that it is back; whether that changed anything.
+    pub(super) fn is_not_checked(&self) -> bool {
+        self.contrary.store(0, Ordering::Relaxed);
+        self.unwell.swap(false, Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]
