@@ -178,7 +178,10 @@ impl<'a> Reading<'a> {
             problems: Vec::new(),
         };
         // Where both cover a name, the operator's own is served: the last one that is read.
-        let (ours, own): (Vec<_>, Vec<_>) = pairs.iter().partition(|pair| pair.managed);
+        let (mut ours, own): (Vec<_>, Vec<_>) = pairs.iter().partition(|pair| pair.managed);
+        // And of ours the newest. Its file's name says which host comes first: after a zone and its alias have changed
+        // places the older one may come last by that, and would be served until it is over.
+        ours.sort_by_key(|pair| validity(pair).map(|found| found.from));
         for pair in ours.into_iter().chain(own) {
             match (read(pair, now), names(pair)) {
                 (Ok(certified), Ok(names)) => {
@@ -448,5 +451,50 @@ mod tests {
         ] {
             assert_eq!(covers(name, host), want, "{name} and {host}");
         }
+    }
+
+    /// A pair for these hosts, valid in these years.
+    fn pair(file: &str, hosts: &[&str], years: (i32, i32), managed: bool) -> PemPair {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        PemPair {
+            chain_file: format!("{file}.pem").into(),
+            key_file: format!("{file}.key").into(),
+            chain: params.self_signed(&key).unwrap().pem().into(),
+            key: key.serialize_pem().into(),
+            place: Place::default(),
+            managed,
+        }
+    }
+
+    fn begins_in(reading: &Reading<'_>, host: &str) -> i32 {
+        let served = find(&reading.by_name, host).unwrap();
+        let (_, leaf) = X509Certificate::from_der(served.certified.cert.first().unwrap()).unwrap();
+        leaf.validity().not_before.to_datetime().year()
+    }
+
+    const IN_2025: UnixTime = UnixTime::from_seconds(1_750_000_000);
+
+    #[test]
+    fn of_those_that_we_got_the_newest_is_served_whatever_its_file_is_called() {
+        // The zone was www.example.com once, with example.com for an alias.
+        let both = ["www.example.com", "example.com"];
+        let newer = pair("acme-example.com-001700000000", &both, (2024, 2030), true);
+        let older = pair("acme-www.example.com-001600000000", &both, (2022, 2030), true);
+        let broken = PemPair { key: Vec::new(), ..pair("acme-z.example", &both, (2025, 2030), true) };
+        let pairs = [newer, older, broken];
+        let reading = Reading::of(&pairs, &[], IN_2025);
+        assert_eq!(both.map(|host| begins_in(&reading, host)), [2024, 2024]);
+
+        // The operator's own come after ours, and among them the last one counts, as they are written.
+        let own =
+            [(2021, "own-a"), (2020, "own-b")].map(|(from, file)| pair(file, &both[1..], (from, 2030), false));
+        let pairs: Vec<_> = own.into_iter().chain(pairs).collect();
+        let reading = Reading::of(&pairs, &[], IN_2025);
+        assert_eq!(both.map(|host| begins_in(&reading, host)), [2024, 2020]);
+        assert_eq!(reading.problems, []);
     }
 }
