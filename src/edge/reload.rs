@@ -130,6 +130,8 @@ impl Reloader {
     /// Opens the access log anew whenever the process is told to: its file was renamed, to make room for a new one.
     pub(super) async fn on_rotation(self: Arc<Self>, mut rotated: Signal) {
         while rotated.recv().await.is_some() {
+            // A reload beside it may name another file, and the one that was opened last would win.
+            let _turn = self.turn.lock().await;
             let settings = Arc::clone(&self.in_use.load().settings);
             match open_log(settings).await {
                 Ok(opened) => self.redirect.turn_to(opened),
