@@ -176,9 +176,11 @@ impl Acme {
             return;
         }
         let taken = Arc::clone(&self.reloader).take_certificates(|| self::kept(acme)).await.is_ok();
+        let settings = Arc::clone(&self.reloader.in_use.load().settings);
+        let hosts: Vec<_> = groups(&settings).into_iter().flat_map(|group| uncovered(&settings, group)).collect();
         for (first, lasts) in got {
             if taken {
-                forget_older(acme, &first);
+                forget_older(acme, &hosts, &first);
             }
             if taken && lasts {
                 failures.remove(&first);
@@ -338,20 +340,44 @@ fn write(path: &Path, text: &str) -> Result<(), AcmeFault> {
     written().map_err(|error| AcmeFault::File(path.to_owned(), error))
 }
 
-/// Removes what came before the newest for `host`. What cannot be removed is only clutter.
-fn forget_older(acme: &AcmeSettings, host: &Hostname) {
+/// Removes what the newest pair for `host` has replaced. What cannot be removed is only clutter.
+///
+/// An older one stays while one of `hosts` lives on it: an alias that has become a zone of its own, and whose own order has
+/// failed so far, would have no handshake any more.
+fn forget_older(acme: &AcmeSettings, hosts: &[Hostname], host: &Hostname) {
     let Ok(entries) = fs::read_dir(&acme.folder) else { return };
     let prefix = format!("acme-{host}-");
-    let mut ours: Vec<_> = entries
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.strip_prefix(&prefix).is_some_and(is_serial))
-        .collect();
-    ours.sort_unstable();
-    let stem = |name: &str| name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
-    let newest = ours.last().and_then(|name| stem(name));
-    for name in ours.iter().filter(|name| stem(name) != newest) {
+    let is_ours = |name: &str| name.strip_prefix(&prefix).is_some_and(is_serial);
+    let whole = whole(acme);
+    // One without a key replaces nothing.
+    let Some(at) = whole.iter().rposition(|(name, _)| is_ours(name)) else { return };
+    let Some((newest, _)) = whole.get(at) else { return };
+    let is_replaced = |name: &str| {
+        let name = name.strip_suffix(".key").map_or_else(|| name.to_owned(), |stem| format!("{stem}.pem"));
+        match whole.iter().position(|(other, _)| *other == name) {
+            Some(place) => place < at && !is_lived_on(&whole, place, hosts),
+            None => name < *newest,
+        }
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    for name in names.filter(|name| is_ours(name) && is_replaced(name)) {
         let _ = fs::remove_file(acme.folder.join(name));
     }
+}
+
+/// What is kept, by the names of the certificates' files, each before those that are served in its place.
+fn whole(acme: &AcmeSettings) -> Vec<(String, Validity)> {
+    let named = |pair: &PemPair| Some((pair.chain_file.file_name()?.to_str()?.to_owned(), validity(pair)?));
+    let mut whole: Vec<_> = kept(acme).iter().filter_map(named).collect();
+    whole.sort_by_key(|(_, found)| found.from);
+    whole
+}
+
+/// Whether the one at this place names a host that no newer one covers.
+fn is_lived_on(whole: &[(String, Validity)], place: usize, hosts: &[Hostname]) -> bool {
+    let Some((_, found)) = whole.get(place) else { return false };
+    let newer = |host: &Hostname| whole.iter().skip(place + 1).any(|(_, newer)| newer.covers(host.as_str()));
+    hosts.iter().any(|host| found.covers(host.as_str()) && !newer(host))
 }
 
 /// What follows the host in a file's name: twelve digits and what sort of file it is. A host that ends in a number is
@@ -470,6 +496,23 @@ mod tests {
         assert_eq!(answer("/.well-known/acme-challenge/abc"), None);
     }
 
+    /// Puts a pair for these hosts there, valid from this year on.
+    fn put(folder: &Path, stem: &str, hosts: &[&str], year: i32) {
+        let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        params.not_before = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        write(&folder.join(format!("{stem}.key")), &key.serialize_pem()).unwrap();
+        write(&folder.join(format!("{stem}.pem")), &params.self_signed(&key).unwrap().pem()).unwrap();
+    }
+
+    fn left(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut left: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort_unstable();
+        left
+    }
+
     #[test]
     fn of_several_only_the_newest_stays_and_nothing_of_others_is_touched() {
         let folder = tempfile::tempdir().unwrap();
@@ -480,22 +523,48 @@ mod tests {
             "a.example.pem",
             "acme-account.json",
         ];
-        let ours = [1, 2, 10].map(|at| format!("acme-a.example-{at:012}"));
-        let ours = ours.iter().flat_map(|stem| [format!("{stem}.pem"), format!("{stem}.key")]);
-        let mut names: Vec<String> = others.map(str::to_owned).into_iter().chain(ours).collect();
-        for name in &names {
+        for name in others {
             write(&folder.path().join(name), "x").unwrap();
         }
-        forget_older(&acme, &"a.example".parse().unwrap());
-        names.retain(|name| {
-            !name.contains("000001.") && !name.contains("000002.") || others.contains(&name.as_str())
-        });
+        for (at, year) in [(1, 2001), (2, 2002), (10, 2010)] {
+            put(folder.path(), &format!("acme-a.example-{at:012}"), &["a.example"], year);
+        }
+        // Halves: one that was on its way when the process ended, and one that may be.
+        write(&folder.path().join("acme-a.example-000000000003.key"), "x").unwrap();
+        write(&folder.path().join("acme-a.example-000000000011.key"), "x").unwrap();
+        let host: Hostname = "a.example".parse().unwrap();
+        forget_older(&acme, std::slice::from_ref(&host), &host);
+        let ours = ["000000000010.key", "000000000010.pem", "000000000011.key"]
+            .map(|end| format!("acme-a.example-{end}"));
+        let mut names: Vec<String> = others.map(str::to_owned).into_iter().chain(ours).collect();
         names.sort_unstable();
-        let mut left: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort_unstable();
-        assert_eq!(left, names);
+        assert_eq!(left(folder.path()), names);
+    }
+
+    #[test]
+    fn a_pair_stays_while_a_host_lives_on_it_that_no_newer_one_covers() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = keeping_in(folder.path());
+        let hosts = ["a.example", "b.example"].map(|host| host.parse::<Hostname>().unwrap());
+        let [zone, split_off] = &hosts;
+        put(folder.path(), "acme-a.example-000000000001", &["a.example", "b.example"], 2001);
+        put(folder.path(), "acme-a.example-000000000002", &["a.example"], 2002);
+        forget_older(&acme, &hosts, zone);
+        assert_eq!(left(folder.path()).len(), 4, "b.example has no other");
+        // Half of one is none.
+        write(&folder.path().join("acme-b.example-000000000003.pem"), "x").unwrap();
+        forget_older(&acme, &hosts, zone);
+        assert_eq!(left(folder.path()).len(), 5);
+        put(folder.path(), "acme-b.example-000000000003", &["b.example"], 2003);
+        forget_older(&acme, &hosts, split_off);
+        assert_eq!(left(folder.path()).len(), 6, "what another host is called by is not looked at");
+        forget_older(&acme, &hosts, zone);
+        let want = ["acme-a.example-000000000002", "acme-b.example-000000000003"];
+        assert_eq!(left(folder.path()), want.map(|stem| [format!("{stem}.key"), format!("{stem}.pem")]).concat());
+
+        // Nor does anybody live on what a host needs that is not ours any more.
+        put(folder.path(), "acme-a.example-000000000001", &["a.example", "gone.example"], 2001);
+        forget_older(&acme, &hosts, zone);
+        assert_eq!(left(folder.path()).len(), 4);
     }
 }
