@@ -47,6 +47,10 @@ const RETRY_SECONDS: (u64, u64) = (300, 24 * 3600);
 const EXCHANGE_MAX: Duration = Duration::from_secs(30);
 /// How long the authority may take to look and to sign.
 const ORDER_MAX: Duration = Duration::from_secs(120);
+/// How long all of it may take, from the first exchange to the last file: whoever comes next waits for it.
+const ALL_MAX: Duration = Duration::from_secs(600);
+/// As much as a chain and its key will take, generously.
+const PROBE_BYTES: usize = 64 * 1024;
 /// The largest answer of an authority that is read.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// The file that holds the account with the authority.
@@ -87,6 +91,10 @@ enum AcmeFault {
     Account(PathBuf, serde_json::Error),
     #[error("what the authority issued is of no use: {0}")]
     Unusable(String),
+    #[error("the order did not come to an end within {} s", ALL_MAX.as_secs())]
+    Endless,
+    #[error("the order broke off: {0}")]
+    Broken(tokio::task::JoinError),
     #[error("acme.ca_file cannot be used: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -118,22 +126,23 @@ impl Failures {
 impl Acme {
     /// Looks at all certificates now and then. Never ends.
     pub(super) async fn run(self) {
+        let acme = Arc::new(self);
         let mut failures: HashMap<Hostname, Failures> = HashMap::new();
         let mut interval = tokio::time::interval(LOOK_EVERY);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
-                () = self.changed.notified() => {}
+                () = acme.changed.notified() => {}
             }
-            if self.turn.is_over() {
+            if acme.turn.is_over() {
                 continue;
             }
-            self.look(&mut failures).await;
+            acme.look(&mut failures).await;
         }
     }
 
-    async fn look(&self, failures: &mut HashMap<Hostname, Failures>) {
+    async fn look(self: &Arc<Self>, failures: &mut HashMap<Hostname, Failures>) {
         let generation = self.reloader.in_use.load_full();
         let settings = &generation.settings;
         let Some(acme) = &settings.acme else { return };
@@ -156,7 +165,8 @@ impl Acme {
                 got.push((first.clone(), true));
                 continue;
             }
-            match self.get(acme, &group).await {
+            let (getter, authority, hosts) = (Arc::clone(self), acme.clone(), group.clone());
+            match bounded(ALL_MAX, async move { getter.get(&authority, &hosts).await }).await {
                 Ok(Some(lasts)) => {
                     tracing::info!(host = %first, "a certificate was issued");
                     got.push((first.clone(), lasts));
@@ -203,7 +213,8 @@ impl Acme {
     async fn get(&self, acme: &AcmeSettings, hosts: &[Hostname]) -> Result<Option<bool>, AcmeFault> {
         // Before the authority is asked for what could then not be kept.
         let probe = acme.folder.join("acme-probe");
-        write(&probe, "")?;
+        // An empty file, or a small one, is made on a full disk as well.
+        write(&probe, &" ".repeat(PROBE_BYTES))?;
         let _ = fs::remove_file(&probe);
         let account = account(acme).await?;
         let names: Vec<_> = hosts.iter().map(|host| Identifier::Dns(host.to_string())).collect();
@@ -248,6 +259,19 @@ impl Acme {
         write(&acme.folder.join(format!("{stem}.key")), &key)?;
         write(&acme.folder.join(format!("{stem}.pem")), &chain)?;
         Ok(Some(is_fresh(&found, now)))
+    }
+}
+
+/// What an order comes to, in a task of its own: one that panics, because an authority answers with what nobody thought of,
+/// or that never ends is one more failure, and not the end of all renewals.
+async fn bounded<T: Send + 'static>(
+    most: Duration,
+    order: impl Future<Output = Result<T, AcmeFault>> + Send + 'static,
+) -> Result<T, AcmeFault> {
+    match tokio::spawn(tokio::time::timeout(most, order)).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(AcmeFault::Endless),
+        Err(fault) => Err(AcmeFault::Broken(fault)),
     }
 }
 
@@ -337,7 +361,11 @@ fn write(path: &Path, text: &str) -> Result<(), AcmeFault> {
         file.sync_all()?;
         fs::rename(&half, path)
     };
-    written().map_err(|error| AcmeFault::File(path.to_owned(), error))
+    written().map_err(|error| {
+        // Half a file on a full disk would keep it full.
+        let _ = fs::remove_file(&half);
+        AcmeFault::File(path.to_owned(), error)
+    })
 }
 
 /// Removes what the newest pair for `host` has replaced. What cannot be removed is only clutter.
@@ -442,6 +470,27 @@ mod tests {
         }
         assert_eq!(waits[..4], [300, 600, 1200, 2400]);
         assert_eq!(waits[11], 24 * 3600);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_panics_or_never_ends_is_one_more_failure() {
+        let broken = bounded(ALL_MAX, async {
+            // What a library does with a Retry-After that no clock can show.
+            let _ = std::time::SystemTime::now() + Duration::from_secs(u64::MAX);
+            Ok(())
+        });
+        assert!(matches!(broken.await, Err(AcmeFault::Broken(_))));
+        let endless = bounded(Duration::from_millis(1), std::future::pending::<Result<(), AcmeFault>>());
+        assert!(matches!(endless.await, Err(AcmeFault::Endless)));
+        assert!(matches!(bounded(ALL_MAX, async { Ok(7) }).await, Ok(7)));
+    }
+
+    #[test]
+    fn what_cannot_be_written_whole_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("taken/within")).unwrap();
+        assert!(write(&folder.path().join("taken"), "x").is_err(), "a folder is in the way");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
