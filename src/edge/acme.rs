@@ -329,24 +329,44 @@ fn is_fresh(found: &Validity, now: UnixTime) -> bool {
 async fn account(acme: &AcmeSettings) -> Result<Account, AcmeFault> {
     let file = acme.folder.join(ACCOUNT_FILE);
     let client = || -> Result<_, AcmeFault> { Ok(Account::builder_with_http(Box::new(Client::new(acme)?))) };
-    match fs::read_to_string(&file) {
-        Ok(text) => {
-            let known: AccountCredentials =
-                serde_json::from_str(&text).map_err(|fault| AcmeFault::Account(file, fault))?;
-            Ok(client()?.from_credentials(known).await?)
+    if let Some(known) = known(acme, &file)? {
+        return Ok(client()?.from_credentials(known).await?);
+    }
+    let contact: Vec<_> = acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
+    let contact: Vec<_> = contact.iter().map(String::as_str).collect();
+    let wanted = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
+    let (account, credentials) = client()?.create(&wanted, acme.directory.clone(), None).await?;
+    let text = serde_json::to_string(&credentials).map_err(|fault| AcmeFault::Account(file.clone(), fault))?;
+    write(&file, &text)?;
+    Ok(account)
+}
+
+/// The account of last time, if it is one with this authority.
+///
+/// It carries the address of its authority with it, and would go on asking that one: whoever has tried things out with
+/// an authority for tests would get certificates that no browser takes, whatever the configuration says by now.
+fn known(acme: &AcmeSettings, file: &Path) -> Result<Option<AccountCredentials>, AcmeFault> {
+    #[derive(serde::Deserialize)]
+    struct Authority {
+        directory: Option<String>,
+    }
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(AcmeFault::File(file.to_owned(), error)),
+    };
+    let damaged = |fault| AcmeFault::Account(file.to_owned(), fault);
+    let Authority { directory } = serde_json::from_str(&text).map_err(damaged)?;
+    match directory {
+        Some(before) if before != acme.directory => {
+            tracing::warn!(
+                before,
+                now = acme.directory,
+                "acme.directory has changed: a new account is made there, and takes the place of the one of before"
+            );
+            Ok(None)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let contact: Vec<_> = acme.contact.iter().map(|address| format!("mailto:{address}")).collect();
-            let contact: Vec<_> = contact.iter().map(String::as_str).collect();
-            let wanted =
-                NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-            let (account, credentials) = client()?.create(&wanted, acme.directory.clone(), None).await?;
-            let text =
-                serde_json::to_string(&credentials).map_err(|fault| AcmeFault::Account(file.clone(), fault))?;
-            write(&file, &text)?;
-            Ok(account)
-        }
-        Err(error) => Err(AcmeFault::File(file, error)),
+        Some(_) | None => Ok(Some(serde_json::from_str(&text).map_err(damaged)?)),
     }
 }
 
@@ -525,6 +545,27 @@ mod tests {
         assert!(is_covered(&found, &hosts, now), "{found:?}");
         let other = ["a.example", "b.example"].map(|host| host.parse::<Hostname>().unwrap());
         assert!(!is_covered(&found, &other, now), "another alias has come");
+    }
+
+    #[test]
+    fn an_account_is_used_with_the_authority_that_it_is_with_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(ACCOUNT_FILE);
+        let acme = keeping_in(folder.path());
+        let is_known = |acme: &AcmeSettings| known(acme, &file).map(|known| known.is_some());
+        assert!(matches!(is_known(&acme), Ok(false)));
+        let account = |directory: &str| {
+            let account = serde_json::json!({
+                "id": "https://ca.example/account/1", "key_pkcs8": "AAAA", "directory": directory,
+            });
+            write(&file, &account.to_string()).unwrap();
+        };
+        account(&acme.directory);
+        assert!(matches!(is_known(&acme), Ok(true)));
+        account("https://staging.ca.example/");
+        assert!(matches!(is_known(&acme), Ok(false)));
+        write(&file, "{").unwrap();
+        assert!(matches!(is_known(&acme), Err(AcmeFault::Account(..))));
     }
 
     #[test]
