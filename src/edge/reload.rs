@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 use super::access_log::{Opened, Redirect};
 use super::generation::{Generation, InUse};
 use super::handover::Handover;
-use super::tls::{CertificateProblem, Certificates};
+use super::tls::{CertificateProblem, Certificates, Expired};
 use super::upstream::Peers;
 use crate::config::{Changes, LogLevel, PemPair, Settings};
 use crate::portal::{Control, Portal, Unchanged};
@@ -106,7 +106,9 @@ impl Reloader {
         let (settings, portal) = (&generation.settings, &generation.portal);
         let own = settings.certificates.iter().filter(|pair| !pair.managed).cloned();
         let pairs: Vec<_> = kept.into_iter().chain(own).collect();
-        match self.certificates.prepare(settings, &pairs, portal.clock.now()) {
+        // One of the operator's that has expired is why the configuration was refused, perhaps: nobody is helped when the
+        // others expire as well.
+        match self.certificates.prepare(settings, &pairs, portal.clock.now(), Expired::Served) {
             Ok(prepared) => {
                 let certificates = self.certificates.adopt(prepared).join("; ");
                 portal.metrics.certificates(self.certificates.until());
@@ -233,7 +235,7 @@ impl Reloader {
         }
         let Portal { verifier, sessions, keys, clock, .. } = &*before.portal;
         let now = clock.now();
-        let certificates = self.certificates.prepare(&settings, &settings.certificates, now);
+        let certificates = self.certificates.prepare(&settings, &settings.certificates, now, Expired::Refused);
         let certificates = certificates.map_err(|list| Unchanged::Wrong(lines(&list)))?;
         let (portal, wanted) = (Arc::clone(&before.portal), Arc::clone(&settings));
         // May compute a password hash.

@@ -93,7 +93,8 @@ impl Certificates {
     pub fn load(settings: &Settings, now: UnixTime) -> Result<Arc<Self>, Vec<CertificateProblem>> {
         install_provider();
         let maker = Maker::new().map_err(|problem| vec![problem])?;
-        let profiles = ArcSwap::from_pointee(profiles(&maker, settings, &settings.certificates, now)?);
+        let profiles =
+            ArcSwap::from_pointee(profiles(&maker, settings, &settings.certificates, now, Expired::Refused)?);
         Ok(Arc::new(Self { maker, profiles }))
     }
 
@@ -104,8 +105,9 @@ impl Certificates {
         settings: &Settings,
         pairs: &[PemPair],
         now: UnixTime,
+        expired: Expired,
     ) -> Result<Profiles, Vec<CertificateProblem>> {
-        profiles(&self.maker, settings, pairs, now)
+        profiles(&self.maker, settings, pairs, now, expired)
     }
 
     /// Takes what was prepared from here on; connections that are open stay as they are. The answer: which certificates
@@ -123,7 +125,7 @@ impl Certificates {
 
     /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
     pub fn inspect(inspection: &Inspection, now: UnixTime, leftovers: Leftovers) -> Vec<CertificateProblem> {
-        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now);
+        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now, Expired::Refused);
         let mut problems = reading.problems;
         if !inspection.acme {
             problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
@@ -159,6 +161,15 @@ pub enum Leftovers {
     Ignored,
 }
 
+/// What becomes of an operator's certificate whose time is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Expired {
+    /// It is a problem: somebody has to renew it.
+    Refused,
+    /// It is served as it is by now, where nothing better covers its names: it must not keep others from being renewed.
+    Served,
+}
+
 /// What became of all certificates.
 struct Reading<'a> {
     by_name: HashMap<String, Arc<Served>>,
@@ -169,7 +180,7 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn of(pairs: &'a [PemPair], keyless: &[PemPair], now: UnixTime) -> Self {
+    fn of(pairs: &'a [PemPair], keyless: &[PemPair], now: UnixTime, expired: Expired) -> Self {
         install_provider();
         let mut reading = Self {
             by_name: HashMap::new(),
@@ -182,8 +193,15 @@ impl<'a> Reading<'a> {
         // And of ours the newest. Its file's name says which host comes first: after a zone and its alias have changed
         // places the older one may come last by that, and would be served until it is over.
         ours.sort_by_key(|pair| validity(pair).map(|found| found.from));
-        for pair in ours.into_iter().chain(own) {
-            match (read(pair, now), names(pair)) {
+        // One whose time is over is read as of its last second, and first: whatever else covers its names is better.
+        let last_second = |pair: &PemPair| match expired {
+            Expired::Refused => None,
+            Expired::Served => validity(pair).map(|found| found.last_second()).filter(|last| *last < now),
+        };
+        let (over, own): (Vec<_>, Vec<_>) = own.into_iter().partition(|pair| last_second(pair).is_some());
+        let over = over.into_iter().filter_map(|pair| Some((pair, last_second(pair)?)));
+        for (pair, at) in over.chain(ours.into_iter().chain(own).map(|pair| (pair, now))) {
+            match (read(pair, at), names(pair)) {
                 (Ok(certified), Ok(names)) => {
                     let served = Arc::new(Served { certified, names });
                     reading.by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
@@ -240,8 +258,9 @@ fn profiles(
     settings: &Settings,
     pairs: &[PemPair],
     now: UnixTime,
+    expired: Expired,
 ) -> Result<Profiles, Vec<CertificateProblem>> {
-    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now);
+    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now, expired);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     // One that is got while we run is no reason not to run; its host has no handshake until then.
@@ -339,6 +358,11 @@ impl Validity {
     /// Whether it names `host`.
     pub(super) fn covers(&self, host: &str) -> bool {
         self.names.iter().any(|name| covers(name, host))
+    }
+
+    /// The last moment at which it holds.
+    const fn last_second(&self) -> UnixTime {
+        UnixTime::from_seconds(self.until.seconds().saturating_sub(1))
     }
 }
 
@@ -486,15 +510,34 @@ mod tests {
         let older = pair("acme-www.example.com-001600000000", &both, (2022, 2030), true);
         let broken = PemPair { key: Vec::new(), ..pair("acme-z.example", &both, (2025, 2030), true) };
         let pairs = [newer, older, broken];
-        let reading = Reading::of(&pairs, &[], IN_2025);
+        let reading = Reading::of(&pairs, &[], IN_2025, Expired::Refused);
         assert_eq!(both.map(|host| begins_in(&reading, host)), [2024, 2024]);
 
         // The operator's own come after ours, and among them the last one counts, as they are written.
         let own =
             [(2021, "own-a"), (2020, "own-b")].map(|(from, file)| pair(file, &both[1..], (from, 2030), false));
         let pairs: Vec<_> = own.into_iter().chain(pairs).collect();
-        let reading = Reading::of(&pairs, &[], IN_2025);
+        let reading = Reading::of(&pairs, &[], IN_2025, Expired::Refused);
         assert_eq!(both.map(|host| begins_in(&reading, host)), [2024, 2020]);
         assert_eq!(reading.problems, []);
+    }
+
+    #[test]
+    fn an_expired_one_of_the_operators_keeps_none_of_ours_from_being_served() {
+        let pairs = [
+            pair("acme-a.example-001700000000", &["a.example"], (2024, 2030), true),
+            pair("acme-over.example-001600000000", &["b.example"], (2020, 2023), true),
+            pair("b", &["a.example", "b.example"], (2020, 2023), false),
+            pair("early", &["c.example"], (2028, 2030), false),
+        ];
+        let [_, _, _, early] = &pairs;
+        let reading = Reading::of(&pairs, &[], IN_2025, Expired::Refused);
+        assert_eq!(reading.problems.len(), 2, "{:?}", reading.problems);
+        let reading = Reading::of(&pairs, &[], IN_2025, Expired::Served);
+        assert_eq!(["a.example", "b.example"].map(|host| begins_in(&reading, host)), [2024, 2020]);
+        let want = early.chain_file.display().to_string();
+        assert!(reading.problems.iter().all(|problem| problem.text.starts_with(&want)), "{:?}", reading.problems);
+        assert_eq!(reading.problems.len(), 1, "only what is over is forgiven");
+        assert_eq!(reading.usable.len(), 2, "and none of ours that is over is served");
     }
 }
