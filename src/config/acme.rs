@@ -58,6 +58,10 @@ pub(super) fn read(
         let text = "needs listen.http: the authority asks there, on port 80, whether a host is ours";
         section.report(section.line, "directory", text);
     }
+    if listeners.https.is_empty() {
+        let text = "gets certificates for listen.https, and nothing listens there";
+        section.report(section.line, "directory", text);
+    }
     section.finish();
     Some(AcmeSettings { directory: address?, contact, roots, folder })
 }

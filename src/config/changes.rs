@@ -53,6 +53,7 @@ impl Changes {
         let Listeners {
             https,
             http,
+            behind_tls,
             admin,
             forward_auth,
             proxy_protocol_from,
@@ -66,6 +67,7 @@ impl Changes {
         let needs_restart = [
             ("listen.https", *https != was.https),
             ("listen.http", *http != was.http),
+            ("listen.behind_tls", *behind_tls != was.behind_tls),
             ("listen.admin", *admin != was.admin),
             ("listen.forward_auth", *forward_auth != was.forward_auth),
             ("listen.public_port", *public_port != old.public_port),

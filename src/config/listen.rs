@@ -14,6 +14,8 @@ pub struct Listeners {
     pub https: Vec<SocketAddr>,
     /// Plain HTTP, which redirects.
     pub http: Vec<SocketAddr>,
+    /// Plain HTTP, on which proxies of `trusted_proxies` pass requests on that came to them by TLS.
+    pub behind_tls: Vec<SocketAddr>,
     /// Health, metrics; nobody from outside.
     pub admin: Option<AdminListener>,
     /// Plain HTTP, on which proxies of `trusted_proxies` ask about requests (forward-auth).
@@ -48,6 +50,16 @@ pub enum ForwardedField {
     Forwarded,
 }
 
+impl ForwardedField {
+    /// The field in which they say how a request came to them, and what it must be like.
+    pub const fn scheme_field(self) -> &'static str {
+        match self {
+            Self::XForwardedFor => "X-Forwarded-Proto: https",
+            Self::Forwarded => "Forwarded: proto=https",
+        }
+    }
+}
+
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TlsVersion {
@@ -59,15 +71,20 @@ pub enum TlsVersion {
 }
 
 pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
-    let addresses = |name: &str, fallback: &[SocketAddr]| {
+    let addresses = |name: &str| -> (Vec<_>, Vec<_>) {
         let given = section.scalars(name);
-        if given.is_empty() {
-            return fallback.to_vec();
-        }
-        given.iter().filter_map(|scalar| address(&section, scalar)).collect()
+        let read = given.iter().filter_map(|scalar| address(&section, scalar)).collect();
+        (given, read)
     };
-    let https = addresses("https", &[SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]);
-    let http = addresses("http", &[]);
+    let (given_https, https) = addresses("https");
+    let (_, http) = addresses("http");
+    let (given_behind_tls, behind_tls) = addresses("behind_tls");
+    // Where somebody else ends TLS there need be no port for it here.
+    let https = if given_https.is_empty() && given_behind_tls.is_empty() {
+        vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 443))]
+    } else {
+        https
+    };
     let forward_auth = section.scalar("forward_auth");
     let asked_at = forward_auth.as_ref().and_then(|scalar| address(&section, scalar));
     let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
@@ -76,8 +93,13 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
         Some(AdminListener::Unix(_)) | None => None,
     };
     let mut taken = std::collections::HashSet::new();
-    for address in
-        https.iter().chain(&http).chain(&asked_at).chain(&loopback).filter(|address| address.port() != 0)
+    for address in https
+        .iter()
+        .chain(&http)
+        .chain(&behind_tls)
+        .chain(&asked_at)
+        .chain(&loopback)
+        .filter(|address| address.port() != 0)
     {
         if !taken.insert(*address) {
             section.report(
@@ -91,11 +113,16 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     let public_port = section.number("public_port", u64::from(first), 0..=65535);
     let proxy_protocol_from = networks(&section, "proxy_protocol_from");
     let trusted_proxies = networks(&section, "trusted_proxies");
-    if let (true, Some(scalar)) = (trusted_proxies.is_empty(), &forward_auth) {
-        section.report_at(
-            scalar,
-            "answers only those in trusted_proxies: name the address of the proxy that asks there",
-        );
+    if trusted_proxies.is_empty() {
+        for (scalar, does) in forward_auth
+            .iter()
+            .map(|scalar| (scalar, "asks"))
+            .chain(given_behind_tls.iter().map(|scalar| (scalar, "passes requests on")))
+        {
+            let text =
+                format!("answers only those in trusted_proxies: name the address of the proxy that {does} there");
+            section.report_at(scalar, text);
+        }
     }
     let client_address = choice(
         &section,
@@ -110,6 +137,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     let listeners = Listeners {
         https,
         http,
+        behind_tls,
         admin,
         forward_auth: asked_at,
         proxy_protocol_from,

@@ -41,6 +41,17 @@ pub(super) struct Read {
     pub(super) hosts_are_all: bool,
 }
 
+/// What the rest of the file says that a zone's keys need.
+#[derive(Clone, Copy)]
+struct Entries {
+    /// The port that browsers use.
+    public_port: u16,
+    /// Whether TLS ends here.
+    tls: bool,
+    /// Whether proxies may ask about requests.
+    asked: bool,
+}
+
 /// `listeners`: as the file has them; `public_port`: the one that browsers use.
 pub(super) fn read(
     root: &Section<'_>,
@@ -61,13 +72,14 @@ pub(super) fn read(
     }
     let total = sections.len();
     let asked = listeners.forward_auth.is_some();
+    let entries = Entries { public_port, tls: !listeners.https.is_empty(), asked };
     let mut zones = Vec::new();
     let mut named = 0;
     for section in sections {
         let names = names(&section);
         named += usize::from(names.host.is_some());
         hosts.extend(names.host.iter().chain(&names.aliases).cloned());
-        zones.extend(zone(section, names, (public_port, asked), directory, outside));
+        zones.extend(zone(section, names, entries, directory, outside));
     }
     hosts.sort_by_key(|(_, place)| place.line);
     let twice = twice(root, &hosts);
@@ -78,7 +90,11 @@ pub(super) fn read(
     let universal = universal.map(|(host, _)| host);
     // What the table refuses was found above, with its line.
     let table = if complete { ZoneTable::new(zones, universal).ok() } else { None };
-    Read { table, hosts, hosts_are_all: named == total }
+    if !entries.tls {
+        // Whoever ends TLS in front has the certificates.
+        hosts.clear();
+    }
+    Read { table, hosts, hosts_are_all: named == total && entries.tls }
 }
 
 /// Reports hosts that are claimed twice, wherever the claims stand and whatever else is wrong with their zones.
@@ -123,7 +139,7 @@ fn names(section: &Section<'_>) -> Names {
 fn zone(
     section: Section<'_>,
     names: Names,
-    (public_port, asked): (u16, bool),
+    entries: Entries,
     directory: &Path,
     outside: &dyn Surroundings,
 ) -> Option<Zone> {
@@ -140,9 +156,9 @@ fn zone(
     let background_paths = background_paths(&section);
     let client_certificates = section
         .section_if_map("client_certificates")
-        .and_then(|asked| client_certificates(asked, directory, outside));
+        .and_then(|asked| client_certificates(asked, entries.tls, directory, outside));
     let rules = rules::read(&section, &more_methods);
-    let forward_auth = forward_auth(&section, asked);
+    let forward_auth = forward_auth(&section, entries.asked);
     let upstream = match section.section_if_map("upstream") {
         Some(section) => Some(upstream::read(section, directory, outside)),
         None => {
@@ -155,6 +171,7 @@ fn zone(
     };
     section.finish();
     let (host, _) = names.host?;
+    let public_port = entries.public_port;
     let authority = if public_port == 443 { host.to_string() } else { format!("{host}:{public_port}") };
     let origin: Arc<str> = format!("https://{authority}").into();
     Some(Zone {
@@ -232,9 +249,14 @@ fn background_paths(section: &Section<'_>) -> Vec<String> {
 
 fn client_certificates(
     section: Section<'_>,
+    tls: bool,
     directory: &Path,
     outside: &dyn Surroundings,
 ) -> Option<ClientCertificates> {
+    if !tls {
+        let text = "needs listen.https: a client proves its certificate to whoever ends TLS, and here that is somebody else";
+        section.report(section.line, "ca_file", text);
+    }
     let ca_file = section.scalar("ca_file");
     if ca_file.is_none() {
         section.report(

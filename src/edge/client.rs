@@ -1,4 +1,5 @@
-//! Who the client is: the connection's other end, or whom a trusted proxy names (SEC-R65, RFC 7239 section 5.2).
+//! Who the client is, and how it came: the connection's other end, or what a trusted proxy says (SEC-R65, RFC 7239 sections
+//! 5.2 and 5.4).
 //!
 //! Each proxy on the way adds the address that it saw to the right, and whatever a client sent itself stands to the
 //! left of it. So the list is read from the right for as long as those who wrote it are trusted, and the first address
@@ -14,6 +15,7 @@ use crate::base::Networks;
 use crate::config::ForwardedField;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// The client's address; `peer` is the connection's other end.
 pub fn address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks, field: ForwardedField) -> IpAddr {
@@ -35,22 +37,56 @@ pub fn address(peer: IpAddr, headers: &HeaderMap, trusted: &Networks, field: For
     client
 }
 
-/// The hops of all fields of a name, the last one first; `None` for one that is no address.
-struct Hops<'a> {
-    fields: std::iter::Rev<std::vec::IntoIter<&'a HeaderValue>>,
-    text: Option<&'a str>,
-    read: fn(&str) -> Option<IpAddr>,
+/// By what a client sent its request.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// HTTP over TLS.
+    Https,
+    /// Plain HTTP.
+    Http,
 }
 
-impl<'a> Hops<'a> {
-    fn new(headers: &'a HeaderMap, name: &HeaderName, read: fn(&str) -> Option<IpAddr>) -> Self {
+/// What the trusted proxy at the other end says of how the request has come to it: the right-most word, which is its own.
+/// `None`: nothing that can be read. Never ask on behalf of anybody else.
+pub fn scheme(headers: &HeaderMap, field: ForwardedField) -> Option<Scheme> {
+    let mut hops = match field {
+        ForwardedField::XForwardedFor => Hops::new(headers, &X_FORWARDED_PROTO, scheme_named),
+        ForwardedField::Forwarded => Hops::new(headers, &FORWARDED, forwarded_scheme),
+    };
+    hops.next()?
+}
+
+/// Some proxies write a WebSocket's own scheme.
+fn scheme_named(text: &str) -> Option<Scheme> {
+    let is = |names: [&str; 2]| names.iter().any(|name| text.eq_ignore_ascii_case(name));
+    match (is(["https", "wss"]), is(["http", "ws"])) {
+        (true, _) => Some(Scheme::Https),
+        (false, true) => Some(Scheme::Http),
+        (false, false) => None,
+    }
+}
+
+/// The `proto` of one element.
+fn forwarded_scheme(text: &str) -> Option<Scheme> {
+    scheme_named(rfc7239::parse(text).next()?.ok()?.protocol?)
+}
+
+/// What stands in all fields of a name, the last one first; `None` for what cannot be read.
+struct Hops<'a, T> {
+    fields: std::iter::Rev<std::vec::IntoIter<&'a HeaderValue>>,
+    text: Option<&'a str>,
+    read: fn(&str) -> Option<T>,
+}
+
+impl<'a, T> Hops<'a, T> {
+    fn new(headers: &'a HeaderMap, name: &HeaderName, read: fn(&str) -> Option<T>) -> Self {
         let fields: Vec<_> = headers.get_all(name).iter().collect();
         Self { fields: fields.into_iter().rev(), text: None, read }
     }
 }
 
-impl Iterator for Hops<'_> {
-    type Item = Option<IpAddr>;
+impl<T> Iterator for Hops<'_, T> {
+    type Item = Option<T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let text = match self.text.take() {
@@ -143,5 +179,38 @@ mod tests {
         check(&["for=198.51.100.1, for=unknown"], "10.0.0.1");
         check(&["for=198.51.100.1, proto=https"], "10.0.0.1");
         check(&["for=198.51.100.1, nonsense"], "10.0.0.1");
+    }
+
+    #[test]
+    fn the_scheme_is_what_the_proxy_at_the_other_end_wrote() {
+        let (proto, forwarded) = (ForwardedField::XForwardedFor, ForwardedField::Forwarded);
+        let (https, http) = (Some(Scheme::Https), Some(Scheme::Http));
+        let checks: [(ForwardedField, &[&str], _); 15] = [
+            (proto, &["https"], https),
+            (proto, &["HTTPS"], https),
+            (proto, &["wss"], https),
+            (proto, &["http"], http),
+            (proto, &["https, http"], http),
+            (proto, &["http, https"], https),
+            (proto, &["https", "http"], http),
+            (proto, &[], None),
+            (proto, &[""], None),
+            (proto, &["https,"], None),
+            (proto, &["https://"], None),
+            (forwarded, &["for=203.0.113.7;proto=https"], https),
+            (forwarded, &["proto=https, for=203.0.113.7;Proto=http"], http),
+            (forwarded, &["proto=https, for=203.0.113.7"], None),
+            (forwarded, &["https"], None),
+        ];
+        for (field, values, want) in checks {
+            let name = if field == proto { X_FORWARDED_PROTO } else { FORWARDED };
+            let other = if field == proto { FORWARDED } else { X_FORWARDED_PROTO };
+            // The other field, which nobody looks after, says nothing.
+            let mut headers = HeaderMap::from_iter([(other, HeaderValue::from_static("proto=https"))]);
+            for value in values {
+                headers.append(&name, HeaderValue::from_str(value).unwrap());
+            }
+            assert_eq!(scheme(&headers, field), want, "{values:?}");
+        }
     }
 }

@@ -195,6 +195,7 @@ impl Gateway {
                 challenges: Arc::clone(&challenges),
                 ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
                 mark: mark.clone(),
+                unsaid: Seldom::default(),
             })
         };
         let (stop_accepting, stopping) = tokio::sync::watch::channel(false);

@@ -47,6 +47,9 @@ mod backends;
 mod backends_wire;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod behind_tls;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod certificates;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

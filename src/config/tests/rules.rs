@@ -99,6 +99,39 @@ fn a_zone_has_so_many_rules_and_no_more() {
 }
 
 #[test]
+fn where_somebody_else_ends_tls_nothing_of_tls_is_needed_but_who_that_is() {
+    let text = |listen: &str, more: &str| {
+        format!(
+            "listen: {{ {listen} }}\nmaster_key: file:master.key\nstore: {{ path: zonegate.db }}\nzones:\n  - {{ host: \
+             a.example, upstream: {{ url: 'http://127.0.0.1:1' }}{more} }}"
+        )
+    };
+    let check = |listen: &str, more: &str, want: &[&str]| {
+        assert_eq!(told(&text(listen, more), &Outside::new()), want, "{listen} {more}");
+    };
+    let (behind, trusted) = ("behind_tls: ['127.0.0.1:8080']", "trusted_proxies: [127.0.0.1]");
+    let both = format!("{behind}, {trusted}");
+    check(&both, "", &[]);
+    let hosts = |listen: &str| inspect(&text(listen, ""), "/etc/zg/z.yaml", &Outside::new());
+    let alone = hosts(&both);
+    assert!(alone.hosts.is_empty() && !alone.hosts_are_all, "no certificate is asked for");
+    let listeners = alone.settings.map(|settings| (settings.listeners.https, settings.public_port));
+    assert_eq!(listeners, Some((Vec::new(), 443)), "browsers use the proxy's port");
+    let beside = hosts(&format!("{both}, https: '0.0.0.0:8443'"));
+    assert_eq!(beside.hosts.len(), 1, "TLS may end here as well");
+    check(
+        behind,
+        "",
+        &[
+            "1: listen.behind_tls[0] answers only those in trusted_proxies: name the address of the proxy that passes requests on there",
+        ],
+    );
+    let certificate = "5: zones[0].client_certificates.ca_file needs listen.https: a client proves its certificate to whoever ends TLS, and here that is somebody else";
+    let asked = told(&text(&both, ", client_certificates: { ca_file: x.pem }"), &Outside::new());
+    assert_eq!(asked.first().map(String::as_str), Some(certificate));
+}
+
+#[test]
 fn a_zone_that_a_proxy_asks_about_needs_no_upstream_and_an_address_to_ask_at() {
     let text = |listen: &str, zone: &str| {
         format!(

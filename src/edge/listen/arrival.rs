@@ -15,7 +15,7 @@ use http::HeaderValue;
 
 use super::told::Told;
 use super::watch::Watch;
-use crate::edge::tls::TlsArrival;
+use crate::edge::tls::{ClientCertificate, TlsArrival};
 use crate::edge::upstream;
 
 tokio::task_local! {
@@ -29,14 +29,32 @@ pub(in crate::edge) struct Origin {
     pub(in crate::edge) peer: IpAddr,
     /// That, as applications read it: written once, where each request would.
     written: Option<HeaderValue>,
-    /// `None` on the plain listener.
-    pub(in crate::edge) tls: Option<TlsArrival>,
+    pub(in crate::edge) way: Transport,
     watch: Arc<Watch>,
 }
 
+/// What is below HTTP.
+#[derive(Debug)]
+pub(in crate::edge) enum Transport {
+    /// TLS that ends here.
+    Tls(TlsArrival),
+    /// Nothing, and a trusted proxy at the other end, which is to say whether its client has come by TLS.
+    BehindTls,
+    /// Nothing.
+    Plain,
+}
+
 impl Origin {
-    pub(super) fn new(peer: IpAddr, tls: Option<TlsArrival>, watch: Arc<Watch>) -> Self {
-        Self { peer, written: upstream::written(peer).ok(), tls, watch }
+    pub(super) fn new(peer: IpAddr, way: Transport, watch: Arc<Watch>) -> Self {
+        Self { peer, written: upstream::written(peer).ok(), way, watch }
+    }
+
+    /// The certificate that the client has proved to hold to us.
+    pub(in crate::edge) const fn client_certificate(&self) -> Option<&ClientCertificate> {
+        match &self.way {
+            Transport::Tls(tls) => tls.client.as_ref(),
+            Transport::BehindTls | Transport::Plain => None,
+        }
     }
 
     /// A request's head is complete.
@@ -125,7 +143,8 @@ mod tests {
     async fn a_request_is_cut_whenever_its_end_is_told() {
         let second = Duration::from_secs(1);
         let watch = Watches::new().open(Allowed { head: second, idle: second, stall: second });
-        let arrival = Arc::new(Arrival::over(Arc::new(Origin::new([192, 0, 2, 1].into(), None, watch))));
+        let arrival =
+            Arc::new(Arrival::over(Arc::new(Origin::new([192, 0, 2, 1].into(), Transport::Plain, watch))));
         assert_eq!(arrival.until_cut(async { Some(1) }).await, Some(1));
         let (waiting, other) = (Arc::clone(&arrival), Arc::clone(&arrival));
         let (begun, begins) = tokio::sync::oneshot::channel();

@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use pingora::proxy::HttpProxy;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -101,6 +102,33 @@ impl Lane {
         let lane = lanes.iter().min_by_key(|lane| lane.open.load(Ordering::Relaxed))?;
         lane.open.fetch_add(1, Ordering::Relaxed);
         Some(Taken(Arc::clone(lane)))
+    }
+
+    /// Takes a socket over from the runtime that accepted it, which is told of its readiness no longer.
+    pub(super) fn hand(&self, socket: TcpStream) -> io::Result<Handed> {
+        if self.runtime.id() == Handle::current().id() {
+            Ok(Handed::Ours(socket))
+        } else {
+            socket.into_std().map(Handed::Anothers)
+        }
+    }
+}
+
+/// A socket on its way to its lane.
+pub(super) enum Handed {
+    /// Accepted by the lane's own runtime.
+    Ours(TcpStream),
+    /// Accepted by another.
+    Anothers(std::net::TcpStream),
+}
+
+impl Handed {
+    /// For the runtime that this is called on, which must be the lane's.
+    pub(super) fn here(self) -> io::Result<TcpStream> {
+        match self {
+            Self::Ours(socket) => Ok(socket),
+            Self::Anothers(socket) => TcpStream::from_std(socket),
+        }
     }
 }
 

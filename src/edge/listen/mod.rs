@@ -34,10 +34,11 @@ use pingora::server::ShutdownWatch;
 use socket2::{Domain, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch as signal;
 
-pub(super) use self::arrival::Arrival;
-use self::arrival::{Origin, arriving};
+use self::arrival::arriving;
+pub(super) use self::arrival::{Arrival, Origin, Transport};
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
 use self::socket::Socket;
@@ -47,7 +48,8 @@ use self::watch::{Allowed, Watches};
 use super::generation::InUse;
 use super::handover::Inherited;
 use super::proxy::Edge;
-use super::tls::{Certificates, TlsArrival};
+use super::seldom::Seldom;
+use super::tls::Certificates;
 use crate::config::{Listeners, Settings};
 use crate::portal::metrics::Connections;
 
@@ -66,6 +68,7 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 pub(super) struct Bound {
     https: Vec<std::net::TcpListener>,
     http: Vec<std::net::TcpListener>,
+    behind_tls: Vec<std::net::TcpListener>,
     forward_auth: Option<std::net::TcpListener>,
 }
 
@@ -85,7 +88,9 @@ impl Bound {
             addresses.iter().map(one).collect()
         };
         let forward_auth = bind(listeners.forward_auth.as_slice())?.pop();
-        Ok(Self { https: bind(&listeners.https)?, http: bind(&listeners.http)?, forward_auth })
+        let [https, http, behind_tls] =
+            [&listeners.https, &listeners.http, &listeners.behind_tls].map(|list| bind(list));
+        Ok(Self { https: https?, http: http?, behind_tls: behind_tls?, forward_auth })
     }
 
     /// The one for proxies that ask, which no door is for.
@@ -98,6 +103,7 @@ impl Bound {
         self.https
             .iter()
             .chain(&self.http)
+            .chain(&self.behind_tls)
             .chain(&self.forward_auth)
             .map(|listener| Ok(listener.try_clone()?.into()))
             .collect()
@@ -114,6 +120,17 @@ fn bind(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener>
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug)]
+enum Port {
+    /// TLS.
+    Https,
+    /// Plain HTTP, which only redirects.
+    Http,
+    /// Plain HTTP, from trusted proxies that have ended TLS.
+    BehindTls,
 }
 
 /// A connection's part of what its source may hold.
@@ -140,6 +157,8 @@ pub(super) struct Acceptor {
     /// What the process's file descriptors carry.
     fits: u32,
     numbers: AtomicI32,
+    /// Who connects where only trusted proxies may.
+    strangers: Seldom,
     stopping: ShutdownWatch,
     accepting: signal::Sender<bool>,
 }
@@ -164,18 +183,29 @@ impl Acceptor {
             open: AtomicU32::new(0),
             fits: connections_that_fit(),
             numbers: AtomicI32::new(1),
+            strangers: Seldom::default(),
             stopping,
             accepting: signal::Sender::new(true),
         })
     }
 
     /// Takes connections until `stopping`, by tasks of the current runtime's. Each connection is a task of its lane's.
+    ///
+    /// Where there is one lane, it takes its connections itself: passing one on costs a sixteenth of what a new connection
+    /// does. *Why does not each of several take its own?* All of them would be woken for each connection, and one would
+    /// have most.
     pub(super) fn open(self: &Arc<Self>, bound: Bound) -> io::Result<()> {
-        let Bound { https, http, forward_auth: _ } = bound;
-        for (listeners, secure) in [(https, true), (http, false)] {
+        let runtime = match &*self.lanes {
+            [only] => only.runtime.clone(),
+            _ => Handle::current(),
+        };
+        let _inside = runtime.enter();
+        let Bound { https, http, behind_tls, forward_auth: _ } = bound;
+        for (listeners, port) in [(https, Port::Https), (http, Port::Http), (behind_tls, Port::BehindTls)] {
             for listener in listeners {
                 listener.set_nonblocking(true)?;
-                tokio::spawn(Arc::clone(self).accept(TcpListener::from_std(listener)?, secure));
+                pass_down(&listener)?;
+                tokio::spawn(Arc::clone(self).accept(TcpListener::from_std(listener)?, port));
             }
         }
         Ok(())
@@ -209,7 +239,7 @@ impl Acceptor {
         self.open.load(Ordering::Acquire) == 0
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, secure: bool) {
+    async fn accept(self: Arc<Self>, listener: TcpListener, port: Port) {
         let (mut stopping, mut accepting) = (self.stopping.clone(), self.accepting.subscribe());
         loop {
             let accept = async {
@@ -227,7 +257,7 @@ impl Acceptor {
             };
             let Some(accepted) = accepted else { continue };
             match accepted {
-                Ok((socket, peer)) => self.admit(socket, peer.ip(), secure),
+                Ok((socket, peer)) => self.admit(socket, peer.ip(), port),
                 Err(error) if is_the_connections_own(&error) => {}
                 Err(error) => {
                     // No file descriptor or memory: others must go before another comes, and asking at once burns a core.
@@ -239,7 +269,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(self: &Arc<Self>, socket: TcpStream, peer: IpAddr, secure: bool) {
+    fn admit(self: &Arc<Self>, socket: TcpStream, peer: IpAddr, port: Port) {
         // What holds for the connection from its beginning to its end; requests on it take what is in use then.
         let settings = Arc::clone(&self.in_use.load().settings);
         let behind_balancer = settings.listeners.proxy_protocol_from.contains(peer);
@@ -250,16 +280,12 @@ impl Acceptor {
         }
         let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
         let Some(taken) = Lane::take(&self.lanes) else { return self.counts.refused("full") };
-        // Its readiness is told to the lane's runtime from now on, and no longer to the one that accepted it.
-        let Ok(socket) = socket.into_std() else { return self.counts.refused("exhausted") };
+        let Ok(socket) = taken.0.hand(socket) else { return self.counts.refused("exhausted") };
         let (acceptor, lane) = (Arc::clone(self), Arc::clone(&taken.0));
         lane.runtime.spawn(async move {
-            let Ok(socket) = TcpStream::from_std(socket) else { return acceptor.counts.closed("exhausted") };
-            // Delays nothing that was meant to be sent; a fault here is found by the first write.
-            let _ = socket.set_nodelay(true);
-            let _ = keep_alive(&socket);
+            let Ok(socket) = socket.here() else { return acceptor.counts.closed("exhausted") };
             let stream = BufReader::with_capacity(READ_BYTES, Socket(socket));
-            acceptor.welcome(stream, &taken.0, &settings, peer, behind_balancer, secure).await;
+            acceptor.welcome(stream, &taken.0, &settings, peer, behind_balancer, port).await;
             drop((share, opened));
         });
     }
@@ -291,7 +317,7 @@ impl Acceptor {
         settings: &Settings,
         mut peer: IpAddr,
         behind_balancer: bool,
-        secure: bool,
+        port: Port,
     ) {
         let handshake_max = settings.limits.handshake_max.into();
         let mut share = Share::Uncounted;
@@ -312,18 +338,30 @@ impl Acceptor {
                 }
             }
         }
-        if secure {
-            let handshake = self.certificates.shake_hands(stream, &lane.handshakes);
-            match tokio::time::timeout(handshake_max, handshake).await {
-                Err(_) => self.counts.closed("handshake_timeout"),
-                Ok(Err(fault)) => {
-                    tracing::debug!(%peer, %fault, "no TLS");
-                    self.counts.closed("handshake");
+        match port {
+            Port::Https => {
+                let handshake = self.certificates.shake_hands(stream, &lane.handshakes);
+                match tokio::time::timeout(handshake_max, handshake).await {
+                    Err(_) => self.counts.closed("handshake_timeout"),
+                    Ok(Err(fault)) => {
+                        tracing::debug!(%peer, %fault, "no TLS");
+                        self.counts.closed("handshake");
+                    }
+                    Ok(Ok((stream, tls))) => {
+                        self.speak(stream, lane, settings, peer, Transport::Tls(tls)).await;
+                    }
                 }
-                Ok(Ok((stream, tls))) => self.speak(stream, lane, settings, peer, Some(tls)).await,
             }
-        } else {
-            self.speak(stream, lane, settings, peer, None).await;
+            Port::Http => self.speak(stream, lane, settings, peer, Transport::Plain).await,
+            Port::BehindTls if settings.listeners.trusted_proxies.contains(peer) => {
+                self.speak(stream, lane, settings, peer, Transport::BehindTls).await;
+            }
+            Port::BehindTls => {
+                self.counts.closed("stranger");
+                if let Some(unwritten) = self.strangers.write() {
+                    tracing::warn!(%peer, unwritten, "connected to listen.behind_tls, and is not in listen.trusted_proxies");
+                }
+            }
         }
         drop(share);
     }
@@ -334,7 +372,7 @@ impl Acceptor {
         lane: &Arc<Lane>,
         settings: &Settings,
         peer: IpAddr,
-        tls: Option<TlsArrival>,
+        way: Transport,
     ) where
         S: AsyncRead + AsyncWrite + Send + Sync + Unpin + std::fmt::Debug + 'static,
     {
@@ -345,13 +383,13 @@ impl Acceptor {
             stall: limits.stall_max.into(),
         });
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let several = tls.as_ref().is_some_and(|tls| tls.http2);
+        let several = matches!(&way, Transport::Tls(tls) if tls.http2);
         let alpn = if several { ALPN::H2 } else { ALPN::H1 };
         // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
         let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
         let connection =
             Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, told: Told::default() };
-        let origin = Arc::new(Origin::new(peer, tls, watch));
+        let origin = Arc::new(Origin::new(peer, way, watch));
         if several {
             let mut options = HttpServerOptions::default();
             options.h2_idle_timeout = Some(limits.keepalive_max.into());
@@ -453,13 +491,17 @@ fn connections_that_fit() -> u32 {
     u32::try_from(soft.saturating_sub(FILES_RESERVED) / 2).unwrap_or(u32::MAX).max(16)
 }
 
-/// Finds out within minutes that a client is gone which said nothing: nobody else does on a silent WebSocket.
-fn keep_alive(socket: &TcpStream) -> io::Result<()> {
+/// Sets what sockets have from the one that accepted them (tcp(7)), and would cost five system calls each.
+fn pass_down(listener: &std::net::TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // What is written is meant to be sent.
+    socket.set_tcp_nodelay(true)?;
+    // Finds out within minutes that a client is gone which said nothing: nobody else does on a silent WebSocket.
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    SockRef::from(socket).set_tcp_keepalive(&probes)
+    socket.set_tcp_keepalive(&probes)
 }
 
 /// Faults that say something of one connection only (`accept(2)`).
@@ -471,6 +513,19 @@ fn is_the_connections_own(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_accepted_socket_is_probed_and_sends_at_once() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        pass_down(&listener).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        let socket = SockRef::from(&socket);
+        assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(15));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+    }
 
     #[test]
     fn ipv4_and_ipv6_are_listened_on_side_by_side() {

@@ -1,6 +1,7 @@
 //! A request on its way through: pingora's hooks, each a few lines that call the rules.
 
 mod answers;
+mod arrival;
 mod handshake;
 mod passage;
 
@@ -20,20 +21,23 @@ use pingora::proxy::FailToProxy;
 use pingora::{Error, ErrorType, Result};
 
 use self::answers::write;
+use self::arrival::realm;
 use self::passage::Cut;
 pub(super) use self::passage::{Passage, RequestIds};
 use super::access_log::{AccessLog, Combined, Record};
 use super::acme::Challenges;
+use super::client::{self, Scheme};
 use super::facts::{self, Cookie, Wishes};
 use super::fields::{AnswerFields, CLEAR_SITE_DATA, Fields};
 use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
+use super::seldom::Seldom;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, About, Recorded, Spans};
 use super::upstream::{self, Attempts, Broken, Mark, Provenance};
-use super::{client, compress, rescue};
+use super::{compress, rescue};
 use crate::assertion::is_ours;
 use crate::config::AccessLines;
 use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
@@ -43,7 +47,6 @@ use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
 use crate::telemetry::TraceParent;
-use crate::zone::HostMatch;
 
 /// What all requests of a lane share.
 pub(super) struct Edge {
@@ -60,6 +63,8 @@ pub(super) struct Edge {
     pub(super) ids: RequestIds,
     /// The same on every lane.
     pub(super) mark: Mark,
+    /// Requests of which a proxy did not say by what they had come.
+    pub(super) unsaid: Seldom,
 }
 
 #[async_trait]
@@ -132,16 +137,17 @@ impl ProxyHttp for Edge {
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
         let host = match hygiene::host(head, &fields) {
-            Ok(host) => match (facts::find_host(&passage.generation.settings.zones, host), &origin.tls) {
-                (found, Some(tls)) if !tls.belongs(host, found) => HostMatch::Unknown,
-                (found, Some(_) | None) => found,
-            },
+            Ok(host) => host,
             Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         };
-        // The plain listener only redirects.
-        if origin.tls.is_none() {
-            let realm = realm(host);
-            return Box::pin(self.to_https(exchange, passage, realm)).await;
+        let host = Self::find(&passage.generation, &origin, host);
+        match self.scheme(&passage.generation, &origin, &head.headers) {
+            Ok(Scheme::Https) => {}
+            Ok(Scheme::Http) => {
+                let realm = realm(host);
+                return Box::pin(self.to_https(exchange, passage, realm)).await;
+            }
+            Err(refused) => return Box::pin(self.refuse(exchange, passage, refused)).await,
         }
         let target = head.raw_path();
         let asked = Asked::new(host, hygiene::place(target), &head.method, target);
@@ -310,7 +316,7 @@ impl ProxyHttp for Edge {
         let (Some(address), Some(arrival)) = (passage.address, &passage.arrival) else { return Err(no_grant()) };
         let origin = &arrival.origin;
         let address = origin.written(address)?;
-        let client_certificate = origin.tls.as_ref().and_then(|tls| tls.client.as_ref());
+        let client_certificate = origin.client_certificate();
         let (request, mark) = (passage.request, &self.mark);
         let provenance = Provenance { address, request, assertion, client_certificate, mark };
         upstream::head(copy, grant, provenance)?;
@@ -532,15 +538,6 @@ impl ProxyHttp for Edge {
     /// What pingora writes into its own log when something fails: never the query.
     fn request_summary(&self, exchange: &Exchange, passage: &Self::CTX) -> String {
         format!("{} request {}", exchange.req_header().method, passage.request)
-    }
-}
-
-/// Whose pages a host has.
-fn realm(host: HostMatch<'_>) -> Option<Realm> {
-    match host {
-        HostMatch::Zone(zone) | HostMatch::Alias(zone) => Some(Realm::Zone(Arc::clone(zone))),
-        HostMatch::Universal => Some(Realm::Universal),
-        HostMatch::Unknown => None,
     }
 }
 

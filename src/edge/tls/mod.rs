@@ -263,8 +263,9 @@ fn profiles(
     let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now, expired);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    // One that is got while we run is no reason not to run; its host has no handshake until then.
-    if settings.acme.is_none() {
+    // One that is got while we run is no reason not to run; its host has no handshake until then. And where somebody else
+    // ends TLS there is none at all.
+    if settings.acme.is_none() && !settings.listeners.https.is_empty() {
         problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
     }
     if !problems.is_empty() {

@@ -9,8 +9,16 @@ use super::labels::ReasonLabel;
 
 /// Why connections are not taken, and why they are ended: what is there at zero before it happens.
 const REFUSED: [&str; 3] = ["full", "source", "exhausted"];
-const CLOSED: [&str; 7] =
-    ["head_timeout", "idle", "stalled", "handshake", "handshake_timeout", "proxy_header", "proxy_header_timeout"];
+const CLOSED: [&str; 8] = [
+    "head_timeout",
+    "idle",
+    "stalled",
+    "handshake",
+    "handshake_timeout",
+    "proxy_header",
+    "proxy_header_timeout",
+    "stranger",
+];
 
 /// What becomes of connections.
 #[derive(Clone, Debug, Default)]
