@@ -11,7 +11,8 @@
 //! another build of zonegate.
 //!
 //! `--http2` asks over HTTP/2, and `--new-connections` over a connection for each request, with what a browser offers for
-//! TLS; with `--x25519` as well, without what nginx and HAProxy on OpenSSL 3.0 cannot do.
+//! TLS; with `--x25519` as well, without what nginx and HAProxy on OpenSSL 3.0 cannot do. `--plain` leaves TLS out, for all of
+//! them: as behind a balancer that ends it.
 //!
 //! `--others` puts other proxies in zonegate's place, as far as they are installed: nginx, nginx with `auth_request`,
 //! HAProxy, Apache with mod_auth_openidc, and oauth2-proxy. With one of the two flags above, only those that hold no session.
@@ -103,6 +104,8 @@ struct Plan {
     /// Whether other proxies are measured in zonegate's place.
     others: bool,
     manner: Manner,
+    /// Whether TLS is left out.
+    plain: bool,
     /// A new directory, in which everything stays.
     keep: Option<PathBuf>,
 }
@@ -120,6 +123,7 @@ impl Plan {
                 .value("--program")
                 .map_or_else(|| env!("CARGO_BIN_EXE_zonegate").into(), PathBuf::from),
             others: arguments.has("--others"),
+            plain: arguments.has("--plain"),
             manner: match ["--http2", "--new-connections", "--x25519"].map(|name| arguments.has(name)) {
                 [false, false, false] => Manner::Kept,
                 [true, false, false] => Manner::Http2,
@@ -158,7 +162,7 @@ async fn run(plan: &Plan) {
     let place = Place {
         directory,
         upstream: upstream::start().await,
-        certificate: support::certificate(directory),
+        certificate: (!plan.plain).then(|| support::certificate(directory)),
         program: plan.program.clone(),
     };
     if plan.instructions > 0 {
@@ -174,7 +178,8 @@ async fn run(plan: &Plan) {
 struct Place<'a> {
     directory: &'a Path,
     upstream: SocketAddr,
-    certificate: support::Certificate,
+    /// None where TLS is left out.
+    certificate: Option<support::Certificate>,
     /// zonegate, or another build of it.
     program: PathBuf,
 }
@@ -196,7 +201,8 @@ fn on_core(program: &Path) -> Command {
 
 async fn compare(plan: &Plan, place: &Place<'_>) {
     let Plan { rounds, seconds, connections, manner, .. } = plan;
-    println!("{rounds} rounds of {seconds} s, {connections} connections to each proxy, {manner:?}");
+    let below = if plan.plain { "plain" } else { "TLS" };
+    println!("{rounds} rounds of {seconds} s, {connections} connections to each proxy, {below}, {manner:?}");
     let bare = start_bare("bare", place, on_core).await;
     let again = start_bare("bare again", place, on_core).await;
     report(plan, &again, &bare).await;
@@ -254,7 +260,7 @@ async fn count(plan: &Plan, place: &Place<'_>) {
 async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(&Path) -> Command) -> Proxy {
     let role = place.directory.join(name.replace(' ', "-"));
     std::fs::create_dir_all(&role).expect("a directory");
-    bare::configure(&role, place.upstream, &place.certificate);
+    bare::configure(&role, place.upstream, place.certificate.as_ref());
     let mut child = command(&std::env::current_exe().expect("this program's path"))
         .arg("role=bare")
         .arg(&role)
@@ -264,7 +270,7 @@ async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(
         .spawn()
         .expect("the bare proxy starts");
     let address = first_line(&mut child).parse().expect("the bare proxy prints its address");
-    let target = Target::new(address, support::HOST, &place.certificate, &[]);
+    let target = Target::new(address, support::HOST, place.certificate.as_ref(), &[]);
     let proxy = Proxy { name, children: vec![child], target, directory: role };
     load::wait_until_it_answers(&proxy.target).await;
     proxy
@@ -273,7 +279,7 @@ async fn start_bare(name: &'static str, place: &Place<'_>, command: impl FnOnce(
 async fn start_other(other: Other, place: &Place<'_>, provider: &Provider) -> Proxy {
     let role = place.directory.join(other.name.replace([' ', ','], "-"));
     std::fs::create_dir_all(&role).expect("a directory");
-    let (starts, address) = other.prepare(&role, place.upstream, &place.certificate, provider);
+    let (starts, address) = other.prepare(&role, place.upstream, place.certificate.as_ref(), provider);
     let log = std::fs::File::create(role.join("log")).expect("a log file");
     let start = |start: Start| {
         on_core(Path::new(&start.program))
@@ -288,7 +294,7 @@ async fn start_other(other: Other, place: &Place<'_>, provider: &Provider) -> Pr
             .expect("it starts")
     };
     let children = starts.into_iter().map(start).collect();
-    let target = |cookies: &[String]| Target::new(address, support::HOST, &place.certificate, cookies);
+    let target = |cookies: &[String]| Target::new(address, support::HOST, place.certificate.as_ref(), cookies);
     let mut proxy = Proxy { name: other.name, children, target: target(&[]), directory: role };
     load::wait_until_it_listens(&proxy.target).await;
     if other.wants_log_in {
@@ -313,7 +319,7 @@ impl Gateway {
         let Self { name, access_log, crowd, way } = self;
         let directory = place.directory.join(name.replace([' ', ','], "-"));
         let set_up =
-            gateway::prepare(&directory, place.upstream, &place.certificate, access_log, crowd, way).await;
+            gateway::prepare(&directory, place.upstream, place.certificate.as_ref(), access_log, crowd, way).await;
         let log = std::fs::File::create(directory.join("log")).expect("a log file");
         let began = Instant::now();
         let child = command(&place.program)
@@ -325,7 +331,7 @@ impl Gateway {
             .stderr(log)
             .spawn()
             .expect("zonegate starts");
-        let target = Target::new(set_up.address, support::HOST, &place.certificate, &set_up.cookies);
+        let target = Target::new(set_up.address, support::HOST, place.certificate.as_ref(), &set_up.cookies);
         let proxy = Proxy { name, children: vec![child], target, directory };
         load::wait_until_it_answers(&proxy.target).await;
         if let Some(crowd) = crowd {

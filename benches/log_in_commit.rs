@@ -49,7 +49,7 @@ async fn run(turns: usize, directory: &tempfile::TempDir) {
     let certificate = support::certificate(directory.path());
     let folder = directory.path().join("gateway");
     let upstream = upstream::start().await;
-    let set_up = gateway::prepare(&folder, upstream, &certificate, false, None, Some(LogIn::Local)).await;
+    let set_up = gateway::prepare(&folder, upstream, Some(&certificate), false, None, Some(LogIn::Local)).await;
     let (store, settings) = set_up.open().await;
     let clock = Arc::new(Clock::new());
     let sessions =

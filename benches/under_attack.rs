@@ -70,7 +70,7 @@ async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {
     let set_up = gateway::prepare(
         &directory.path().join("gateway"),
         upstream,
-        &certificate,
+        Some(&certificate),
         true,
         None,
         Some(LogIn::Local),
@@ -85,7 +85,7 @@ async fn run(turns: u64, length: Duration, rate: u64, only: Option<&str>) {
         .stderr(log)
         .spawn()
         .expect("the gateway");
-    let target = Target::new(set_up.address, support::HOST, &certificate, &set_up.cookies);
+    let target = Target::new(set_up.address, support::HOST, Some(&certificate), &set_up.cookies);
     load::wait_until_it_answers(&target).await;
 
     println!("{rate} signed-in requests a second over {KEPT} connections, turns of {} s", length.as_secs());

@@ -23,16 +23,19 @@ impl ProxyHttp for Bare {
     }
 }
 
-pub(crate) fn configure(role: &Path, upstream: SocketAddr, certificate: &Certificate) {
+pub(crate) fn configure(role: &Path, upstream: SocketAddr, certificate: Option<&Certificate>) {
     let port = free_port();
-    let lines = format!("{port}\n{upstream}\n{}\n{}\n", certificate.chain.display(), certificate.key.display());
+    let tls =
+        certificate.map(|certificate| format!("{}\n{}\n", certificate.chain.display(), certificate.key.display()));
+    let lines = format!("{port}\n{upstream}\n{}", tls.unwrap_or_default());
     std::fs::write(role.join("bare.conf"), lines).expect("a file");
 }
 
 /// Serves until killed; prints the address first.
 pub(crate) fn run(role: &Path) {
     let text = std::fs::read_to_string(role.join("bare.conf")).expect("the parent wrote it");
-    let [port, upstream, chain, key] = text.lines().collect::<Vec<_>>()[..] else { panic!("four lines") };
+    let lines = text.lines().collect::<Vec<_>>();
+    let [port, upstream, ref tls @ ..] = lines[..] else { panic!("two lines or four") };
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("the first provider");
     // A runtime of its own for the thread, as zonegate's threads have: pingora's other kind costs it a little more.
     let conf = ServerConf { threads: 1, work_stealing: false, ..ServerConf::default() };
@@ -40,9 +43,14 @@ pub(crate) fn run(role: &Path) {
     server.bootstrap();
     let mut service =
         http_proxy_service(&server.configuration, Bare { upstream: upstream.parse().expect("an address") });
-    let mut tls = TlsSettings::intermediate(chain, key).expect("a certificate");
-    tls.enable_h2();
-    service.add_tls_with_settings(&format!("127.0.0.1:{port}"), None, tls);
+    let address = format!("127.0.0.1:{port}");
+    if let [chain, key] = tls {
+        let mut tls = TlsSettings::intermediate(chain, key).expect("a certificate");
+        tls.enable_h2();
+        service.add_tls_with_settings(&address, None, tls);
+    } else {
+        service.add_tcp(&address);
+    }
     server.add_service(service);
     println!("127.0.0.1:{port}");
     server.run_forever();

@@ -63,11 +63,11 @@ impl SetUp {
 }
 
 /// Puts everything into `folder`, which it makes. With a `crowd` of people, each of them has a session. Without a `way`
-/// to log in, nobody has one, and every path is public.
+/// to log in, nobody has one, and every path is public. Without a certificate, TLS has ended before it.
 pub(crate) async fn prepare(
     folder: &Path,
     upstream: SocketAddr,
-    certificate: &Certificate,
+    certificate: Option<&Certificate>,
     access_log: bool,
     crowd: Option<u64>,
     way: Option<LogIn>,
@@ -80,13 +80,19 @@ pub(crate) async fn prepare(
     std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).expect("a private file");
     let port = free_port();
     let rules = if way.is_none() { "access: [{ below: /, allow: public }], " } else { "" };
+    let listen = match certificate {
+        None => format!("listen: {{ behind_tls: [127.0.0.1:{port}], trusted_proxies: [127.0.0.1] }}\n"),
+        Some(certificate) => format!(
+            "listen: {{ https: [127.0.0.1:{port}] }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n",
+            certificate.chain.display(),
+            certificate.key.display(),
+        ),
+    };
     let text = format!(
-        "listen: {{ https: [127.0.0.1:{port}] }}\nmaster_key: file:master.key\nstore: {{ path: store.db }}\nthreads: 1\n\
+        "{listen}master_key: file:master.key\nstore: {{ path: store.db }}\nthreads: 1\n\
          log: {{ access: {access_log} }}\nnative_clients: [{{ id: bench, label: Bench }}]\n\
-         limits: {{ connections_per_source: 100000, logins_per_source: 1000000 }}\ncertificates: {{ files: [{{ chain: {}, key: {} }}] }}\n\
+         limits: {{ connections_per_source: 100000, logins_per_source: 1000000 }}\n\
          zones: [{{ host: {HOST}, {rules}upstream: {{ url: \"http://{upstream}\" }} }}]\n",
-        certificate.chain.display(),
-        certificate.key.display(),
     );
     let config = folder.join("zonegate.yaml");
     std::fs::write(&config, &text).expect("a file");

@@ -1,4 +1,4 @@
-//! TLS connections that ask for the same page as fast as they are answered, with a browser's head.
+//! Connections that ask for the same page as fast as they are answered, with a browser's head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use std::time::Duration;
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::Certificate;
 
@@ -21,16 +20,40 @@ use super::Certificate;
 pub(crate) struct Target {
     address: SocketAddr,
     name: ServerName<'static>,
-    tls: Arc<rustls::ClientConfig>,
-    roots: rustls::RootCertStore,
+    /// None: plain HTTP.
+    tls: Option<Tls>,
     heads: Arc<[Vec<u8>]>,
 }
 
+#[derive(Clone)]
+struct Tls {
+    config: Arc<rustls::ClientConfig>,
+    roots: rustls::RootCertStore,
+}
+
+/// A connection.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 impl Target {
-    /// `cookies`: what of each head's `Cookie` field says who asks.
-    pub(crate) fn new(address: SocketAddr, host: &str, certificate: &Certificate, cookies: &[String]) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from(certificate.der.clone())).expect("our own certificate");
+    /// `certificate`: none for plain HTTP, as from a balancer that has ended TLS. `cookies`: what of each head's `Cookie`
+    /// field says who asks.
+    pub(crate) fn new(
+        address: SocketAddr,
+        host: &str,
+        certificate: Option<&Certificate>,
+        cookies: &[String],
+    ) -> Self {
+        let tls = certificate.map(|certificate| {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(CertificateDer::from(certificate.der.clone())).expect("our own certificate");
+            Tls { config: Arc::new(configured(like_a_browser(), roots.clone())), roots }
+        });
+        let balancers = match tls {
+            None => "X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n",
+            Some(_) => "",
+        };
         let nobody = [format!("__Host-zg_session={}", "A".repeat(43))];
         let cookies = if cookies.is_empty() { &nobody } else { cookies };
         let head = |session: &String| {
@@ -40,32 +63,41 @@ impl Target {
                  Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
                  Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
                  Referer: https://{host}/tickets\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\
-                 Sec-Fetch-Site: same-origin\r\nCookie: theme=dark; {session}; lang=en-GB; visit=3f2a9c\r\n\r\n",
+                 Sec-Fetch-Site: same-origin\r\n{balancers}Cookie: theme=dark; {session}; lang=en-GB; visit=3f2a9c\r\n\r\n",
                 address.port(),
             )
         };
         Self {
             address,
             name: ServerName::try_from(host.to_owned()).expect("a name"),
-            tls: Arc::new(configured(like_a_browser(), roots.clone())),
-            roots,
+            tls,
             heads: cookies.iter().map(|session| head(session).into_bytes()).collect(),
         }
     }
 
     /// The same for connections that speak HTTP/2.
     fn speaking_http2(&self) -> Self {
-        let mut tls = rustls::ClientConfig::clone(&self.tls);
-        tls.alpn_protocols = vec![b"h2".to_vec()];
-        Self { tls: Arc::new(tls), ..self.clone() }
+        self.with_tls(|tls| {
+            let mut config = rustls::ClientConfig::clone(&tls.config);
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            config
+        })
     }
 
     /// The same for connections whose keys are agreed on by X25519 alone, as old servers do it with every client: a
     /// browser's other offer, which is secret from quantum computers too, costs a server that takes it up more.
     fn agreeing_by_x25519(&self) -> Self {
-        let mut provider = like_a_browser();
-        provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
-        Self { tls: Arc::new(configured(provider, self.roots.clone())), ..self.clone() }
+        self.with_tls(|tls| {
+            let mut provider = like_a_browser();
+            provider.kx_groups = vec![rustls::crypto::aws_lc_rs::kx_group::X25519];
+            configured(provider, tls.roots.clone())
+        })
+    }
+
+    fn with_tls(&self, config: impl FnOnce(&Tls) -> rustls::ClientConfig) -> Self {
+        let tls = self.tls.as_ref().expect("a way of speaking TLS");
+        let tls = Tls { config: Arc::new(config(tls)), roots: tls.roots.clone() };
+        Self { tls: Some(tls), ..self.clone() }
     }
 
     /// The same of another server, which shows the same certificate.
@@ -77,10 +109,16 @@ impl Target {
         self.address
     }
 
-    pub(crate) async fn connect(&self) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(crate) async fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
-        TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), stream).await
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some(tls) => {
+                let tls = TlsConnector::from(Arc::clone(&tls.config));
+                Ok(Box::new(tls.connect(self.name.clone(), stream).await?))
+            }
+        }
     }
 }
 
@@ -149,7 +187,7 @@ pub(crate) async fn start(
 
 /// Who asks over one connection after the other, or over one that it keeps.
 enum Asker {
-    Kept(Box<TlsStream<TcpStream>>, Vec<u8>),
+    Kept(Box<dyn Stream>, Vec<u8>),
     Http2(h2::client::SendRequest<bytes::Bytes>),
     New(Vec<u8>),
 }
@@ -158,7 +196,7 @@ impl Asker {
     async fn new(target: &Target, manner: Manner) -> std::io::Result<Self> {
         let buffer = Vec::with_capacity(16 * 1024);
         Ok(match manner {
-            Manner::Kept => Self::Kept(Box::new(target.connect().await?), buffer),
+            Manner::Kept => Self::Kept(target.connect().await?, buffer),
             Manner::New | Manner::NewX25519 => Self::New(buffer),
             Manner::Http2 => {
                 let (sender, connection) =
@@ -199,7 +237,7 @@ async fn ask_http2(sender: &mut h2::client::SendRequest<bytes::Bytes>, head: &[u
 }
 
 /// Asks `times` in all, over so many connections that stay open.
-pub(crate) async fn ask_times(connections: &mut [TlsStream<TcpStream>], target: &Target, times: usize) {
+pub(crate) async fn ask_times(connections: &mut [Box<dyn Stream>], target: &Target, times: usize) {
     let mut buffer = Vec::with_capacity(16 * 1024);
     for turn in 0..times {
         let at = turn % connections.len();
@@ -235,11 +273,7 @@ async fn wait_until(what: &str, does: impl AsyncFn() -> bool) {
 }
 
 /// Sends a request, and reads the whole answer; its status.
-pub(crate) async fn ask(
-    stream: &mut TlsStream<TcpStream>,
-    head: &[u8],
-    buffer: &mut Vec<u8>,
-) -> std::io::Result<u16> {
+pub(crate) async fn ask(stream: &mut Box<dyn Stream>, head: &[u8], buffer: &mut Vec<u8>) -> std::io::Result<u16> {
     stream.write_all(head).await?;
     buffer.clear();
     loop {

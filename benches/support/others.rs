@@ -1,5 +1,5 @@
-//! Other proxies before the same upstream, as their packages install them: TLS 1.3, one worker, kept connections on
-//! both sides, no log.
+//! Other proxies before the same upstream, as their packages install them: TLS 1.3 or none, one worker, kept connections
+//! on both sides, no log.
 //!
 //! nginx and HAProxy do not know who asks: `auth_request` asks a server that says yes, one of nginx's own or one in Go.
 //! Apache with mod_auth_openidc and oauth2-proxy hold a session that began at an OpenID provider ([`super::provider`]),
@@ -29,8 +29,16 @@ struct Files<'a> {
     role: &'a Path,
     port: u16,
     upstream: SocketAddr,
-    certificate: &'a Certificate,
+    /// None for plain HTTP.
+    certificate: Option<&'a Certificate>,
     provider: &'a Provider,
+}
+
+impl Files<'_> {
+    /// The scheme by which it is reached.
+    const fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
 }
 
 /// A program to start.
@@ -111,7 +119,7 @@ impl Other {
         &self,
         role: &Path,
         upstream: SocketAddr,
-        certificate: &Certificate,
+        certificate: Option<&Certificate>,
         provider: &Provider,
     ) -> (Vec<Start>, SocketAddr) {
         let port = free_port();
@@ -149,34 +157,39 @@ const ASKS: &str = "location = /authorise { internal; proxy_pass http://authoris
 
 fn nginx(files: &Files<'_>, servers: &str, asks: &str) -> Start {
     let Files { role, port, upstream, certificate, .. } = files;
+    let tls = certificate.map(|Certificate { chain, key, .. }| {
+        let (chain, key) = (chain.display(), key.display());
+        format!(" ssl; ssl_protocols TLSv1.3; ssl_certificate {chain};\n ssl_certificate_key {key}")
+    });
     let text = format!(
         "daemon off; master_process off; worker_processes 1; pid {role}/pid;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; client_body_temp_path {role}; proxy_temp_path {role}; fastcgi_temp_path {role};\n\
          uwsgi_temp_path {role}; scgi_temp_path {role}; keepalive_requests 1000000000; proxy_http_version 1.1;\n\
          upstream application {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}\n{servers}\
-         server {{ listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.3; ssl_certificate {chain};\n\
-         ssl_certificate_key {key}; {asks}\n\
+         server {{ listen 127.0.0.1:{port}{tls}; {asks}\n\
          location / {{ proxy_pass http://application; proxy_set_header Host $http_host; \
          proxy_set_header Connection \"\"; }} }} }}\n",
         role = role.display(),
-        chain = certificate.chain.display(),
-        key = certificate.key.display(),
+        tls = tls.unwrap_or_default(),
     );
     Start::new("nginx", ["-e", "stderr", "-c", &written(files, &text)])
 }
 
 fn haproxy(files: &Files<'_>) -> Start {
     let Files { role, port, upstream, certificate, .. } = files;
-    let both = [&certificate.chain, &certificate.key].map(|file| std::fs::read(file).expect("a file")).concat();
-    let bundle = role.join("bundle.pem");
-    std::fs::write(&bundle, both).expect("a file");
+    let tls = certificate.map(|Certificate { chain, key, .. }| {
+        let both = [chain, key].map(|file| std::fs::read(file).expect("a file")).concat();
+        let bundle = role.join("bundle.pem");
+        std::fs::write(&bundle, both).expect("a file");
+        format!(" ssl crt {} ssl-min-ver TLSv1.3", bundle.display())
+    });
     let text = format!(
         "global\n  nbthread 1\n  maxconn 1000\n\
          defaults\n  mode http\n  timeout connect 3s\n  timeout client 60s\n  timeout server 60s\n  http-reuse always\n\
-         frontend doors\n  bind 127.0.0.1:{port} ssl crt {} ssl-min-ver TLSv1.3\n  default_backend application\n\
+         frontend doors\n  bind 127.0.0.1:{port}{}\n  default_backend application\n\
          backend application\n  server one {upstream}\n",
-        bundle.display(),
+        tls.unwrap_or_default(),
     );
     Start::new("haproxy", ["-db", "-q", "-f", &written(files, &text)])
 }
@@ -195,21 +208,24 @@ fn apache(files: &Files<'_>, sessions: &str) -> Start {
         "proxy_http",
     ];
     let Files { role, port, upstream, certificate, provider } = files;
+    let scheme = files.scheme();
+    let tls = certificate.map(|Certificate { chain, key, .. }| {
+        let (chain, key) = (chain.display(), key.display());
+        format!("SSLEngine on\nSSLProtocol TLSv1.3\nSSLCertificateFile {chain}\nSSLCertificateKeyFile {key}\n")
+    });
     let module = |name| format!("LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so\n");
     let text = format!(
         "{modules}ServerName {HOST}\nServerRoot {role}\nDefaultRuntimeDir {role}\nPidFile {role}/pid\n\
          ErrorLog {role}/error\nLogLevel warn\nUser www-data\nGroup www-data\nListen 127.0.0.1:{port}\n\
          StartServers 1\nServerLimit 1\nThreadLimit 64\nThreadsPerChild 64\nMaxRequestWorkers 64\n\
          KeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\n\
-         SSLEngine on\nSSLProtocol TLSv1.3\nSSLCertificateFile {chain}\nSSLCertificateKeyFile {key}\n\
-         OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration\nOIDCClientID {CLIENT}\n\
+         {tls}OIDCProviderMetadataURL {issuer}/.well-known/openid-configuration\nOIDCClientID {CLIENT}\n\
          OIDCClientSecret {SECRET}\nOIDCCryptoPassphrase {SECRET}\nOIDCScope \"openid email profile\"\n\
-         OIDCRedirectURI https://{HOST}:{port}/callback\n {sessions}\n\
+         OIDCRedirectURI {scheme}://{HOST}:{port}/callback\n {sessions}\n\
          <Location />\nAuthType openid-connect\nRequire valid-user\n</Location>\nProxyPass / http://{upstream}/\n",
         modules = MODULES.map(module).concat(),
         role = role.display(),
-        chain = certificate.chain.display(),
-        key = certificate.key.display(),
+        tls = tls.unwrap_or_default(),
         issuer = provider.issuer,
     );
     Start::new("apache2", ["-X", "-f", &written(files, &text)])
@@ -217,6 +233,18 @@ fn apache(files: &Files<'_>, sessions: &str) -> Start {
 
 fn oauth2_proxy(files: &Files<'_>, sessions: &[&str]) -> Start {
     let Files { port, upstream, certificate, provider, .. } = files;
+    let address = format!("127.0.0.1:{port}");
+    let listens = match certificate {
+        None => {
+            vec![format!("--http-address={address}"), "--https-address=".into(), "--cookie-secure=false".into()]
+        }
+        Some(Certificate { chain, key, .. }) => vec![
+            "--http-address=".into(),
+            format!("--https-address={address}"),
+            format!("--tls-cert-file={}", chain.display()),
+            format!("--tls-key-file={}", key.display()),
+        ],
+    };
     let arguments = [
         "--provider=oidc".to_owned(),
         format!("--oidc-issuer-url={}", provider.issuer),
@@ -225,16 +253,15 @@ fn oauth2_proxy(files: &Files<'_>, sessions: &[&str]) -> Start {
         "--cookie-secret=0123456789abcdef0123456789abcdef".to_owned(),
         "--email-domain=*".to_owned(),
         "--skip-provider-button".to_owned(),
-        format!("--redirect-url=https://{HOST}:{port}/oauth2/callback"),
+        format!("--redirect-url={}://{HOST}:{port}/oauth2/callback", files.scheme()),
         format!("--upstream=http://{upstream}"),
-        "--http-address=".to_owned(),
-        format!("--https-address=127.0.0.1:{port}"),
-        format!("--tls-cert-file={}", certificate.chain.display()),
-        format!("--tls-key-file={}", certificate.key.display()),
         "--request-logging=false".to_owned(),
         "--auth-logging=false".to_owned(),
     ];
-    Start::new("oauth2-proxy", arguments.into_iter().chain(sessions.iter().map(|&one| one.to_owned())))
+    Start::new(
+        "oauth2-proxy",
+        arguments.into_iter().chain(listens).chain(sessions.iter().map(|&one| one.to_owned())),
+    )
 }
 
 /// A Redis that keeps nothing on disk, and its address.
