@@ -120,6 +120,11 @@ pub fn is_same_folded(name: &str, other: &str) -> bool {
     same(name, other)
 }
 
+/// Whether a name begins so to an application that folds it.
+pub fn begins_folded(name: &str, beginning: &str) -> bool {
+    begins(name, beginning)
+}
+
 /// Whether it is one that the gateway sets itself, so that a response must not carry it either.
 pub fn is_ours(name: &HeaderName) -> bool {
     begins(name.as_str(), "x-zonegate")

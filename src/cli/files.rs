@@ -1,6 +1,7 @@
 //! This machine's files and environment, for reading a configuration.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -16,14 +17,17 @@ impl Surroundings for Disk {
     }
 
     fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let metadata =
-            fs::metadata(path).map_err(|fault| format!("{} cannot be read: {fault}", path.display()))?;
-        let mode = metadata.permissions().mode() & 0o777;
+        let unreadable = |fault| format!("{} cannot be read: {fault}", path.display());
+        // The file that is looked at is the one that is read, whatever becomes of its name.
+        let mut file = fs::File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = path.display();
             return Err(format!("{path} may be read by other users (mode {mode:o}): run `chmod 600 {path}`"));
         }
-        self.read(path)
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+        Ok(bytes)
     }
 
     fn list(&self, path: &Path) -> Result<Vec<String>, String> {

@@ -57,7 +57,7 @@ impl Configuration {
         let settings = self.load()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let store = Store::open(&settings.store_path, &settings.master_key).await?;
+            let store = Store::open_beside(&settings.store_path, &settings.master_key).await?;
             let done = work(Site { settings, store: store.clone(), now: Clock::new().now() }).await;
             store.close().await;
             done

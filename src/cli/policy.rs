@@ -12,12 +12,12 @@ use super::operator::{Configuration, Site};
 use super::{CommandProblem, say};
 use crate::base::{FlowId, SessionId, TokenDigest, UnixTime, Username};
 use crate::config::Settings;
-use crate::directory::Lifetimes;
+use crate::directory::{Lifetimes, Methods, methods};
 use crate::edge::{find_host, hygiene};
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Presented, StoreHealth, Way, decide};
 use crate::session::{Class, Device, Factors, Principal, Session, SessionRecord};
 use crate::store::Account;
-use crate::zone::Rule;
+use crate::zone::{HostMatch, Rule};
 
 /// `zonegate policy …`
 #[derive(Clone, Debug, clap::Args)]
@@ -93,6 +93,8 @@ struct Answer {
     /// Whose request the application takes it for.
     forwarded_as: Option<String>,
     rule: Option<RuleView>,
+    /// Whether the zone has no connection from who shows no client certificate.
+    client_certificate: bool,
     user: Option<UserView>,
 }
 
@@ -109,16 +111,19 @@ struct UserView {
     username: String,
     zone: String,
     active: bool,
+    /// Whether it is somebody who has sessions.
+    logs_in: bool,
     groups: Vec<String>,
     kind: &'static str,
 }
 
 fn answer(question: &Question, settings: &Settings, account: Option<&Account>, now: UnixTime) -> Answer {
     let Question { host, path, method, .. } = question;
-    let user = account.map(|Account { user, tenant, .. }| UserView {
+    let user = account.map(|account @ Account { user, tenant, .. }| UserView {
         username: user.username.to_string(),
         zone: tenant.zone.to_string(),
         active: user.active,
+        logs_in: logs_in(account),
         groups: user.groups.clone(),
         kind: user.kind.name(),
     });
@@ -131,15 +136,23 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
         status: None,
         forwarded_as: None,
         rule: None,
+        client_certificate: false,
         user,
     };
     let target = path.as_bytes();
     if let Err(refused) = hygiene::check_target(method, target) {
         return Answer { reason: Some(refused.reason), status: Some(refused.status.as_u16()), ..said };
     }
-    let asked = Asked::new(find_host(&settings.zones, host), hygiene::place(target), method, target);
-    // Who is deactivated has no session.
-    let session = account.filter(|account| account.user.active).map(|account| Arc::new(session(account, now)));
+    let found = find_host(&settings.zones, host);
+    let client_certificate = match found {
+        HostMatch::Zone(zone) | HostMatch::Alias(zone) => {
+            zone.client_certificates.as_ref().is_some_and(|asked| asked.required)
+        }
+        HostMatch::Universal | HostMatch::Unknown => false,
+    };
+    let said = Answer { client_certificate, ..said };
+    let asked = Asked::new(found, hygiene::place(target), method, target);
+    let session = account.filter(|account| logs_in(account)).map(|account| Arc::new(session(account, now)));
     // A zone that only proxies in front ask about is judged as they would be told.
     let facts = Facts {
         asked,
@@ -176,6 +189,11 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
     }
 }
 
+/// Whether the user can have a session.
+fn logs_in(Account { user, tenant, .. }: &Account) -> bool {
+    user.active && methods(tenant, user) != Methods::Api
+}
+
 /// The session that the user would have after a log-in now. It is nowhere but here, and no cookie opens it.
 fn session(account: &Account, now: UnixTime) -> Session {
     let Account { user, tenant, .. } = account;
@@ -201,7 +219,8 @@ fn session(account: &Account, now: UnixTime) -> Session {
 }
 
 fn spell(answer: &Answer, file: &str) -> String {
-    let Answer { host, method, path, decision, reason, status, forwarded_as, rule, user } = answer;
+    let Answer { host, method, path, decision, reason, status, forwarded_as, rule, client_certificate, user } =
+        answer;
     let code = status.map(|status| format!("{status}")).unwrap_or_default();
     let reason = reason.unwrap_or_default();
     let what = match (*decision, forwarded_as) {
@@ -218,11 +237,16 @@ fn spell(answer: &Answer, file: &str) -> String {
         Some(RuleView { name, line }) => format!("By the rule {name} ({file}:{line})."),
         None => "By no rule.".to_owned(),
     });
-    if let Some(UserView { username, zone, active, groups, kind }) = user {
+    if *client_certificate {
+        lines.push("The zone's connections need a client certificate.".to_owned());
+    }
+    if let Some(UserView { username, zone, active, logs_in, groups, kind }) = user {
         let groups = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
         lines.push(format!("{username}: zone {zone}, kind {kind}, groups {groups}."));
         if !active {
             lines.push(format!("{username} is deactivated and cannot log in."));
+        } else if !logs_in {
+            lines.push(format!("{username} is of a kind that has API credentials and no sessions."));
         }
         lines.push("A session keeps the kind and groups that it began with.".to_owned());
     }

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Surroundings;
+use super::brand::has_person;
 use super::listen::Listeners;
 use super::section::Section;
-use super::settings::path;
+use super::upstream::pem;
 
 /// What the names of files begin with that zonegate writes beside the operator's certificates.
 pub const MANAGED: &str = "acme-";
@@ -38,7 +39,8 @@ pub(super) fn read(
         section.report(section.line, "directory", text);
     }
     let address = scalar.and_then(|scalar| {
-        let secure = url::Url::parse(scalar.text).is_ok_and(|url| url.scheme() == "https" && url.has_host());
+        let secure = url::Url::parse(scalar.text)
+            .is_ok_and(|url| url.scheme() == "https" && url.has_host() && !has_person(&url));
         if !secure {
             section.report_at(&scalar, format!("{:?} is no address that begins with https://", scalar.text));
         }
@@ -50,10 +52,7 @@ pub(super) fn read(
         }
         scalar.text.to_owned()
     });
-    let roots = section.scalar("ca_file").and_then(|scalar| {
-        let read = outside.read(&path(directory, scalar.text));
-        read.map_err(|text| section.report_at(&scalar, text)).ok()
-    });
+    let roots = section.scalar("ca_file").and_then(|scalar| pem(&section, &scalar, directory, outside));
     if listeners.http.is_empty() {
         let text = "needs listen.http: the authority asks there, on port 80, whether a host is ours";
         section.report(section.line, "directory", text);

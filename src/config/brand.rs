@@ -66,6 +66,10 @@ fn link(section: &Section<'_>, name: &str) -> Option<String> {
 /// Where people can be sent.
 pub(super) fn web_address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<url::Url> {
     match url::Url::parse(scalar.text) {
+        Ok(url) if has_person(&url) => {
+            section.report_at(scalar, "has a name or a password before an @, and everybody would read it");
+            None
+        }
         Ok(url) if matches!(url.scheme(), "https" | "http") => Some(url),
         Ok(_) | Err(_) => {
             section.report_at(
@@ -75,6 +79,11 @@ pub(super) fn web_address(section: &Section<'_>, scalar: &Scalar<'_>) -> Option<
             None
         }
     }
+}
+
+/// Whether an address says as whom it is asked.
+pub(super) fn has_person(url: &url::Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 fn logo(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path, outside: &dyn Surroundings) -> Option<Logo> {

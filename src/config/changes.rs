@@ -73,7 +73,6 @@ impl Changes {
             ("listen.public_port", *public_port != old.public_port),
             ("store.path", *store_path != old.store_path),
             ("master_key", !master_key.is(&old.master_key)),
-            ("sso", *sso != old.sso),
             ("traces.otlp", traces.otlp != old.traces.otlp),
             ("threads", *threads != old.threads),
         ];
@@ -92,6 +91,7 @@ impl Changes {
             ("native_clients", *native_clients != old.native_clients),
             ("brand", *brand != old.brand),
             ("log", *log != old.log),
+            ("sso", *sso != old.sso),
             ("suite", *suite != old.suite),
             ("traces", *traces != old.traces),
             ("reload", *watch != old.watch),

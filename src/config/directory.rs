@@ -296,7 +296,7 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         active: section.flag("active", true),
         start_page: section.optional("start_page"),
         sso_subject,
-        suite_exempt: section.has("suite_exempt").then(|| section.flag("suite_exempt", false)),
+        suite_exempt: section.says("suite_exempt").then(|| section.flag("suite_exempt", false)),
         username: match username {
             Some(username) => username,
             None => {

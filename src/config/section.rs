@@ -112,6 +112,11 @@ impl<'a> Section<'a> {
         self.entries.iter().any(|(key, _, _)| *key == name)
     }
 
+    /// Whether something stands behind this key.
+    pub(super) fn says(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _, node)| *key == name && !matches!(node.value, Value::Null))
+    }
+
     pub(super) fn report(&self, line: u64, name: &str, text: impl Into<String>) {
         self.findings.report(line, &self.key(name), text);
     }
@@ -283,8 +288,8 @@ impl<'a> Section<'a> {
     pub(super) fn flag(&self, name: &str, default: bool) -> bool {
         let Some(scalar) = self.scalar(name) else { return default };
         match scalar.text {
-            "true" => true,
-            "false" => false,
+            "true" | "True" | "TRUE" => true,
+            "false" | "False" | "FALSE" => false,
             other => {
                 self.findings.report(scalar.line, &scalar.key, format!("{other:?} is neither true nor false"));
                 default

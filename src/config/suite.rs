@@ -18,7 +18,7 @@ pub(super) fn read(section: Option<Section<'_>>, place: Place<'_>) -> Option<Sui
     if let Some(ProviderEntry { settings, secret: None }) = &provider {
         match settings.client_authentication {
             ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost
-                if !section.has("client_secret") =>
+                if !section.says("client_secret") =>
             {
                 section.report(section.line, "client_secret", "is missing: file:PATH or env:NAME");
             }

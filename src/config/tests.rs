@@ -249,14 +249,14 @@ fn values_out_of_bounds_are_told_with_the_bounds() {
         "limits: { head: 16, form: -1KiB, form_time: 1h, head_fields: 1e3 }\n",
         &[
             "4: limits.head \"16\" is not a size from 4KiB to 256KiB, written like 16KiB or 10MiB",
-            "4: limits.head_fields \"1000\" is not a whole number from 20 to 256",
+            "4: limits.head_fields \"1e3\" is not a whole number from 20 to 256",
             "4: limits.form \"-1KiB\" is not a size from 8KiB to 1MiB, written like 16KiB or 10MiB",
             "4: limits.form_time \"1h\" is not a length of time from 1s to 2m, written like 90s, 15m or 8h",
         ],
     );
     check_added(
         "threads: 99999999999999999999999\n",
-        &["4: threads \"100000000000000000000000\" is not a whole number from 0 to 1024"],
+        &["4: threads \"99999999999999999999999\" is not a whole number from 0 to 1024"],
     );
     check_added(
         "log: { level: loud, access: yes }\n",
@@ -271,6 +271,13 @@ fn values_out_of_bounds_are_told_with_the_bounds() {
             "4: traces.context \"on\" is none of pass, new, off",
             "4: traces.otlp \"127.0.0.1:4318\" is not the address of a collector, written like http://127.0.0.1:4318, without a path",
             "4: traces.sampled \"1\" is not a percentage from 0% to 100%, written like 1% or 0.1%",
+        ],
+    );
+    check_added(
+        "traces: { otlp: 'https://user:secret@collector' }\nbrand: { links: { status: 'https://a:b@x' } }\n",
+        &[
+            "4: traces.otlp is not the address of a collector, written like http://127.0.0.1:4318, without a path",
+            "5: brand.links.status has a name or a password before an @, and everybody would read it",
         ],
     );
     check_added(

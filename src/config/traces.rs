@@ -83,9 +83,10 @@ pub(super) fn read(section: Section<'_>) -> TraceSettings {
     let endpoint = otlp.as_ref().and_then(|scalar| {
         let endpoint = endpoint(scalar.text);
         if endpoint.is_none() {
+            // What stands before an @ may be a password.
+            let said = if scalar.text.contains('@') { String::new() } else { format!("{:?} ", scalar.text) };
             let text = format!(
-                "{:?} is not the address of a collector, written like http://127.0.0.1:4318, without a path",
-                scalar.text
+                "{said}is not the address of a collector, written like http://127.0.0.1:4318, without a path"
             );
             section.report_at(scalar, text);
         }

@@ -5,8 +5,8 @@
 //! problem is noted with its line, and what nobody took is an unknown key.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
 use serde_saphyr::options::DuplicateKeyPolicy;
+use serde_saphyr::{Location, Spanned};
 
 /// One value of the file, with the line it begins on (from 1; 0 for one that came from the environment).
 #[derive(Clone, Debug)]
@@ -51,8 +51,8 @@ pub(super) fn parse(text: &str) -> Result<Node, (u64, String)> {
         // Nobody reads them, and the parser keeps no more than 96 lines of them: a file that explains itself was refused.
         emit_comments: false,
     };
-    match serde_saphyr::from_str_with_options::<Spanned<Value>>(text, options) {
-        Ok(root) => Ok(node(root)),
+    match serde_saphyr::from_str_with_options::<Spanned<Read>>(text, options) {
+        Ok(root) => Ok(node(root, text)),
         Err(error) => {
             let line = error.location().map_or(1, |location| location.line());
             Err((line, first_sentence(&error.without_snippet().to_string())))
@@ -66,11 +66,39 @@ fn first_sentence(text: &str) -> String {
     line.split("; use from_str").next().unwrap_or_default().to_owned()
 }
 
-fn node(spanned: Spanned<Value>) -> Node {
-    Node { line: spanned.referenced.line(), value: spanned.value }
+fn node(spanned: Spanned<Read>, text: &str) -> Node {
+    let Spanned { value, referenced, defined } = spanned;
+    let value = match value {
+        Read::Null => Value::Null,
+        Read::Text(read) => Value::Scalar(read),
+        Read::Other(read) => Value::Scalar(written(defined, text).map_or(read, str::to_owned)),
+        Read::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
+        Read::Map(entries) => {
+            let entry = |(key, value): (Spanned<String>, _)| (key.value, key.referenced.line(), node(value, text));
+            Value::Map(entries.into_iter().map(entry).collect())
+        }
+    };
+    Node { line: referenced.line(), value }
 }
 
-impl<'de> Deserialize<'de> for Value {
+/// A scalar as the file has it. A subject of 21 digits is a number to YAML, and another one when it is written back.
+fn written(defined: Location, text: &str) -> Option<&str> {
+    let span = defined.span();
+    let (from, bytes) = (usize::try_from(span.byte_offset()?).ok()?, usize::try_from(span.byte_len()?).ok()?);
+    text.get(from..from.checked_add(bytes)?)
+}
+
+/// What the parser takes a value for.
+enum Read {
+    Null,
+    Text(String),
+    /// A boolean or a number, as the parser would write it.
+    Other(String),
+    List(Vec<Spanned<Self>>),
+    Map(Vec<(Spanned<String>, Spanned<Self>)>),
+}
+
+impl<'de> Deserialize<'de> for Read {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader)
     }
@@ -79,66 +107,65 @@ impl<'de> Deserialize<'de> for Value {
 struct Reader;
 
 impl<'de> Visitor<'de> for Reader {
-    type Value = Value;
+    type Value = Read;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Read, E> {
+        Ok(Read::Null)
     }
 
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_none<E>(self) -> Result<Read, E> {
+        Ok(Read::Null)
     }
 
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Read, D::Error> {
         deserializer.deserialize_any(self)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_bool<E>(self, value: bool) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_i64<E>(self, value: i64) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_u64<E>(self, value: u64) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_i128<E>(self, value: i128) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_u128<E>(self, value: u128) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_string()))
+    fn visit_f64<E>(self, value: f64) -> Result<Read, E> {
+        Ok(Read::Other(value.to_string()))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Scalar(value.to_owned()))
+    fn visit_str<E>(self, value: &str) -> Result<Read, E> {
+        Ok(Read::Text(value.to_owned()))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Read, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element::<Spanned<Value>>()? {
-            list.push(node(item));
+        while let Some(item) = items.next_element()? {
+            list.push(item);
         }
-        Ok(Value::List(list))
+        Ok(Read::List(list))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Read, A::Error> {
         let mut map = Vec::new();
-        while let Some(key) = entries.next_key::<Spanned<String>>()? {
-            let value = node(entries.next_value::<Spanned<Value>>()?);
-            map.push((key.value, key.referenced.line(), value));
+        while let Some(entry) = entries.next_entry()? {
+            map.push(entry);
         }
-        Ok(Value::Map(map))
+        Ok(Read::Map(map))
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Surroundings;
 use super::section::{Scalar, Section};
 use super::settings::path;
-use crate::base::{Hostname, LocalPath, Ttl};
+use crate::base::{Hostname, LocalPath, Ttl, is_gateway_path};
 use crate::zone::{
     Backend, Balance, ClientIdentity, HealthCheck, HostHeader, Protocol, Target, Upstream, UpstreamLimits,
     UpstreamTls,
@@ -103,7 +103,7 @@ fn limits(section: &Section<'_>, protocol: Protocol) -> UpstreamLimits {
 
 fn health(section: Section<'_>) -> HealthCheck {
     let path = section.scalar("path").map(|scalar| {
-        if scalar.text.parse::<LocalPath>().is_err() {
+        if scalar.text.parse::<LocalPath>().is_err() || is_gateway_path(scalar.text.as_bytes()) {
             section.report_at(&scalar, format!("{:?} is not a path, like /healthz", scalar.text));
         }
         scalar.text.to_owned()

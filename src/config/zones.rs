@@ -10,8 +10,8 @@ use super::problems::Place;
 use super::rules;
 use super::section::{Scalar, Section};
 use super::upstream::{self, roots};
-use crate::assertion::is_same_folded;
-use crate::base::{Hostname, LocalPath};
+use crate::assertion::{begins_folded, is_same_folded};
+use crate::base::{Hostname, LocalPath, is_gateway_path};
 use crate::zone::{
     ClientCertificates, HeaderPreset, INTERMEDIARY_METHODS, IdentityField, Language, Upstream, Ways, Zone,
     ZoneTable, is_plain_method,
@@ -128,7 +128,7 @@ struct Names {
 
 fn names(section: &Section<'_>) -> Names {
     let scalar = section.scalar("host");
-    if scalar.is_none() && !section.has("host") {
+    if scalar.is_none() && !section.says("host") {
         section.report(section.line, "host", "is missing: the hostname that people open, like desk.example.com");
     }
     let host = scalar.and_then(|scalar| claim(section, &scalar));
@@ -239,7 +239,8 @@ fn more_methods(section: &Section<'_>) -> Vec<http::Method> {
 fn background_paths(section: &Section<'_>) -> Vec<String> {
     let given = section.scalars("background_paths");
     for scalar in &given {
-        if scalar.text.parse::<LocalPath>().is_err() || scalar.text.contains('?') || scalar.text == "/" {
+        let unfit = scalar.text.contains('?') || scalar.text == "/" || is_gateway_path(scalar.text.as_bytes());
+        if unfit || scalar.text.parse::<LocalPath>().is_err() {
             let text = format!("{:?} is not a path on the zone, like /api/notifications", scalar.text);
             section.report_at(scalar, text);
         }
@@ -347,7 +348,7 @@ fn headers(section: &Section<'_>) -> HeaderPreset {
 
 /// Names that mean something to HTTP itself or that the gateway sets, and must not be taken for identity.
 fn is_reserved(name: &str) -> bool {
-    const RESERVED: [&str; 18] = [
+    const RESERVED: [&str; 20] = [
         "authorization",
         "forwarded",
         "x-forwarded-for",
@@ -366,9 +367,9 @@ fn is_reserved(name: &str) -> bool {
         "trailer",
         "expect",
         "accept",
+        "proxy",
+        "keep-alive",
     ];
     RESERVED.iter().any(|reserved| is_same_folded(reserved, name))
-        || name.starts_with("x-zonegate")
-        || name.starts_with("sec-")
-        || name.starts_with("proxy-")
+        || ["x-zonegate", "sec-", "proxy-"].iter().any(|reserved| begins_folded(name, reserved))
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -450,8 +450,9 @@ fn for_its_owner(path: &Path) -> std::io::Result<()> {
 }
 
 fn unix_listener(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
-    // A socket that nobody answers on is the remains of a process that was killed.
-    if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
+    // A socket that nobody answers on is the remains of a process that was killed. Anything else is somebody's: binding fails.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
         std::fs::remove_file(path)?;
     }
     let listener = std::os::unix::net::UnixListener::bind(path)?;

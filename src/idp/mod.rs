@@ -92,6 +92,11 @@ impl Providers {
         Ok(Self(Arc::new(Inner { http, patience: outbound.timeout, clock, runtime, known: Mutex::default() })))
     }
 
+    /// The same under other settings, with nothing known of anybody yet.
+    pub fn under(&self, outbound: &OutboundSettings) -> Result<Self, OutboundProblem> {
+        Self::new(outbound, Arc::clone(&self.0.clock), self.0.runtime.clone())
+    }
+
     /// What the provider says of itself, at most an hour old; a day, while it says nothing.
     pub async fn metadata(&self, settings: &ProviderSettings) -> Result<Arc<Metadata>, ProviderFault> {
         self.known(settings).metadata.get(self.clone().fetch_metadata(settings.clone())).await

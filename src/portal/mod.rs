@@ -200,7 +200,7 @@ impl Portal {
         let providers = if settings.sso == self.settings.sso {
             self.providers.clone()
         } else {
-            Providers::new(&settings.sso, Arc::clone(&self.clock), Handle::current())?
+            self.providers.under(&settings.sso)?
         };
         Ok(Self {
             verifier: self.verifier.under(

@@ -7,7 +7,10 @@ use std::fs::{File, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::StoreFault;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
+
+use super::{MIGRATIONS, StoreFault};
 
 /// Held for as long as a gateway runs on a store. The system lets go of it however the process ends.
 #[derive(Debug)]
@@ -28,6 +31,32 @@ pub fn hold(path: &Path) -> Result<Hold, StoreFault> {
         Err(TryLockError::WouldBlock) => Err(StoreFault::InUse(path.to_owned())),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
+}
+
+/// For a command, which brings an older store up to date: where one is, no gateway may run on it until that is done.
+///
+/// Errors: [`StoreFault::OlderGateway`]; [`StoreFault::Unavailable`].
+pub(super) async fn beside(path: &Path) -> Result<Option<Hold>, StoreFault> {
+    if !is_behind(path).await {
+        return Ok(None);
+    }
+    match hold(path) {
+        Ok(held) => Ok(Some(held)),
+        Err(StoreFault::InUse(path)) => Err(StoreFault::OlderGateway(path)),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Whether a store is there that an earlier version has left. One that cannot be read says so when it is opened.
+async fn is_behind(path: &Path) -> bool {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let Ok(mut connection) = SqliteConnection::connect_with(&options).await else { return false };
+    let newest = sqlx::query_scalar::<_, i64>("SELECT max(version) FROM _sqlx_migrations");
+    let found = newest.fetch_one(&mut connection).await;
+    // Nothing was written, and nothing is lost with it.
+    let _ = connection.close().await;
+    let ours = MIGRATIONS.iter().map(|migration| migration.version).max();
+    found.is_ok_and(|found| ours.is_some_and(|ours| found < ours))
 }
 
 #[cfg(test)]

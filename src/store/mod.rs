@@ -77,6 +77,12 @@ pub enum StoreFault {
     /// The file was written by a newer program.
     #[error("the store was written by a newer zonegate: start that version, or restore a backup made before it")]
     NewerSchema,
+    /// A gateway runs on a file of before, which would be brought up to date under it.
+    #[error(
+        "an older zonegate runs on {0}, and what this one writes could not be read by it: run `zonegate upgrade` first, or \
+         take the older program for this"
+    )]
+    OlderGateway(PathBuf),
     /// The file is something else.
     #[error("{0} is not a store of zonegate: name another file below `store`, or restore a backup")]
     NotAStore(PathBuf),
@@ -216,6 +222,15 @@ impl Store {
         Ok(store)
     }
 
+    /// The same for a command, beside a gateway that may run: then nothing is brought up to date under it, because it could
+    /// not be started again afterwards.
+    ///
+    /// Errors: [`StoreFault::OlderGateway`].
+    pub async fn open_beside(path: &Path, master: &MasterKey) -> Result<Self, StoreFault> {
+        let _held = hold::beside(path).await?;
+        Self::open(path, master).await
+    }
+
     /// Lets no further write begin, once those that have begun are done. Reading goes on.
     ///
     /// Errors: [`StoreFault::Unavailable`] when one takes too long.
@@ -255,7 +270,7 @@ impl Store {
             let _ = std::fs::remove_file(path);
             return Err(error.into());
         }
-        Ok(())
+        sync_folder_of(path)
     }
 
     /// Raises every user's epochs, ends every session, forgets the signing keys and what sessions kept of their providers: after a restore, what was ended or
@@ -349,6 +364,8 @@ pub async fn restore(
     if !backup.exists() {
         return Err(StoreFault::Missing(backup.display().to_string()));
     }
+    // No gateway begins meanwhile, which would write into the file that is taken away.
+    let _held = hold(path)?;
     if path.exists() {
         in_use_by_nobody(path).await?;
     }
@@ -369,18 +386,30 @@ pub async fn restore(
     let kept = (1..u32::MAX).map(|number| format!(".before-restore-{number}")).find(|name| !beside(name).exists());
     let kept = kept.filter(|_| path.exists());
     if let Some(name) = &kept {
-        // With its log: what SQLite could not read it could not fold into the file either.
-        for suffix in ["-wal", "-shm", ""] {
-            match std::fs::rename(beside(suffix), beside(&format!("{name}{suffix}"))) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-                Ok(()) | Err(_) => {}
+        // Under both names, so that there is a store at any moment. With its log: what SQLite could not read it could not fold
+        // into the file either, and it must not be taken for the new file's.
+        for suffix in ["", "-wal", "-shm"] {
+            let (now, then) = (beside(suffix), beside(&format!("{name}{suffix}")));
+            if now.exists() {
+                // Not every file system has links.
+                std::fs::hard_link(&now, &then).or_else(|_| std::fs::copy(&now, &then).map(|_| ())).map_err(io)?;
             }
+        }
+        sync_folder_of(path)?;
+        for suffix in ["-wal", "-shm"].map(beside).iter().filter(|log| log.exists()) {
+            std::fs::remove_file(suffix).map_err(io)?;
         }
     }
     std::fs::rename(&staged, path).map_err(io)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
+    sync_folder_of(path)?;
     Ok(kept.map(|name| beside(&name)))
+}
+
+/// Names in a folder are on the disk once the folder is.
+fn sync_folder_of(path: &Path) -> Result<(), StoreFault> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", folder.display())))
 }
 
 /// Copies the backup to `staged`, checks it, and ends everything in it.

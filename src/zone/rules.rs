@@ -7,7 +7,7 @@
 //! never reached is a configuration error ([`Rules::shadow`]).
 //!
 //! The path that a rule sees must be the path that the application sees, and applications differ: some take `/Admin`,
-//! `/admin;x=y`, `/%61dmin`, `/admin/` and `/admin.` for `/admin`. So a rule fits surely, perhaps or not at all. Those that fit
+//! `/admin;x=y`, `/%61dmin`, `/admin/`, `/admin.`, `/admin.json` and `/index.php/admin` for `/admin`. So a rule fits surely, perhaps or not at all. Those that fit
 //! perhaps do not end the search, and *every* rule that was met must let the request through. *Why not refuse what is
 //! in doubt?* Links with `;jsessionid=` and other capitals are in use, and asking for more than one rule says is as safe.
 //! Whatever the application makes of the path, it gets no request that the rule for that reading would have refused.
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use http::Method;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::base::{LocalPath, hex_digit};
+use crate::base::{LocalPath, hex_digit, is_gateway_path};
 
 /// The most rules that a zone may have.
 pub const RULES_MAX: usize = 128;
@@ -173,8 +173,12 @@ impl Rules {
         if hides_segments(path) {
             return Ruling { need: Need::Unreadable, ..ruling };
         }
+        let script = script(path);
         for (at, rule) in self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(method)) {
-            let fit = rule.path.fit(path);
+            let fit = match (rule.path.fit(path, None), script) {
+                (Fit::No, Some(_)) => rule.path.fit(path, script).min(Fit::Perhaps),
+                (fit, _) => fit,
+            };
             if fit == Fit::No {
                 continue;
             }
@@ -246,7 +250,7 @@ struct Segment {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has \
-     no query, no ';', no segment that ends in a dot, and nothing below /.zonegate"
+     no query, no ';', no segment that ends in a dot, and is none of zonegate's own below /.zonegate"
 )]
 pub struct PatternProblem;
 
@@ -270,18 +274,22 @@ impl PathPattern {
         }
     }
 
-    /// `path`: raw, without a query.
-    fn fit(&self, path: &[u8]) -> Fit {
-        let mut given = path.split(|byte| *byte == b'/').skip(1);
-        let (mut fit, mut cut) = (Fit::Sure, false);
-        for wanted in &self.segments {
+    /// `path`: raw, without a query. `left_out`: the place of a segment that is not looked at.
+    fn fit(&self, path: &[u8], left_out: Option<usize>) -> Fit {
+        let segments = path.split(|byte| *byte == b'/').skip(1).enumerate();
+        let mut given = segments.filter(|(at, _)| Some(*at) != left_out).map(|(_, segment)| segment);
+        let (mut fit, mut goes_on) = (Fit::Sure, false);
+        for (at, wanted) in self.segments.iter().enumerate() {
             let Some(segment) = given.next() else { return Fit::No };
-            match wanted.fit(segment) {
+            let is_last = at + 1 == self.segments.len() && given.clone().all(<[u8]>::is_empty);
+            match wanted.fit(segment, is_last) {
                 Fit::No => return Fit::No,
                 Fit::Perhaps => fit = Fit::Perhaps,
                 Fit::Sure => {}
             }
-            cut = segment.len() > raw_until_cut(segment);
+            // Some readers end the path at its first `;`, or at a `?` or `#` that they have decoded, and some give a script
+            // what stands behind it (RFC 3875 section 4.1.5).
+            goes_on = is_cut(segment) || wanted.folded.contains('.');
         }
         let slash = match self.reach {
             Reach::Below => return fit,
@@ -290,8 +298,7 @@ impl PathPattern {
         let same_end = match (given.next(), given.next()) {
             (None, _) => !slash,
             (Some(b""), None) => slash,
-            // Some readers end the path at its first `;`, or at a `?` or `#` that they have decoded.
-            (Some(_), _) if cut => false,
+            (Some(_), _) if goes_on => false,
             (Some(_), _) => return Fit::No,
         };
         if same_end { fit } else { Fit::Perhaps }
@@ -299,7 +306,7 @@ impl PathPattern {
 }
 
 /// Whether a path is one that a pattern is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Fit {
     No,
     /// To some readers it is.
@@ -309,20 +316,38 @@ enum Fit {
 }
 
 impl Segment {
-    fn fit(&self, raw: &[u8]) -> Fit {
+    /// `is_last`: of the rule's path and of the request's, where some readers take the format of the answer off.
+    fn fit(&self, raw: &[u8], is_last: bool) -> Fit {
         if raw == &*self.plain {
-            Fit::Sure
-        } else if folds_to(raw, &self.folded) {
-            Fit::Perhaps
-        } else {
-            Fit::No
+            return Fit::Sure;
+        }
+        match likeness(raw, &self.folded) {
+            Likeness::Same => Fit::Perhaps,
+            Likeness::ButForFormat if is_last => Fit::Perhaps,
+            Likeness::ButForFormat | Likeness::None => Fit::No,
         }
     }
 }
 
+/// The place of a segment that names a script, whose name many leave out: `/index.php/admin` is `/admin` to them.
+fn script(path: &[u8]) -> Option<usize> {
+    const ENDING: &[u8; 4] = b".php";
+    let is_script = |segment: &[u8]| {
+        let (mut last, mut long) = ([0; 4], false);
+        for byte in decoded(segment) {
+            long |= last[0] != 0;
+            last.rotate_left(1);
+            last[3] = byte;
+        }
+        long && last.eq_ignore_ascii_case(ENDING)
+    };
+    path.split(|byte| *byte == b'/').skip(1).position(is_script)
+}
+
 /// The segments of a rule's path, without the empty one behind a last `/`.
 fn segments(path: &str) -> Result<Vec<Segment>, PatternProblem> {
-    let plain = path.parse::<LocalPath>().is_ok() && !path.contains(['?', ';']) && !path.contains("%25");
+    let ours = is_gateway_path(path.as_bytes());
+    let plain = path.parse::<LocalPath>().is_ok() && !ours && !path.contains(['?', ';']) && !path.contains("%25");
     let inner = path.strip_prefix('/').filter(|_| plain).ok_or(PatternProblem)?;
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     let segment = |text: &str| {
@@ -382,29 +407,67 @@ fn raw_until_cut(raw: &[u8]) -> usize {
     at
 }
 
-/// Whether [`fold`] would leave `folded`. Without its allocation where all is ASCII.
-fn folds_to(raw: &[u8], folded: &str) -> bool {
-    if !decoded(raw).all(|byte| byte.is_ascii()) {
-        return fold(raw) == folded;
+/// What a segment has of another.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Likeness {
+    /// It is the same to some readers.
+    Same,
+    /// One of them goes on with a dot and something, like the name of a file.
+    ButForFormat,
+    None,
+}
+
+/// What [`fold`] would leave, compared to `folded`. Without its allocation where all is ASCII.
+fn likeness(raw: &[u8], folded: &str) -> Likeness {
+    if decoded(raw).all(|byte| byte.is_ascii()) {
+        return compared(decoded(raw).map(|byte| byte.to_ascii_lowercase()), folded);
     }
-    let (mut wanted, mut rest) = (folded.bytes(), decoded(raw).map(|byte| byte.to_ascii_lowercase()));
+    compared(fold(raw).bytes(), folded)
+}
+
+fn compared(mut given: impl Iterator<Item = u8>, folded: &str) -> Likeness {
+    let is_dropped = |byte: u8| matches!(byte, b'.' | b' ');
+    let (mut wanted, mut begun) = (folded.bytes(), false);
     loop {
-        match (wanted.next(), rest.next()) {
-            (None, None) => return true,
-            (Some(a), Some(b)) if a == b => {}
-            (None, Some(b'.' | b' ')) => return rest.all(|byte| matches!(byte, b'.' | b' ')),
-            (None | Some(_), _) => return false,
+        match (wanted.next(), given.next()) {
+            (None, None) => return Likeness::Same,
+            (Some(a), Some(b)) if a == b => begun = true,
+            (None, Some(first)) if is_dropped(first) => {
+                return match (given.all(is_dropped), first) {
+                    (true, _) => Likeness::Same,
+                    (false, b'.') => Likeness::ButForFormat,
+                    (false, _) => Likeness::None,
+                };
+            }
+            (Some(b'.'), None) if begun => return Likeness::ButForFormat,
+            (None | Some(_), _) => return Likeness::None,
         }
     }
 }
 
-/// What is left of a segment for the most forgiving of all readers: decoded, without parameters, in one case, in
-/// compatibility form, without the dots and spaces at the end that Windows drops.
-fn fold(raw: &[u8]) -> String {
+/// Whether some reader ends the segment before its end.
+fn is_cut(raw: &[u8]) -> bool {
+    raw_until_cut(raw) < raw.len() || !decoded(raw).all(|byte| byte.is_ascii()) && compatible(raw).contains(CUTS)
+}
+
+/// What ends a segment.
+const CUTS: [char; 3] = [';', '?', '#'];
+
+/// Decoded up to where some readers end the segment, and in compatibility form.
+fn compatible(raw: &[u8]) -> String {
     let bytes: Vec<u8> = decoded(raw).collect();
-    // Up and down: `ı` and `ſ` are small letters that share their capitals with `i` and `s`.
-    let text: String = String::from_utf8_lossy(&bytes).nfkc().collect();
-    let text = text.to_uppercase().to_lowercase();
+    String::from_utf8_lossy(&bytes).nfkc().collect()
+}
+
+/// What is left of a segment for the most forgiving of all readers: decoded, in compatibility form, without parameters, in
+/// one case, without the dots and spaces at the end that Windows drops.
+fn fold(raw: &[u8]) -> String {
+    let text = compatible(raw);
+    // A `；` has become one that ends the segment.
+    let text = text.split(CUTS).next().unwrap_or_default();
+    // Up and down: `ı` and `ſ` are small letters that share their capitals with `i` and `s`. And `İ` is an `i` to whoever
+    // takes letters one by one; by the book it is one with a dot above it.
+    let text = text.to_uppercase().to_lowercase().replace("i\u{307}", "i");
     text.trim_end_matches(['.', ' ']).to_owned()
 }
 

@@ -8,9 +8,9 @@ use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
 use crate::cli::sso::{untested, users};
 use crate::config::{ProviderEntry, SsoEntry, TenantEntry};
-use crate::directory::{SecurityLevel, SsoScope, Tenant};
+use crate::directory::{EmergencyProblem, SecurityLevel, SsoScope, Tenant, UserKind};
 use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
-use crate::store::{Linked, SsoSet, StoreFault};
+use crate::store::{Linked, Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// How often something was changed, and whether something had to be left for later.
@@ -24,21 +24,20 @@ pub(super) struct Applied {
 pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<String>, CommandProblem> {
     let mut found = Vec::new();
     let known = site.store.tenant_by_slug(&wanted.slug).await?;
-    if let Some(name) = wanted.sso.as_ref().and_then(|sso| sso.emergency_admin.as_ref()) {
-        let level = match wanted.users.iter().find(|user| user.username == *name) {
-            Some(user) => Some(user.level),
+    if let Some(name) = emergency_admin(site, known.as_ref(), wanted).await? {
+        let problem = match wanted.users.iter().find(|user| user.username == name) {
+            Some(user) => emergency_problem_of(user.level, user.active, user.kind),
             None => {
-                let account = site.store.account(name).await?;
-                account.filter(|account| account.tenant.slug == wanted.slug).map(|account| account.user.level)
+                let account = site.store.account(&name).await?;
+                match account.filter(|account| account.tenant.slug == wanted.slug).map(|account| account.user) {
+                    Some(user) => emergency_problem_of(user.level, user.active, user.kind),
+                    None => Some("is nobody there".to_owned()),
+                }
             }
         };
-        match level {
-            Some(SecurityLevel::Admin) => {}
-            Some(SecurityLevel::User) => {
-                found.push(format!("{name}, the emergency administrator of {}, is no administrator", wanted.slug));
-            }
-            None => found.push(format!("{name}, the emergency administrator of {}, is nobody there", wanted.slug)),
-        }
+        found.extend(
+            problem.map(|problem| format!("{name}, the emergency administrator of {}, {problem}", wanted.slug)),
+        );
     }
     let named: HashMap<_, _> = subjects(wanted).map(|(name, subject)| (subject, name)).collect();
     if named.is_empty() {
@@ -60,6 +59,37 @@ pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<S
         }
     }
     Ok(found)
+}
+
+/// Who gets in when the provider is broken, once the file is applied: whom it names, or who it is by now.
+async fn emergency_admin(
+    site: &Site,
+    known: Option<&Tenant>,
+    wanted: &TenantEntry,
+) -> Result<Option<Username>, CommandProblem> {
+    if let Some(sso) = &wanted.sso {
+        return Ok(sso.emergency_admin.clone());
+    }
+    match known.filter(|tenant| tenant.sso != SsoScope::Off).and_then(|tenant| tenant.sso_exempt) {
+        None => Ok(None),
+        Some(user) => Ok(site.store.account_by_id(user).await?.map(|account| account.user.username)),
+    }
+}
+
+/// Why whoever is like this cannot be the one, but for a password.
+fn emergency_problem_of(level: SecurityLevel, active: bool, kind: UserKind) -> Option<String> {
+    let problem = match (level, kind) {
+        (SecurityLevel::User, _) => EmergencyProblem::NotAnAdministrator,
+        (SecurityLevel::Admin, UserKind::ApiOnly) => EmergencyProblem::CannotLogIn,
+        (SecurityLevel::Admin, _) if !active => EmergencyProblem::CannotLogIn,
+        (SecurityLevel::Admin, _) => return None,
+    };
+    Some(problem.to_string())
+}
+
+/// Whether the file's secret is the one that is there; also where it names none.
+fn is_secret_kept(found: &Provider, wanted: &ProviderEntry) -> bool {
+    wanted.secret.as_ref().is_none_or(|new| found.secret.as_ref().is_some_and(|old| old.is(new)))
 }
 
 fn subjects(wanted: &TenantEntry) -> impl Iterator<Item = (&Username, &Subject)> {
@@ -109,13 +139,16 @@ async fn apply_provider(
     dry: bool,
 ) -> Result<usize, CommandProblem> {
     let ProviderEntry { settings, secret } = wanted;
+    let mut new_secret = secret.as_ref();
     match site.store.provider(tenant.id).await? {
         None => tell(format_args!("+ provider {} of {}", settings.issuer, tenant.slug)),
         Some(found) => {
             let mut differences = vec![difference(&found.settings, settings)];
-            let same = secret.as_ref().is_none_or(|new| found.secret.as_ref().is_some_and(|old| old.is(new)));
-            if !same {
+            if !is_secret_kept(&found, wanted) {
                 differences.push("client_secret".to_owned());
+            } else if found.settings.issuer == settings.issuer {
+                // To write it anew would forget that the provider was tested with it.
+                new_secret = None;
             }
             differences.retain(|text| !text.is_empty());
             if differences.is_empty() {
@@ -127,7 +160,7 @@ async fn apply_provider(
     if !dry {
         let detail = Some(Snippet::of(settings.issuer.as_str()));
         let event = SecurityEvent { detail, ..site.event(EventKind::ProviderChanged) };
-        site.store.set_provider(tenant.id, settings, secret.as_ref(), &event).await?;
+        site.store.set_provider(tenant.id, settings, new_secret, &event).await?;
     }
     Ok(1)
 }
@@ -229,10 +262,20 @@ async fn apply_scope(
     if difference.is_empty() {
         return Ok(Applied::default());
     }
+    if let (SsoScope::Selected | SsoScope::All, Some(name)) = (wanted.scope, &wanted.emergency_admin) {
+        let account = site.store.account(name).await?;
+        // Somebody whom a dry run would have made has none either.
+        if account.is_none_or(|account| account.password.is_none()) {
+            let problem = EmergencyProblem::NoPassword;
+            return Ok(stays(tenant, wanted, format_args!("{name} {problem}")));
+        }
+    }
     let set = if dry {
         let tested = site.store.provider(tenant.id).await?.is_some_and(|provider| {
-            let settings = wanted.provider.as_ref().map_or(&provider.settings, |wanted| &wanted.settings);
-            provider.tested_at.is_some() && settings.are_tested_by(&provider.settings)
+            let kept = wanted.provider.as_ref().is_none_or(|wanted| {
+                wanted.settings.are_tested_by(&provider.settings) && is_secret_kept(&provider, wanted)
+            });
+            provider.tested_at.is_some() && kept
         });
         if wanted.scope > tenant.sso && !tested { SsoSet::Untested } else { SsoSet::Yes }
     } else {
@@ -249,18 +292,16 @@ async fn apply_scope(
             tell(format_args!("~ single sign-on of {}: {difference}", tenant.slug));
             Ok(Applied { changes: 1, left: false })
         }
-        SsoSet::Untested => {
-            tell(format_args!(
-                "! single sign-on of {} stays for {}: {}",
-                tenant.slug,
-                users(tenant.sso),
-                untested(&tenant.slug)
-            ));
-            Ok(Applied { changes: 0, left: wanted.scope != SsoScope::Off })
-        }
+        SsoSet::Untested => Ok(stays(tenant, wanted, format_args!("{}", untested(&tenant.slug)))),
         SsoSet::NobodyExempt => {
             let text = format!("the emergency administrator of {} is nobody there any more", tenant.slug);
             Err(CommandProblem::Input(text))
         }
     }
+}
+
+/// Tells what is not changed now.
+fn stays(tenant: &Tenant, wanted: &SsoEntry, why: std::fmt::Arguments<'_>) -> Applied {
+    tell(format_args!("! single sign-on of {} stays for {}: {why}", tenant.slug, users(tenant.sso)));
+    Applied { changes: 0, left: wanted.scope != SsoScope::Off }
 }

@@ -48,7 +48,6 @@ fn what_a_running_process_cannot_take_over_is_named() {
         ("zonegate.db", "other.db", "store.path"),
         ("file:master.key", "file:other.key", "master_key"),
         ("threads: 2", "threads: 3", "threads"),
-        ("threads: 2", "threads: 2\nsso: { timeout: 5s }", "sso"),
         ("threads: 2", "threads: 2\ntraces: { otlp: 'http://127.0.0.1:4318' }", "traces.otlp"),
     ] {
         assert!(between(from, to).needs_restart.contains(&key), "{key}");
@@ -67,6 +66,7 @@ fn what_it_can_take_over_is_told_by_section() {
         ("form: 16KiB", "form: 17KiB", "limits"),
         ("60s", "90s", "assertion"),
         ("id: mobile", "id: phone", "native_clients"),
+        ("threads: 2", "threads: 2\nsso: { timeout: 5s }", "sso"),
         ("logo.svg", "other.svg", "brand"),
         ("Desk", "Helpdesk", "brand"),
         ("level: info", "level: warn", "log"),

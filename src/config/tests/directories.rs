@@ -15,12 +15,29 @@ fn check_directory(text: &str, want: &[&str]) {
 fn names_that_yaml_would_change_stay_as_they_were_typed() {
     let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
     let text = "tenants: [{ slug: 007, zone: a.example, domains: [a.example], users: [{ username: a@a.example, \
-                groups: [yes, on, 1_000, 012, null] }] }]";
+                groups: [yes, on, 1_000, 012, 1.10, 1e3, 0x10, +5, True, 108204268033311374519, &a 1.0, *a, \"0x1\", null] }] }]";
     let told = load_directory(text, "d.yaml", &zones, &Outside::new()).unwrap_err().to_string();
-    assert_eq!(told, "d.yaml:1: tenants[0].users[0].groups[4] is nothing, and must be a single value");
+    assert_eq!(told, "d.yaml:1: tenants[0].users[0].groups[13] is nothing, and must be a single value");
     let tenants = load_directory(&text.replace(", null", ""), "d.yaml", &zones, &Outside::new()).unwrap();
     assert_eq!(tenants[0].slug, "007");
-    assert_eq!(tenants[0].users[0].groups, ["yes", "on", "1_000", "012"]);
+    assert_eq!(
+        tenants[0].users[0].groups,
+        [
+            "yes",
+            "on",
+            "1_000",
+            "012",
+            "1.10",
+            "1e3",
+            "0x10",
+            "+5",
+            "True",
+            "108204268033311374519",
+            "1.0",
+            "1.0",
+            "0x1",
+        ]
+    );
 }
 
 #[test]

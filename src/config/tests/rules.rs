@@ -57,8 +57,8 @@ fn what_is_wrong_with_a_rule_is_told_with_what_would_be_right() {
         &[
             "8: @[0].path is missing: give path for one path alone, or below for a path and everything below it",
             "9: @[1].below and path are given: choose one of them",
-            "10: @[2].path \"/a;x\" is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has no query, no ';', no segment that ends in a dot, and nothing below /.zonegate",
-            "11: @[3].path \"/.zonegate/login\" is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has no query, no ';', no segment that ends in a dot, and nothing below /.zonegate",
+            "10: @[2].path \"/a;x\" is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has no query, no ';', no segment that ends in a dot, and is none of zonegate's own below /.zonegate",
+            "11: @[3].path \"/.zonegate/login\" is not a path that a rule can be for: it starts with one '/', is written as browsers send it (/caf%C3%A9), and has no query, no ';', no segment that ends in a dot, and is none of zonegate's own below /.zonegate",
             "12: @[4].allow is missing: one of public, optional, signed_in, deny, or name groups or kinds",
             "13: @[5].allow \"everybody\" is none of public, optional, signed_in, deny",
             "14: @[6].allow and groups or kinds are given: these need a session already, leave allow out",

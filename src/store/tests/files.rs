@@ -42,6 +42,31 @@ async fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_command_does_not_bring_a_store_up_to_date_that_an_older_gateway_runs_on() {
+    let world = World::new().await;
+    let gateway = hold(&world.path).unwrap();
+    assert!(Store::open_beside(&world.path, &master()).await.is_ok(), "one of this version");
+    world.by_hand("DELETE FROM _sqlx_migrations WHERE version > 1").await.unwrap();
+    let told = Store::open_beside(&world.path, &master()).await.unwrap_err().to_string();
+    assert!(told.starts_with("an older zonegate runs on"), "{told}");
+    drop(gateway);
+    let told = Store::open_beside(&world.path, &master()).await.unwrap_err();
+    assert!(!matches!(told, StoreFault::OlderGateway(_)), "nobody runs, and so it is tried: {told}");
+}
+
+#[tokio::test]
+async fn f13_no_store_is_restored_under_a_gateway_that_is_about_to_open_it() {
+    let world = World::new().await;
+    let copy = world.folder.path().join("copy.db");
+    world.store.backup_to(&copy).await.unwrap();
+    world.store.close().await;
+    let gateway = hold(&world.path).unwrap();
+    assert!(matches!(restore(&world.path, &copy, &master(), NOW).await, Err(StoreFault::InUse(_))));
+    drop(gateway);
+    assert!(restore(&world.path, &copy, &master(), NOW).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_file_that_is_something_else_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");

@@ -97,6 +97,13 @@ fn m9_a_path_that_some_reader_takes_for_another_needs_what_both_need() {
         "/admin.",
         "/admin%20",
         "/adm%C4%B1n",
+        "/adm%C4%B0n",
+        "/admin%CD%BEx",
+        "/admin%EF%BC%9Bx/y",
+        "/admin.json",
+        "/Admin.%78ml/",
+        "/index.php/admin",
+        "/INDEX.%70hp;x/admin.json",
         "/%EF%BD%81dmin",
         "/caf%C3%A9/map",
         "/cafe%CC%81/map",
@@ -115,11 +122,40 @@ fn m9_a_path_that_some_reader_takes_for_another_needs_what_both_need() {
     for path in ["/internal/x", "/Internal/x", "/internal;v=1/x/y", "/internal;/"] {
         check(&rules, &format!("GET {path}"), "Deny access[1]");
     }
-    for path in ["/admin/users", "/administrator", "/x/admin", "/x;/admin", "/adm", "/"] {
+    for path in [
+        "/admin/users",
+        "/administrator",
+        "/x/admin",
+        "/x;/admin",
+        "/adm",
+        "/",
+        "/admin.json/x",
+        "/.php/admin",
+        "/x.phtml/admin",
+    ] {
         check(&rules, &format!("GET {path}"), "Public access[3]");
     }
-    for path in ["/;x/admin", "/%20/admin", "/.../admin", "/%3fx/admin", "/x/;y", "/a%EF%BC%8Fb"] {
+    for path in
+        ["/;x/admin", "/%20/admin", "/.../admin", "/%3fx/admin", "/x/;y", "/a%EF%BC%8Fb", "/%EF%BC%9Bx/admin"]
+    {
         check(&rules, &format!("GET {path}"), "Unreadable -");
+    }
+}
+
+#[test]
+fn m9_a_script_has_what_stands_behind_its_name_and_may_be_asked_for_without_its_ending() {
+    // What is opened by its whole name is met first where it stands first.
+    let opened = rules(&["=/app/users.css public", "/app/users writers"]);
+    check(&opened, "GET /app/users.css", "Public access[0]");
+    let rules = rules(&["=/app/admin.php staff", "/app/users writers", "=/app/users.css public", "/ public"]);
+    for path in ["/app/admin.php", "/app/admin.php/x/y", "/app/admin", "/app/admin.PHP", "/app/x.php/admin.php"] {
+        check(&rules, &format!("GET {path}"), "SignedIn access[0]");
+    }
+    for path in ["/app/users.json", "/app/index.php/users/7", "/app/users/7.json"] {
+        check(&rules, &format!("GET {path}"), "SignedIn access[1]");
+    }
+    for path in ["/app/admins", "/app/admin.php5", "/app/index.php", "/app.php"] {
+        check(&rules, &format!("GET {path}"), "Public access[3]");
     }
 }
 
@@ -198,6 +234,8 @@ fn a_rules_path_is_one_that_everybody_reads_alike() {
         "/a.",
         "/a%20",
         "/.zonegate/login",
+        "/.zonegate/account",
+        "/.zonegate/admin/sso",
         "/.well-known/zonegate/x",
         "/é",
         "/a b",
