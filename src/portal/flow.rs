@@ -412,9 +412,7 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
-        if !self.still_asks(&proven, account).await?
-            || self.is_over_at_provider(&proven, account.tenant.id).await?
-        {
+        if !self.still_asks(&proven, account).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
         }
         let now = asking.visit.now;
@@ -448,6 +446,11 @@ impl Portal {
                 }
                 let target = target(&flow, account);
                 Ok(Outcome::Begun(session, token, target))
+            }
+            // The commit, which asks this of every session that begins, was not reached; and somebody who has logged out is
+            // shown no list of sessions.
+            Begun::Full(_) if self.is_over_at_provider(&proven, account.tenant.id).await? => {
+                Ok(Outcome::Restart(Notice::Expired, flow.return_to))
             }
             Begun::Full(_) => {
                 let full = event(asking, flow.class, EventKind::SessionLimitReached, account);

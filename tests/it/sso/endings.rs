@@ -197,6 +197,34 @@ async fn o14_a_log_out_token_is_obeyed_once_and_by_its_own_tenant() {
 }
 
 #[tokio::test]
+async fn r117_who_logs_out_at_the_provider_before_the_limit_page_is_answered_begins_anew_whatever_they_answer() {
+    let mut world = World::start().await;
+    world.gateway.edit("web_sessions_max: 100", "web_sessions_max: 1");
+    world.gateway.restart().await;
+    world.is_for(SsoScope::Off, None).await;
+    let local = world.browser();
+    let page = local.give_username(&world.url("/"), WALL).await.unwrap();
+    local.answer(&page, "password", PASSWORD).await.unwrap();
+    world.is_for(SsoScope::All, None).await;
+    world.is("5", WALL);
+    // One makes room, and its log-in comes to the commit; the other does not, and comes to the same page as before.
+    let visitors = [(); 2].map(|()| world.browser());
+    let pages = [world.try_log_in(&visitors[0]).await, world.try_log_in(&visitors[1]).await];
+    let held = pages[0].body.split("id=\"session-").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let token = world.provider.logout_token(|_, claims| {
+        claims.as_object_mut().unwrap().remove("sid");
+    });
+    assert_eq!(world.told(&token).await.status, StatusCode::OK);
+    assert!(world.is_in(&local).await, "it is ours alone");
+    for ((visitor, page), session) in visitors.iter().zip(&pages).zip([held.as_str(), "nobody's"]) {
+        let answer = visitor.answer(page, "session", session).await.unwrap();
+        assert!(!world.has_session(visitor), "{session}: {} {}", answer.status, answer.body);
+        assert!(answer.has("form-username") && !answer.body.contains(&held), "{session}: {}", answer.body);
+    }
+    assert!(world.is_in(&local).await && world.live().await == 1, "and nobody's session made room");
+}
+
+#[tokio::test]
 async fn o14_front_channel_log_out_needs_issuer_and_session_and_is_framed_by_the_provider_alone() {
     let world = World::start().await;
     let visitor = world.browser();
