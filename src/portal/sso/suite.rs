@@ -26,6 +26,8 @@ struct Person<'a> {
     company: SuiteCompany,
     /// Verified.
     email: Option<&'a str>,
+    /// That it is them.
+    proof: Proof,
 }
 
 impl Portal {
@@ -40,14 +42,14 @@ impl Portal {
     ) -> Result<Outcome, Failed> {
         let now = asking.visit.now;
         let company = suite.company(claims.token, claims.info).ok_or(mismatch("suite_company_missing"))?;
-        let person = Person { company, email: sso::verified_email(claims.token, claims.info) };
+        let proof = Proof::of(claims.token, claims.text, Audience::Suite, suite.settings.issuer.clone())
+            .with_modules(suite.modules_of(claims.token, claims.info));
+        let person = Person { company, email: sso::verified_email(claims.token, claims.info), proof };
         let accounts = match &transaction.username {
             Some(username) => vec![self.named(registration, username, &person, claims, asking).await?],
             None => self.unnamed(registration, &person, claims, asking).await?,
         };
-        let proof = Proof::of(claims.token, claims.text, Audience::Suite, suite.settings.issuer.clone())
-            .with_modules(suite.modules_of(claims.token, claims.info));
-        let flow = flow_of(transaction, now);
+        let (flow, proof) = (flow_of(transaction, now), person.proof);
         match accounts.as_slice() {
             [account] => {
                 let proven = Proven::by_provider(Claimant::of(&account.user), proof, now);
@@ -74,15 +76,14 @@ impl Portal {
         claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
-        let settings = registration.settings();
         let Some(account) = self.store.account(username).await? else {
             let created = self.entered(registration, Some(username), person, claims, asking).await?;
             return created.ok_or_else(|| mismatch("unknown_user").into());
         };
         let links = self.store.links_of(account.user.id).await?;
-        let link = link_at(&links, &settings.issuer);
+        let link = link_at(&links, person.proof.issuer());
         let anothers = match link {
-            Some(link) if link.subject == *claims.token.subject() => None,
+            Some(link) if link.subject == *person.proof.subject() => None,
             Some(_) => Some("suite_linked_to_another"),
             None if same_address(account.user.email.as_deref(), person.email) => None,
             None => Some("suite_address"),
@@ -110,19 +111,18 @@ impl Portal {
         claims: &Claims<'_>,
         asking: &Asking<'_>,
     ) -> Result<Vec<Account>, Failed> {
-        let settings = registration.settings();
         let sought = SuitePerson {
             zone: &registration.zone.host,
             company: &person.company,
-            issuer: &settings.issuer,
-            subject: claims.token.subject(),
+            issuer: person.proof.issuer(),
+            subject: person.proof.subject(),
             email: person.email,
         };
         let mut refused = None;
         let mut usable = Vec::new();
         for account in self.store.suite_accounts(sought).await? {
             let links = self.store.links_of(account.user.id).await?;
-            let is_linked = link_at(&links, &settings.issuer).is_some();
+            let is_linked = link_at(&links, person.proof.issuer()).is_some();
             let checked = is_usable(&account, person, asking);
             match checked.and_then(|()| if is_linked { Ok(()) } else { is_set_up(&account) }) {
                 Ok(()) => usable.push(account),
@@ -168,10 +168,8 @@ impl Portal {
         let event = |kind| SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, kind) };
         let created =
             SecurityEvent { detail: Some(Snippet::of(username.as_str())), ..event(EventKind::UserCreated) };
-        let issuer = registration.settings().issuer.clone();
-        let proof = Proof::of(claims.token, claims.text, Audience::Suite, issuer);
         let events = (&created, &event(EventKind::AccountLinked));
-        match self.store.enter_from_suite(tenant.id, &new_user(&username, claims), &proof, events).await {
+        match self.store.enter_from_suite(tenant.id, &new_user(&username, claims), &person.proof, events).await {
             // Taken: the same person, in another tab, a moment ago.
             Ok(()) | Err(StoreFault::Taken(_)) => {}
             Err(fault) => return Err(fault.into()),
