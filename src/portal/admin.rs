@@ -127,7 +127,7 @@ async fn ready(State(control): State<Arc<dyn Control>>) -> (StatusCode, &'static
 
 async fn metrics(State(control): State<Arc<dyn Control>>) -> Response {
     let portal = control.portal();
-    // Counting a million sessions takes a while, and this thread has other things to do.
+    // The system is asked for the process's numbers, and for open files by the one: this thread has other things to do.
     let text = tokio::task::spawn_blocking(move || portal.metrics.text(&portal)).await;
     let Ok(Ok(text)) = text else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     let kind = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");

@@ -12,7 +12,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::sessions::Census;
+use super::census::Census;
 use super::sharded::{SHARDS, Sharded};
 use super::users::{Reserved, Seats, Users};
 use crate::base::{SessionId, SessionKey, TokenDigest, UnixTime, UserId};
@@ -244,20 +244,7 @@ impl LiveTable {
 
     /// How many there are, and of whom.
     pub(super) fn census(&self, slots: Slots) -> Census {
-        let mut census = Census::default();
-        self.users.for_each(|sessions| {
-            let live = sessions.iter().filter(|session| session.end_reason().is_none());
-            let (web, mobile) = live.fold((0, 0), |(web, mobile), session| match session.class {
-                Class::Web => (web + 1, mobile),
-                Class::Mobile => (web, mobile + 1),
-            });
-            census.web += web;
-            census.mobile += mobile;
-            census.users += u64::from(web + mobile > 0);
-            census.full_web += u64::from(web >= u64::from(slots.web.get()));
-            census.full_mobile += u64::from(mobile >= u64::from(slots.mobile.get()));
-        });
-        census
+        self.users.census(slots)
     }
 }
 
@@ -408,6 +395,158 @@ mod tests {
         table.raise_epoch(user(), record(2).epoch + 1, EndReason::Revoked);
         let session = commit(&table, 2, reservation);
         assert_eq!(session.liveness(NOW), Liveness::Ended(EndReason::Revoked));
+    }
+
+    /// What can happen to sessions. Numbers say which one of those that there are.
+    #[derive(Clone, Debug)]
+    enum Act {
+        Reserve {
+            user: u8,
+            class: Class,
+            leaving: Vec<usize>,
+        },
+        Commit(usize),
+        Fail(usize),
+        /// Loaded at a start, found in the store of another process, or of a person with a new name.
+        Restore {
+            user: u8,
+            class: Class,
+            name: bool,
+            age: u64,
+            ended: bool,
+        },
+        End {
+            user: u8,
+            session: usize,
+        },
+        RaiseEpoch(u8),
+        Wait(u64),
+        /// A request comes.
+        Look {
+            user: u8,
+            session: usize,
+        },
+        Sweep(usize),
+        Forget,
+    }
+
+    fn any_act() -> impl Strategy<Value = Act> {
+        let class = || prop_oneof![Just(Class::Web), Just(Class::Mobile)];
+        let hours = || (0..10_u64).prop_map(|hours| hours * 3600);
+        let (user, place) = (|| 0..3_u8, || 0..4_usize);
+        prop_oneof![
+            4 => (user(), class(), prop::collection::vec(place(), 0..2))
+                .prop_map(|(user, class, leaving)| Act::Reserve { user, class, leaving }),
+            4 => place().prop_map(Act::Commit),
+            1 => place().prop_map(Act::Fail),
+            2 => (user(), class(), any::<bool>(), hours(), prop::bool::weighted(0.2))
+                .prop_map(|(user, class, name, age, ended)| Act::Restore { user, class, name, age, ended }),
+            2 => (user(), place()).prop_map(|(user, session)| Act::End { user, session }),
+            1 => user().prop_map(Act::RaiseEpoch),
+            1 => hours().prop_map(Act::Wait),
+            1 => (user(), place()).prop_map(|(user, session)| Act::Look { user, session }),
+            1 => prop_oneof![Just(1), Just(usize::MAX)].prop_map(Act::Sweep),
+            1 => Just(Act::Forget),
+        ]
+    }
+
+    /// What a walk over the users finds.
+    fn walked(table: &LiveTable, slots: Slots) -> Census {
+        let mut census = Census::default();
+        table.users.for_each(|sessions| {
+            let of = |class| sessions.iter().filter(|session| session.class == class).count() as u64;
+            let (web, mobile) = (of(Class::Web), of(Class::Mobile));
+            census.web += web;
+            census.mobile += mobile;
+            census.users += u64::from(web + mobile > 0);
+            census.full_web += u64::from(web >= u64::from(slots.web.get()));
+            census.full_mobile += u64::from(mobile >= u64::from(slots.mobile.get()));
+        });
+        census
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// However sessions come and go, and however many a user may hold by now.
+        #[test]
+        fn the_count_is_what_a_walk_would_find(acts in prop::collection::vec(any_act(), 1..80)) {
+            let slots = |web: u8, mobile: u8| Slots { web: web.try_into().unwrap(), mobile: mobile.try_into().unwrap() };
+            let (table, mut now) = (Arc::new(LiveTable::default()), NOW);
+            let user = |user| UserId::from_bytes([user; 16]);
+            let mut epochs = [5_u64; 3];
+            let mut under_way: Vec<(SessionRecord, Vec<SessionId>, Reservation)> = Vec::new();
+            for (n, act) in (0..).zip(acts) {
+                let seated = |of| table.users.sessions(user(of));
+                let record = |of: u8, class, at| SessionRecord {
+                    user: user(of), class, epoch: epochs[usize::from(of)], started_at: at, last_seen: at, ..record(n)
+                };
+                match act {
+                    Act::Reserve { user: of, class, leaving } => {
+                        let leaving: Vec<_> = leaving.iter().filter_map(|at| Some(seated(of).get(*at)?.id)).collect();
+                        if let Ok(reservation) = table.reserve(user(of), id(n), class, &leaving, Slots::default(), now) {
+                            under_way.push((record(of, class, now), leaving, reservation));
+                        }
+                    }
+                    Act::Commit(at) if at < under_way.len() => {
+                        let (record, leaving, reservation) = under_way.remove(at);
+                        let session = table.session(&record, &samples::principal(), record.epoch);
+                        let ended = || SecurityEvent::new(EventKind::SessionEnded, Actor::Operator, NOW);
+                        let leaving: Vec<_> =
+                            leaving.into_iter().map(|id| (id, EndReason::Displaced, ended())).collect();
+                        reservation.commit(&session, &leaving);
+                    }
+                    Act::Fail(at) if at < under_way.len() => drop(under_way.remove(at)),
+                    Act::Commit(_) | Act::Fail(_) => {}
+                    Act::Restore { user: of, class, name, age, ended } => {
+                        let at = UnixTime::from_seconds(now.seconds() - age);
+                        let mut principal = samples::principal();
+                        if name {
+                            principal.display_name = "Alice Oak".into();
+                        }
+                        let loaded =
+                            LoadedSession { record: record(of, class, at), principal, user_epoch: epochs[usize::from(of)] };
+                        table.restore(&loaded, ended.then_some(EndReason::LoggedOut), now);
+                    }
+                    Act::End { user: of, session } => {
+                        // One that is there, or one that is about to begin.
+                        let begins = || under_way.get(session).map(|(record, ..)| record.id);
+                        let there = seated(of).get(session).map(|session| session.id).or_else(begins);
+                        table.end(user(of), there.unwrap_or(id(n)), EndReason::LoggedOut);
+                    }
+                    Act::RaiseEpoch(of) => {
+                        epochs[usize::from(of)] += 1;
+                        table.raise_epoch(user(of), epochs[usize::from(of)], EndReason::Revoked);
+                    }
+                    Act::Wait(seconds) => now = now.plus_seconds(seconds),
+                    Act::Look { user: of, session } => {
+                        seated(of).get(session).map(|session| session.liveness(now));
+                    }
+                    Act::Sweep(most) => drop(table.ended(now, most, |_| false)),
+                    Act::Forget => {
+                        let mut keys = Vec::new();
+                        table.by_key.for_each(|session| keys.push(session.key()));
+                        keys.into_iter().for_each(|key| table.forget(key));
+                    }
+                }
+                for slots in [Slots::default(), slots(1, 1), slots(2, 3), slots(100, 255)] {
+                    prop_assert_eq!(table.census(slots), walked(&table, slots), "{:?}", slots);
+                }
+            }
+            // And those that are counted are the live ones, once a sweep has been everywhere.
+            // From where the last one stopped, and from the beginning.
+            for _ in 0..2 {
+                table.ended(now, usize::MAX, |_| false);
+            }
+            let (mut web, mut mobile, mut users) = (0, 0, HashSet::new());
+            table.by_key.for_each(|session| {
+                if session.liveness(now) == Liveness::Live {
+                    *(if session.class == Class::Web { &mut web } else { &mut mobile }) += 1;
+                    users.insert(session.user);
+                }
+            });
+            let census = table.census(Slots::default());
+            prop_assert_eq!((census.web, census.mobile, census.users), (web, mobile, users.len() as u64));
+        }
     }
 
     #[test]

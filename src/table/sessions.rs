@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::census::Census;
 use super::live::LiveTable;
 use crate::assertion::{IdentityProblem, check_identity};
 use crate::base::{FlowId, Hostname, SessionId, SessionKey, SessionToken, TokenDigest, Ttl, UnixTime, UserId};
@@ -113,21 +114,6 @@ pub enum SessionFault {
     /// The process is going down. Whether the session began, the store knows.
     #[error("interrupted: the gateway is stopping")]
     Interrupted,
-}
-
-/// How many sessions are live.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Census {
-    /// On desktops and tablets.
-    pub web: u64,
-    /// On phones.
-    pub mobile: u64,
-    /// Users who have one.
-    pub users: u64,
-    /// Users who hold as many web sessions as they may.
-    pub full_web: u64,
-    /// The same of mobile ones.
-    pub full_mobile: u64,
 }
 
 /// Everything a session begins with.
@@ -373,7 +359,8 @@ impl Sessions {
         self.clock.elapsed().saturating_sub(self.heard_at.load(Ordering::Relaxed))
     }
 
-    /// How many sessions are live, and of how many users. Walks the table: for metrics, not for requests.
+    /// How many sessions are live, and of how many users who may hold `slots`. It costs the same however many there are. One
+    /// that expired counts until a sweep has come by.
     pub fn census(&self, slots: Slots) -> Census {
         self.table.census(slots)
     }

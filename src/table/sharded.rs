@@ -46,6 +46,7 @@ impl<T> Sharded<T> {
     }
 
     /// Looks at every item, one part after the other.
+    #[cfg(test)]
     pub(super) fn for_each(&self, look: impl FnMut(&T)) {
         self.for_each_in(0..SHARDS, look);
     }

@@ -2,6 +2,8 @@
 //!
 //! Nearly everybody holds one session and is not logging in just now. Such an entry is a pointer to the session, which
 //! knows its user and the user's epoch; only who holds more, or none that is alive, has seats of their own.
+//!
+//! Whoever changes what a user holds does it through [`Users::change`], which counts it (`census`).
 
 use std::hash::BuildHasher as _;
 use std::ops::Range;
@@ -11,14 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::quality::RandomState;
 
+use super::census::{Census, Holders, Holding};
 use super::sharded::Sharded;
 use crate::base::{SessionId, UnixTime, UserId};
+use crate::directory::Slots;
 use crate::session::{Class, EndReason, Held, Liveness, Session};
 
 /// The users who hold sessions or log in.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     entries: Sharded<Entry>,
+    /// In a place of its own: requests read what lies beside it, and must not wait for whoever counts.
+    holders: Box<Holders>,
     hasher: RandomState,
 }
 
@@ -60,9 +66,7 @@ impl Users {
         let hash_of = |entry: &Entry| self.hasher.hash_one(entry.user());
         let entry = part.entry(hash, |entry| entry.user() == user, hash_of);
         let entry = entry.or_insert_with(|| Entry::Seats(Box::new(Seats::of_nobody(user)))).into_mut();
-        let outcome = act(entry.open());
-        entry.fold();
-        outcome
+        self.change(entry, act)
     }
 
     /// The same with a user of whom something is known.
@@ -70,9 +74,17 @@ impl Users {
         let hash = self.hasher.hash_one(user);
         let mut part = self.entries.write(hash);
         let entry = part.find_mut(hash, |entry| entry.user() == user)?;
-        let outcome = act(entry.open());
+        Some(self.change(entry, act))
+    }
+
+    /// Does something with the seats of an entry, and counts what they hold then.
+    fn change<R>(&self, entry: &mut Entry, act: impl FnOnce(&mut Seats) -> R) -> R {
+        let seats = entry.open();
+        let before = Holding::of(&seats.sessions);
+        let outcome = act(seats);
+        self.holders.change(before, Holding::of(&seats.sessions));
         entry.fold();
-        Some(outcome)
+        outcome
     }
 
     /// The user's sessions; some may have ended.
@@ -91,16 +103,20 @@ impl Users {
             {
                 return true;
             }
-            let seats = entry.open();
-            seats.leave_ended(now);
-            let needed =
-                !(seats.sessions.is_empty() && seats.reserved.is_empty() && Arc::strong_count(&seats.epoch) == 1);
-            entry.fold();
-            needed
+            self.change(entry, |seats| {
+                seats.leave_ended(now);
+                !(seats.sessions.is_empty() && seats.reserved.is_empty() && Arc::strong_count(&seats.epoch) == 1)
+            })
         });
     }
 
+    /// How many sessions the users hold.
+    pub(super) fn census(&self, slots: Slots) -> Census {
+        self.holders.census(slots)
+    }
+
     /// Looks at each user's sessions.
+    #[cfg(test)]
     pub(super) fn for_each(&self, mut look: impl FnMut(&[Arc<Session>])) {
         self.entries.for_each(|entry| look(entry.sessions()));
     }

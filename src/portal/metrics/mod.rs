@@ -214,7 +214,7 @@ impl Metrics {
         self.shared.reloads.get_or_create(&reload_outcome(applied)).inc();
     }
 
-    /// The text for a scraper. Walks the session table: not for a request's path.
+    /// The text for a scraper.
     pub fn text(&self, portal: &Portal) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.shared.registry)?;

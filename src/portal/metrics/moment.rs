@@ -22,7 +22,7 @@ use crate::portal::Portal;
 use crate::session::Class;
 use crate::telemetry::Durations;
 
-/// The numbers of the gateway. Walks the session table: not for a request's path.
+/// The numbers of the gateway.
 pub(super) fn of_gateway(portal: &Portal, certificates: &[(String, UnixTime)]) -> Registry {
     let mut registry = Registry::with_prefix("zonegate");
     sessions(&mut registry, portal);
