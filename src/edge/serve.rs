@@ -477,3 +477,20 @@ async fn signalled() {
         () = wait(SignalKind::quit()) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_no_socket_is_not_taken_for_the_remains_of_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("zonegate.db");
+        std::fs::write(&store, "everything").unwrap();
+        assert!(unix_listener(&store).is_err());
+        assert_eq!(std::fs::read_to_string(&store).unwrap(), "everything");
+        let socket = folder.path().join("admin.sock");
+        drop(unix_listener(&socket).unwrap());
+        assert!(unix_listener(&socket).is_ok(), "of a process that was killed");
+    }
+}

@@ -271,4 +271,10 @@ fn policy_test_says_what_happens_and_by_which_rule() {
         "policy test --host a.example --path / --user carol@acme.example",
         &["zonegate: there is no user carol@acme.example: see `zonegate user list`"],
     );
+    done(&folder, "user add bot@acme.example --kind api_only");
+    let (code, text, _) = folder.run("policy test --host a.example --path /x --user bot@acme.example");
+    assert!(
+        code == 1 && text.contains("bot@acme.example is of a kind that has API credentials and no sessions."),
+        "{text}"
+    );
 }

@@ -35,6 +35,16 @@ fn tried(folder: &Folder) {
     });
 }
 
+fn give_password(folder: &Folder, who: &str) {
+    let who: Username = who.parse().unwrap();
+    with_store(folder, async |store| {
+        let who = store.account(&who).await.unwrap().unwrap().user.id;
+        let hash = zonegate::credential::PasswordHash::from_phc("$argon2id$".into());
+        let event = SecurityEvent::new(EventKind::PasswordSet, Actor::Operator, UnixTime::from_seconds(1));
+        store.set_password(who, &hash, 5, &event).await.unwrap();
+    });
+}
+
 fn kinds(folder: &Folder) -> Vec<String> {
     let events = with_store(folder, async |store| store.events(None, 100).await.unwrap());
     events.into_iter().rev().map(|event| event.kind).collect()
@@ -177,13 +187,7 @@ fn d25_the_emergency_administrator_is_one_who_gets_in() {
     ] {
         check(&folder, &enable(who), want);
     }
-    let root: Username = "root@acme.example".parse().unwrap();
-    with_store(&folder, async |store| {
-        let root = store.account(&root).await.unwrap().unwrap().user.id;
-        let hash = zonegate::credential::PasswordHash::from_phc("$argon2id$".into());
-        let event = SecurityEvent::new(EventKind::PasswordSet, Actor::Operator, UnixTime::from_seconds(1));
-        store.set_password(root, &hash, 5, &event).await.unwrap();
-    });
+    give_password(&folder, "root@acme.example");
     done(&folder, &enable("root@acme.example"));
     assert_eq!(shown(&folder, "user show root@acme.example", "logs in with"), "password and code");
     assert_eq!(shown(&folder, "tenant sso show acme", "emergency admin"), "root@acme.example");
@@ -282,15 +286,18 @@ fn applying_twice_changes_nothing_the_second_time() {
     folder.write("acme-idp.secret", "canary-secret\n", 0o600);
     let apply = || folder.run("apply -f directory.yaml");
     let later = format!("! single sign-on of acme stays for nobody: {UNTESTED}\n");
+    let locked_out =
+        "! single sign-on of acme stays for nobody: alice@acme.example has no password yet: set one first\n";
     let (code, told, _) = folder.run("apply -f directory.yaml --dry-run");
-    assert!(told.contains(&later), "{told}");
+    assert!(told.contains(locked_out), "{told}");
     assert!(told.ends_with("\n8 changes; nothing was written (--dry-run)\n"), "{told}");
     assert_eq!(code, 0);
     assert!(kinds(&folder).is_empty());
     let (code, told, _) = apply();
     assert!(told.contains("~ user bob@acme-labs.example: sso_subject \"248289761001\"\n"), "{told}");
-    assert!(told.contains(&later) && told.ends_with("\n8 changes made\n"), "{told}");
+    assert!(told.contains(locked_out) && told.ends_with("\n8 changes made\n"), "{told}");
     assert!(code == 1 && !told.contains("canary"), "not all of it was done");
+    give_password(&folder, "alice@acme.example");
     assert_eq!(apply(), (1, format!("{later}nothing to change\n"), vec![]));
 
     tried(&folder);
@@ -298,6 +305,36 @@ fn applying_twice_changes_nothing_the_second_time() {
     assert_eq!(apply(), (0, format!("{enabled}1 changes made\n"), vec![]));
     assert_eq!(apply(), (0, "nothing to change\n".into(), vec![]));
     assert_eq!(shown(&folder, "user show bob@acme-labs.example", "logs in with"), "single sign-on");
+
+    // The secret that is there is no new one, so that the provider stays tested where nothing else is to be tried.
+    let provisioned = example.replace("provision: false\n", "provision: true\n");
+    assert_ne!(provisioned, example, "the example has changed");
+    folder.write("directory.yaml", &provisioned, 0o644);
+    assert_eq!(folder.run("apply -f directory.yaml").0, 0);
+    let wider = provisioned.replace("for: selected", "for: all");
+    assert_ne!(wider, provisioned, "the example has changed");
+    folder.write("directory.yaml", &wider, 0o644);
+    let (code, told, _) = apply();
+    assert!(code == 0 && told.contains("for \"selected users\" → \"all users\""), "{told}");
+    // A new one is one to try, and a dry run knows it.
+    folder.write("acme-idp.secret", "another\n", 0o600);
+    folder.write("directory.yaml", &wider.replace("for: all", "for: selected"), 0o644);
+    assert_eq!(apply().0, 0);
+    folder.write("acme-idp.secret", "canary-secret\n", 0o600);
+    folder.write("directory.yaml", &wider, 0o644);
+    let (code, told, _) = folder.run("apply -f directory.yaml --dry-run");
+    assert!(code == 0 && told.contains(&later.replace("nobody: ", "selected users: ")), "{told}");
+    // Who is to get in when nobody does is one who can.
+    for (from, to, want) in [
+        ("level: admin", "level: user", "is no administrator"),
+        ("active: true", "active: false", "cannot log in"),
+    ] {
+        folder.write("directory.yaml", &wider.replacen(from, to, 1), 0o644);
+        let (code, _, told) = apply();
+        assert!(code == 2 && told.concat().contains(want), "{told:?}");
+    }
+    folder.write("directory.yaml", &example, 0o644);
+    assert_eq!(apply().0, 0);
 
     // What the file leaves out stays; what it says is done.
     let (head, rest) = example.split_once("    sso:\n").unwrap();
