@@ -158,7 +158,8 @@ fn zone(
         .section_if_map("client_certificates")
         .and_then(|asked| client_certificates(asked, entries.tls, directory, outside));
     let rules = rules::read(&section, &more_methods);
-    let forward_auth = forward_auth(&section, entries.asked);
+    let certain = client_certificates.as_ref().is_some_and(|asked| asked.required);
+    let forward_auth = forward_auth(&section, entries.asked, certain);
     let upstream = match section.section_if_map("upstream") {
         Some(section) => Some(upstream::read(section, directory, outside)),
         None => {
@@ -205,9 +206,15 @@ fn zone(
     })
 }
 
-/// `asked`: whether proxies in front have an address to ask at.
-fn forward_auth(section: &Section<'_>, asked: bool) -> bool {
+/// `asked`: whether proxies in front have an address to ask at. `certain`: whether clients must prove a certificate.
+fn forward_auth(section: &Section<'_>, asked: bool, certain: bool) -> bool {
     let wanted = section.flag("forward_auth", false);
+    if wanted && certain {
+        // Whoever asks has ended the client's TLS, so that nobody has proved anything here: all would be let in without.
+        let text = "cannot be together with client_certificates that are required: clients show theirs to the proxy that \
+                    asks, which has to require them itself; say mode: optional, or leave one of the two out";
+        section.report(section.line, "forward_auth", text);
+    }
     if wanted && !asked {
         let text = "needs listen.forward_auth, the address at which the proxy in front asks";
         section.report(section.line, "forward_auth", text);

@@ -173,3 +173,29 @@ fn a_zone_that_a_proxy_asks_about_needs_no_upstream_and_an_address_to_ask_at() {
     let broken = told(&text(&both, "forward_auth: true, upstream: { url: x }"), &Outside::new());
     assert_eq!(broken.len(), 1, "{broken:?}");
 }
+
+/// The proxy that asks has ended TLS: no certificate has been proved to us, and everybody would be let in without one.
+#[test]
+fn sec_r81_no_zone_requires_certificates_of_clients_that_show_them_to_somebody_else() {
+    let outside =
+        || Outside::new().file("/etc/zg/ca.pem", "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n");
+    let text = |forward_auth: bool, mode: &str| {
+        format!(
+            "listen: {{ https: '0.0.0.0:8443', forward_auth: '127.0.0.1:9480', trusted_proxies: [127.0.0.1] }}\nmaster_key: \
+             file:master.key\nstore: {{ path: zonegate.db }}\nzones:\n  - {{ host: a.example, forward_auth: \
+             {forward_auth}, upstream: {{ url: 'http://127.0.0.1:1' }}, client_certificates: {{ ca_file: ca.pem{mode} }} \
+             }}\n  - {{ host: b.example, forward_auth: true }}"
+        )
+    };
+    let refused = "5: zones[0].forward_auth cannot be together with client_certificates that are required: clients show \
+                   theirs to the proxy that asks, which has to require them itself; say mode: optional, or leave one of the \
+                   two out";
+    for (forward_auth, mode, want) in [
+        (true, "", &[refused][..]),
+        (true, ", mode: required", &[refused]),
+        (true, ", mode: optional", &[]),
+        (false, "", &[]),
+    ] {
+        check_in(&outside(), &text(forward_auth, mode), want);
+    }
+}
