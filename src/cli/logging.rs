@@ -2,6 +2,11 @@
 //!
 //! Only our own lines follow the configured level. Libraries speak up from `warn` on, whatever is configured: at
 //! `debug` and below they print heads and bodies, and there passwords and cookies would be (K1).
+//!
+//! pingora does not speak at all. It prints at any level what it could not read: a whole head of an application's, with the
+//! cookies in it, or a client's field (K1, G9); and it has a line for each stranger who hangs up (D9). What there is to say
+//! of a request that failed, the edge says itself. TLS and HTTP/2 libraries say what went wrong on our side, and not what
+//! strangers did.
 
 use std::fs::File;
 use std::path::Path;
@@ -55,8 +60,9 @@ fn targets(level: LogLevel, security: Security) -> Targets {
     };
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        // A line for every stranger who hangs up in the middle of a handshake is a way to fill a disk.
-        .with_target("pingora_core::services::listening", LevelFilter::OFF)
+        .with_target("pingora", LevelFilter::OFF)
+        .with_target("rustls::", LevelFilter::ERROR)
+        .with_target("h2::", LevelFilter::ERROR)
         .with_target("zonegate", level)
         .with_target("access", LevelFilter::INFO)
         .with_target("security", security)
@@ -69,6 +75,7 @@ pub(super) fn start_in_file(file: &Path) -> std::io::Result<()> {
     let whole = json_lines().with_writer(file).with_filter(targets(LogLevel::Info, Security::Shown));
     let wrong = json_lines().with_writer(std::io::stderr).with_filter(targets(LogLevel::Warn, Security::Hidden));
     let _ = tracing_subscriber::registry().with(whole).with(wrong).try_init();
+    hush_libraries();
     Ok(())
 }
 
@@ -78,7 +85,14 @@ pub(super) fn start(settings: &LogSettings, security: Security) -> Level {
     let lines = json_lines().with_writer(std::io::stderr);
     // A second call, as tests of this crate might make, leaves the first one's logging as it is.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    hush_libraries();
     Level { filter: handle, security }
+}
+
+/// What libraries would say at lower levels is not even put together: pingora 0.9.1 takes an application's head for UTF-8
+/// there, and panics where it is not. To be called once there is a log, whose start sets this to the level of our own lines.
+fn hush_libraries() {
+    log::set_max_level(log::LevelFilter::Warn);
 }
 
 /// One object a line.
@@ -87,4 +101,28 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k1_d9_what_libraries_print_of_other_peoples_text_is_in_no_log_at_any_level() {
+        for level in [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace] {
+            let targets = targets(level, Security::Shown);
+            let writes = |target: &str, level| targets.would_enable(target, &level);
+            for target in ["pingora_proxy", "pingora_core::protocols::http::v1::client", "pingora_core::apps"] {
+                assert!(!writes(target, tracing::Level::ERROR), "{target}");
+            }
+            for target in ["rustls::msgs::handshake", "h2::proto::streams::recv"] {
+                assert!(
+                    !writes(target, tracing::Level::WARN) && writes(target, tracing::Level::ERROR),
+                    "{target}"
+                );
+            }
+            assert!(!writes("sqlx::query", tracing::Level::INFO));
+            assert!(writes("zonegate::edge", tracing::Level::ERROR));
+        }
+    }
 }

@@ -32,7 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::access_log::{AccessLog, Combined, Record};
+use super::access_log::{self, AccessLog, Combined, Record};
 use super::client;
 use super::facts::{self, Cookie};
 use super::fields::Fields;
@@ -245,15 +245,14 @@ impl Responder {
             AccessLines::Json => None,
             AccessLines::Combined => Some(Combined::of(http::Version::HTTP_11, headers)),
         };
-        let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
         self.log.write(Record {
             at: visit.now,
             request: visit.request,
             zone,
             session,
             address: Some(visit.address),
-            method: question.method,
-            path: path.into(),
+            method: access_log::method(&question.method),
+            path: access_log::path(question.target),
             status,
             decision,
             reason,

@@ -1,12 +1,24 @@
-//! The one place that turns a fault on the way upstream into a status. Nothing of our insides is in it.
+//! The one place that turns a fault on the way upstream into a status, and into a line of the log. Nothing of our insides is
+//! in the one, and nothing of a head or a body in the other (K1, G9).
+//!
+//! *Why is pingora's own line not written?* It has the error's context in it, and the context of a head that could not be
+//! read is that head.
+
+use std::fmt;
 
 use http::StatusCode;
-use pingora::{Error, ErrorSource, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType, ImmutStr};
+
+use super::seldom::Seldom;
+use crate::base::RequestId;
 
 /// No backend has an address: none of their names could be looked up yet.
 pub(super) const NO_ADDRESS: ErrorType = ErrorType::Custom("NoAddress");
 /// The request has taken longer in all than its zone allows.
 pub(super) const TOO_LONG: ErrorType = ErrorType::Custom("TooLong");
+
+/// The session of a request ended while it was under way, and with it the request.
+const SESSION_ENDED: ErrorType = ErrorType::Custom("SessionEnded");
 
 /// Nothing is wrong: the client has its answer, and the application's connection is given up.
 pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
@@ -18,6 +30,8 @@ pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'sta
     match error.etype() {
         kind if *kind == ANSWERED => None,
         kind if *kind == NO_ADDRESS => Some((StatusCode::BAD_GATEWAY, "upstream_without_address")),
+        // Nobody's fault. Whoever has seen a part of an answer sees it break off.
+        kind if *kind == SESSION_ENDED => Some((StatusCode::UNAUTHORIZED, "session_ended")),
         kind if *kind == TOO_LONG => Some((StatusCode::GATEWAY_TIMEOUT, "upstream_request_timeout")),
         ErrorType::HTTPStatus(code) => {
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -61,5 +75,116 @@ fn whose(status: StatusCode) -> &'static str {
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "upstream_fault",
         status if status.is_client_error() => "client_fault",
         _ => "gateway_fault",
+    }
+}
+
+/// What ends a request with its session.
+pub(super) fn session_ended() -> Box<Error> {
+    Error::explain(SESSION_ENDED, "the session has ended")
+}
+
+/// Tells the log of a request that failed and came to `outcome`. Of what is a client's own affair its line in the access log
+/// says enough: strangers could fill the disk with it (D9). `faults` is for the same reason: anybody may ask for a public
+/// path of an application that is down.
+pub(super) fn tell(
+    error: &Error,
+    (status, reason): (StatusCode, &'static str),
+    request: RequestId,
+    faults: &Seldom,
+) {
+    let fault = Known(error);
+    if status.is_client_error() {
+        tracing::debug!(%request, reason, %fault, "a request was broken off");
+    } else if let Some(unwritten) = faults.write() {
+        let status = status.as_u16();
+        tracing::error!(%request, status, reason, %fault, unwritten, "a request failed");
+    }
+}
+
+/// What may be told of an error of pingora's: its kind, whose it is, and such words as stand in a program. All of it only
+/// where no connection could be made, because then nobody has said anything yet that could be in it.
+#[derive(Debug)]
+pub(super) struct Known<'a>(pub(super) &'a Error);
+
+impl fmt::Display for Known<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = self.0;
+        if is_before_any_word(error.etype()) {
+            return write!(f, "{error}");
+        }
+        f.write_str(error.esource().as_str())?;
+        let mut next = Some(error);
+        while let Some(error) = next {
+            write!(f, " {}", error.etype().as_str())?;
+            match &error.context {
+                Some(ImmutStr::Static(words)) => write!(f, " ({words})")?,
+                // Put together, of whatever.
+                Some(ImmutStr::Owned(_)) | None => {}
+            }
+            let cause = error.cause.as_deref();
+            if let Some(system) = cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
+                write!(f, " cause: {}", system.kind())?;
+            }
+            next = cause.and_then(|cause| {
+                let boxed = cause.downcast_ref::<Box<Error>>().map(|boxed| &**boxed);
+                boxed.or_else(|| cause.downcast_ref::<Error>())
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error is one of connecting.
+fn is_before_any_word(kind: &ErrorType) -> bool {
+    matches!(
+        kind,
+        ErrorType::ConnectTimedout
+            | ErrorType::ConnectRefused
+            | ErrorType::ConnectNoRoute
+            | ErrorType::ConnectError
+            | ErrorType::TLSHandshakeFailure
+            | ErrorType::TLSHandshakeTimedout
+            | ErrorType::InvalidCert
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    const CANARY: &str = "Set-Cookie: canary";
+
+    #[test]
+    fn k1_no_error_tells_the_log_what_stood_in_a_head() {
+        let check = |error: &Error, want: &str| assert_eq!(Known(error).to_string(), want);
+        let head =
+            |cause: Box<Error>| Error::because(ErrorType::InvalidHTTPHeader, format!("buf: {CANARY}"), cause);
+        let inner = Error::because(ErrorType::ReadError, "a word of ours", io::Error::other(CANARY));
+        check(&head(inner).into_up(), "Upstream InvalidHTTPHeader ReadError (a word of ours) cause: other error");
+        check(
+            &Error::explain(ErrorType::InvalidHTTPHeader, CANARY.to_owned()).into_down(),
+            "Downstream InvalidHTTPHeader",
+        );
+        let inner = Error::explain(ErrorType::H2Error, CANARY.to_owned()).into_up();
+        check(&inner.more_context("reading"), "Upstream H2Error (reading) H2Error");
+        let text: String = CANARY.into();
+        check(&Error::because(ErrorType::HandshakeError, "h2", text).into_up(), "Upstream HandshakeError (h2)");
+    }
+
+    #[test]
+    fn why_no_connection_could_be_made_is_told() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let error = Error::because(ErrorType::ConnectRefused, format!("to {}", "127.0.0.1:1"), refused).into_up();
+        let told = Known(&error).to_string();
+        assert!(told.contains("127.0.0.1:1") && told.contains("refused"), "{told}");
+    }
+
+    #[test]
+    fn a_session_that_ends_is_nobodys_fault() {
+        for awaited in [true, false] {
+            assert_eq!(outcome(&session_ended(), awaited), Some((StatusCode::UNAUTHORIZED, "session_ended")));
+        }
     }
 }

@@ -196,6 +196,7 @@ impl Gateway {
                 ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
                 mark: mark.clone(),
                 unsaid: Seldom::default(),
+                faults: Seldom::default(),
             })
         };
         let (stop_accepting, stopping) = tokio::sync::watch::channel(false);

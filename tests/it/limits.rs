@@ -182,3 +182,34 @@ async fn d9_who_takes_a_request_back_fills_no_log_and_is_no_fault_of_ours() {
     assert!(!log.contains("ERROR") && !log.contains("\"status\":5"), "{log}");
     gateway.assert_well();
 }
+
+/// A stranger's noise is one line of the access log, and none about itself.
+#[tokio::test]
+async fn d9_strangers_who_break_off_or_write_nonsense_are_no_errors_of_ours() {
+    let (_upstream, mut gateway, _) = start().await;
+    for _ in 0..3 {
+        for beginning in ["G", "GET / HTTP/1.1\r\nHos"] {
+            let mut wire = gateway.connect(A).await;
+            wire.send(beginning).await;
+            drop(wire);
+        }
+        let mut client = H2::new(gateway.connect_h2(A).await).await;
+        let request = Request::post(format!("https://{A}/.zonegate/login")).header("content-length", "1");
+        let (answer, mut form) = client.begin(request.body(()).unwrap()).await;
+        let _ = form.send_data("too long".into(), true);
+        let _ = within(answer).await;
+    }
+    let mut wire = gateway.connect(A).await;
+    wire.send(post("/.zonegate/login", "Transfer-Encoding: chunked\r\n") + "no size\r\n").await;
+    assert_eq!(wire.reply().await.status, 400);
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    within(async {
+        while !gateway.log().contains("\"reason\":\"client_fault\"") {
+            interval.tick().await;
+        }
+    })
+    .await;
+    let log = gateway.log();
+    assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("\"level\":\"WARN\""), "{log}");
+    gateway.assert_well();
+}

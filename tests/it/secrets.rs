@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::harness::{Demo, Visitor, code};
+use crate::harness::{A, Demo, Gateway, Upstream, Visitor, WALL, Wishes, code, within};
 
 const ALICE: &str = "alice@acme.example";
 const BOB: &str = "bob@acme.example";
@@ -83,4 +84,60 @@ async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
         assert!(!words.contains(&code.as_str()), "a code is in the log");
     }
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// What is not understood is what a parser would like to show. pingora does, whole, cookies and all; and at the most
+/// talkative level it takes every head for text.
+#[tokio::test]
+async fn k1_g9_nothing_of_a_message_that_cannot_be_read_reaches_the_log() {
+    const CANARY: &str = "canary-4711";
+    let head = format!("HTTP/1.1 200 OK\r\nSet-Cookie: session={CANARY}\r\nContent-Type: text/html\r\n");
+    let upstream = Upstream::start().await;
+    let answers: [(&str, Vec<u8>, u16); 6] = [
+        ("/health", format!("{head}no field\r\n\r\n{CANARY}").into(), 502),
+        ("/field", format!("{head}no field\r\n\r\n{CANARY}").into(), 502),
+        ("/status", format!("HTTP/1.1 2x0 {CANARY}\r\n\r\n").into(), 502),
+        ("/length", format!("{head}Content-Length: {CANARY}\r\n\r\n").into(), 502),
+        ("/coding", format!("{head}Transfer-Encoding: chunked\r\n\r\n{CANARY}\r\n").into(), 200),
+        ("/bytes", [head.as_bytes(), b"X: \xff\xfe\r\nContent-Length: 2\r\n\r\nok"].concat(), 200),
+    ];
+    for (path, answer, _) in &answers {
+        upstream.say(path, answer);
+    }
+    let wishes = Wishes {
+        log: "level: trace, access: true",
+        upstream: "read_max: 2s, compress: true, health: { path: /health, interval: 1s, timeout: 1s, fall: 1 }",
+        ..Wishes::default()
+    };
+    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    for (path, _, status) in &answers {
+        let fields = format!("{cookie}Accept-Encoding: gzip;;{CANARY}\r\n");
+        let mut wire = gateway.connect(A).await;
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: {A}\r\n{fields}\r\n")).await;
+        assert_eq!(wire.head().await.map(|head| head.status), Some(*status), "{path}");
+    }
+    let mut wire = gateway.connect(A).await;
+    let form = "POST /.zonegate/login HTTP/1.1\r\nTransfer-Encoding: chunked\r\n";
+    wire.send(format!("{form}Host: {A}\r\n\r\n{CANARY}\r\n")).await;
+    wire.rest().await;
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let log = within(async {
+        loop {
+            interval.tick().await;
+            let log = gateway.log();
+            let has = |what: &str| log.contains(what);
+            if has("a backend is not well")
+                && answers.iter().all(|(path, ..)| has(&format!("\"path\":\"{path}\"")))
+            {
+                return log;
+            }
+        }
+    })
+    .await;
+    let told: Vec<_> = log.lines().filter(|line| contains(line.as_bytes(), CANARY)).collect();
+    assert!(told.is_empty(), "{told:#?}");
+    // What there is to know of it is told.
+    assert!(log.contains("a request failed") && log.contains("Upstream InvalidHTTPHeader"), "{log}");
+    gateway.assert_well();
 }

@@ -364,3 +364,75 @@ async fn a_session_that_runs_out_takes_its_silent_stream_along() {
     application.assert_ended("the absolute limit").await;
     assert!(ended.elapsed() < CUT_MAX, "{:?}", ended.elapsed());
 }
+
+/// Whoever ends a session cuts what is under way, and must not find the application taken out of use for it.
+#[tokio::test]
+async fn s7_what_ends_with_its_session_is_told_so_and_is_nobodys_fault() {
+    const CHUNKS: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n";
+    let (mut upstream, mut gateway) = start().await;
+    let accept = "Accept: text/event-stream\r\n";
+    for path in ["/upload", "/answer"] {
+        upstream.on(path, Play::Take);
+    }
+    for _ in 0..4 {
+        let token = gateway.log_in(A, WALL).await;
+        let cookie = cookie(&token);
+        let mut upload = gateway.connect(A).await;
+        let fields = format!("{cookie}Transfer-Encoding: chunked\r\n");
+        upload.send(format!("PUT /upload HTTP/1.1\r\nHost: {A}\r\n{fields}\r\n3\r\none\r\n")).await;
+        let (_, mut uploading) = upstream.taken().await;
+        assert_eq!(uploading.chunk().await.unwrap(), b"one");
+        let mut answer = gateway.connect(A).await;
+        answer.send(get("/answer", &cookie)).await;
+        let (_, mut answering) = upstream.taken().await;
+        answering.send(CHUNKS).await;
+        answer.head().await.unwrap();
+        let mut waiting = gateway.connect(A).await;
+        waiting.send(get("/x", &format!("{cookie}{accept}"))).await;
+        let (_, _thinking) = upstream.taken().await;
+        let mut events = gateway.connect(A).await;
+        events.send(get("/events", &format!("{cookie}{accept}"))).await;
+        let (_, mut telling) = upstream.taken().await;
+        telling.send(EVENTS.replace("\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n")).await;
+        events.head().await.unwrap();
+        let (socket, _peer, _) = websocket(&mut upstream, &gateway, &cookie).await;
+
+        gateway.command(&["session", "end", "--user", WALL]).await;
+        assert_eq!(waiting.reply().await.status, 401, "nothing was answered");
+        upload.send("4\r\nmore\r\n").await;
+        assert_eq!(upload.reply().await.status, 401, "nor here");
+        answering.send("4\r\nmore\r\n").await;
+        for mut wire in [answer, events] {
+            assert!(!wire.rest().await.contains("0\r\n\r\n"), "it is seen to break off");
+        }
+        socket.assert_ended("its session has ended").await;
+    }
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    for path in ["/upload", "/answer", "/x", "/events", "/ws"] {
+        let path = format!("\"path\":\"{path}\"");
+        let lines = within(async {
+            loop {
+                interval.tick().await;
+                let log = gateway.log();
+                let lines: Vec<_> = log.lines().filter(|line| line.contains(&path)).map(str::to_owned).collect();
+                if lines.len() == 4 {
+                    return lines;
+                }
+            }
+        })
+        .await;
+        assert!(lines.iter().all(|line| line.contains("\"reason\":\"session_ended\"")), "{lines:#?}");
+    }
+    let metrics = gateway.metrics().await;
+    let backend = format!("{{zone=\"{A}\",backend=\"{}\"", upstream.address());
+    for series in [
+        format!("zonegate_upstream_ejections_total{backend}}} 0"),
+        format!("zonegate_upstream_requests_total{backend},outcome=\"broke_off\"}} 0"),
+        format!("zonegate_upstream_requests_total{backend},outcome=\"timed_out\"}} 0"),
+        format!("zonegate_upstream_healthy{backend}}} 1"),
+    ] {
+        assert!(metrics.lines().any(|line| line == series), "{series} is not in\n{metrics}");
+    }
+    assert!(!gateway.log().contains("\"level\":\"ERROR\""), "{}", gateway.log());
+    gateway.assert_well();
+}

@@ -3,12 +3,13 @@
 //! Neither has a place for a query: values that stand there are people's own (K1). Whatever a client writes, a request
 //! is one line (A5).
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::{Combined, Record};
+use super::{Combined, METHOD_BYTES_MAX, Record};
 use crate::base::{RequestId, SessionId, UnixTime, UserId};
 use crate::telemetry::Snippet;
 
@@ -89,7 +90,7 @@ impl Formatter {
             user: session.map(|session| session.user),
             session: session.map(|session| session.id),
             address: record.address,
-            method: record.method.as_str(),
+            method: &method(&record.method),
             path: path.as_str(),
             status: record.status,
             decision: record.decision,
@@ -118,7 +119,7 @@ impl Formatter {
         }
         // The client left before there was an answer: nginx's number for it, because readers want one.
         let status = if record.status == 0 { 499 } else { record.status };
-        let _ = write!(line, " [{}] \"{} ", self.combined, record.method);
+        let _ = write!(line, " [{}] \"{} ", self.combined, method(&record.method));
         piece(&mut line, &record.path, Spaces::Escaped);
         let _ = write!(line, " {:?}\" {status} {} \"", more.version, record.bytes_out);
         for (at, field) in [&more.referer, &more.agent].into_iter().enumerate() {
@@ -141,7 +142,8 @@ impl Combined {
     /// *Why are the fields copied, when they could be shared with the head?* Each would keep its whole head in memory,
     /// and with a disk that stands still the queue would hold a quarter of a gigabyte of them.
     pub(in crate::edge) fn of(version: http::Version, fields: &http::HeaderMap) -> Box<Self> {
-        let cut = |bytes: &[u8]| bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes).into();
+        // One more than is shown, which says that it was cut.
+        let cut = |bytes: &[u8]| bytes.get(..=PIECE_BYTES_MAX).unwrap_or(bytes).into();
         let without_query = |bytes: &[u8]| {
             let end = bytes.iter().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(bytes.len());
             cut(bytes.get(..end).unwrap_or(bytes))
@@ -151,6 +153,15 @@ impl Combined {
             referer: fields.get(http::header::REFERER).map(|value| without_query(value.as_bytes())),
             agent: fields.get(http::header::USER_AGENT).map(|value| cut(value.as_bytes())),
         })
+    }
+}
+
+/// A method, marked where it was cut.
+fn method(method: &http::Method) -> Cow<'_, str> {
+    let text = method.as_str();
+    match text.get(..METHOD_BYTES_MAX) {
+        Some(shown) if shown.len() < text.len() => Cow::Owned(format!("{shown}...")),
+        Some(_) | None => Cow::Borrowed(text),
     }
 }
 
@@ -172,6 +183,9 @@ fn piece(line: &mut String, bytes: &[u8], spaces: Spaces) {
             b' '..=b'~' => line.push(char::from(*byte)),
             _ => drop(write!(line, "\\x{byte:02X}")),
         }
+    }
+    if bytes.len() > PIECE_BYTES_MAX {
+        line.push_str("...");
     }
 }
 
@@ -236,8 +250,33 @@ mod tests {
         let mut fields = http::HeaderMap::new();
         fields.insert("user-agent", "x".repeat(10_000).parse().unwrap());
         let combined = Combined::of(http::Version::HTTP_11, &fields);
-        assert_eq!(combined.agent.as_ref().unwrap().len(), PIECE_BYTES_MAX);
+        assert_eq!(combined.agent.as_ref().unwrap().len(), PIECE_BYTES_MAX + 1);
         let text = line(&Record { combined: Some(combined), ..record(&"/y".repeat(10_000)) });
         assert!(text.len() < 1000, "{}", text.len());
+        assert!(text.contains("/y/y... HTTP/1.1") && text.contains("xxx...\""), "{text}");
+    }
+
+    #[test]
+    fn d9_no_client_fills_the_memory_or_the_log_with_a_method_or_a_path() {
+        let method = |length: usize| {
+            let sent = http::Method::from_bytes("M".repeat(length).as_bytes()).unwrap();
+            super::super::method(&sent)
+        };
+        assert_eq!(method(METHOD_BYTES_MAX).as_str().len(), METHOD_BYTES_MAX);
+        assert_eq!(method(1 << 20).as_str().len(), METHOD_BYTES_MAX + 1);
+        for sign in ["y", "é", "😀"] {
+            let nothing = || Some(Combined::of(http::Version::HTTP_11, &http::HeaderMap::new()));
+            let long = record(&format!("/{}?{}", sign.repeat(1 << 18), "q".repeat(1 << 18)));
+            assert!(long.path.len() < 1024);
+            for combined in [None, nothing()] {
+                let text =
+                    line(&Record { combined, method: method(1 << 20), path: long.path.clone(), ..record("") });
+                assert!(text.len() < 2048 && !text.contains("qq"), "{text}");
+                assert!(text.contains(&format!("\"{}...", "M".repeat(METHOD_BYTES_MAX))), "{text}");
+                assert!(text.contains("...") || text.contains('…'), "{text}");
+            }
+        }
+        let whole = Record { method: method(METHOD_BYTES_MAX), ..record("/a?b") };
+        assert!(line(&whole).contains(&format!("\"{}\",\"path\":\"/a\"", "M".repeat(METHOD_BYTES_MAX))));
     }
 }

@@ -38,6 +38,32 @@ const TEXT_BYTES: usize = 64 * 1024;
 /// Lost lines are told of once in this time.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// The longest method that is shown, in bytes: as long as one that is passed on may be.
+const METHOD_BYTES_MAX: usize = 32;
+/// How much of a path waits to be written: what either form of a line shows of it, and enough beyond to see that it was cut.
+const PATH_BYTES_MAX: usize = 520;
+
+/// A method as a record has it: one that is longer than what is shown ends one byte later, which says so. A client's own can
+/// be as long as a whole head, and with a disk that stands still eight thousand of them wait.
+pub(super) fn method(sent: &http::Method) -> http::Method {
+    match sent.as_str().as_bytes().get(..=METHOD_BYTES_MAX) {
+        None => sent.clone(),
+        // The beginning of a token is one.
+        Some(beginning) => http::Method::from_bytes(beginning).unwrap_or_else(|_| sent.clone()),
+    }
+}
+
+/// A path as a record has it: without the query, which belongs into no log, and no longer than can be shown.
+pub(super) fn path(target: &[u8]) -> Box<[u8]> {
+    let path = without_query(target);
+    path.get(..PATH_BYTES_MAX).unwrap_or(path).into()
+}
+
+/// What is in front of the query.
+pub(super) fn without_query(target: &[u8]) -> &[u8] {
+    target.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
 /// What is known of a request when it is over.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -46,7 +72,9 @@ pub(super) struct Record {
     pub(super) zone: Option<Arc<Zone>>,
     pub(super) session: Option<Arc<Session>>,
     pub(super) address: Option<IpAddr>,
+    /// As [`method`] has it.
     pub(super) method: http::Method,
+    /// As [`path`] has it.
     pub(super) path: Box<[u8]>,
     pub(super) status: u16,
     pub(super) decision: &'static str,
@@ -303,7 +331,7 @@ mod tests {
             session: None,
             address: Some(IpAddr::from([192, 0, 2, 1])),
             method: http::Method::GET,
-            path: path.as_bytes().into(),
+            path: super::path(path.as_bytes()),
             status: 200,
             decision: "forward",
             reason: None,

@@ -93,7 +93,8 @@ fn check_size(head: &RequestHeader, fields: &Fields<'_>, limits: &Limits) -> Res
     if head.headers.len() > limits.head_fields_max {
         return Err(too_large);
     }
-    if fields.bytes + head.raw_path().len() > limits.head_bytes_max { Err(too_large) } else { Ok(()) }
+    let line = head.method.as_str().len() + head.raw_path().len();
+    if fields.bytes + line > limits.head_bytes_max { Err(too_large) } else { Ok(()) }
 }
 
 /// Lines end as they must (SEC-R72; M1). pingora takes a line feed alone for an end, which a server may (RFC 9112 section

@@ -2,6 +2,7 @@
 
 mod answers;
 mod arrival;
+mod ending;
 mod handshake;
 mod passage;
 
@@ -18,13 +19,13 @@ use pingora::modules::http::HttpModules;
 use pingora::prelude::{HttpPeer, ProxyHttp, Session as Exchange};
 use pingora::protocols::Digest;
 use pingora::proxy::FailToProxy;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use self::answers::write;
 use self::arrival::realm;
-use self::passage::Cut;
+use self::ending::Cut;
 pub(super) use self::passage::{Passage, RequestIds};
-use super::access_log::{AccessLog, Combined, Record};
+use super::access_log::AccessLog;
 use super::acme::Challenges;
 use super::client::{self, Scheme};
 use super::facts::{self, Cookie, Wishes};
@@ -35,14 +36,12 @@ use super::hygiene::{self, Refused};
 use super::listen::Arrival;
 use super::seldom::Seldom;
 use super::streams::{OpenStream, Streams};
-use super::traces::{self, About, Recorded, Spans};
+use super::traces::{self, Recorded, Spans};
 use super::upstream::{self, Attempts, Broken, Mark, Provenance};
 use super::{compress, rescue};
 use crate::assertion::is_ours;
-use crate::config::AccessLines;
 use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
-use crate::machine::{Clock, civil_time};
-use crate::portal::metrics::Finished;
+use crate::machine::Clock;
 use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Liveness, Session};
 use crate::table::{KeyRing, Sessions};
@@ -65,6 +64,8 @@ pub(super) struct Edge {
     pub(super) mark: Mark,
     /// Requests of which a proxy did not say by what they had come.
     pub(super) unsaid: Seldom,
+    /// Requests that failed.
+    pub(super) faults: Seldom,
 }
 
 #[async_trait]
@@ -223,8 +224,7 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(&self, exchange: &mut Exchange, passage: &mut Self::CTX) -> Result<Box<HttpPeer>> {
         // Between two tries lie seconds, and a log-out may lie between them.
-        self.still_lives(passage)
-            .map_err(|_| Error::explain(ErrorType::HTTPStatus(401), "the session has ended"))?;
+        self.still_lives(passage)?;
         let zone = passage.grant.as_ref().ok_or_else(no_grant)?.zone();
         if passage.attempts.has_begun() {
             // What has come of the body is sent again from its beginning.
@@ -276,8 +276,12 @@ impl ProxyHttp for Edge {
         passage: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        if passage.patience().is_some_and(OpenStream::was_too_silent) {
-            // What pingora saw is a connection that ended, which is what we did to it.
+        // What pingora saw is a connection that ended, which is what we did to it.
+        if error.esource() == &ErrorSource::Upstream
+            && let Err(ended) = self.still_lives(passage)
+        {
+            error = ended;
+        } else if passage.patience().is_some_and(OpenStream::was_too_silent) {
             error = passage::too_silent();
         }
         let downstream = exchange.as_downstream_mut();
@@ -459,6 +463,7 @@ impl ProxyHttp for Edge {
     async fn fail_to_proxy(&self, exchange: &mut Exchange, error: &Error, passage: &mut Self::CTX) -> FailToProxy {
         let outcome = rescue::outcome(error, !passage.has_answered);
         if let Some((status, reason)) = outcome {
+            rescue::tell(error, (status, reason), passage.request, &self.faults);
             passage.reason = Some(reason);
             // Behind an interim answer there is still one to give; behind a switch of protocols there is not.
             let interim = |head: &ResponseHeader| {
@@ -479,78 +484,28 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, exchange: &mut Exchange, _: Option<&Error>, passage: &mut Self::CTX) {
-        // From here on nothing is awaited that it could be cut at, so that it is logged once. pingora still writes the client's
-        // last bytes; the application's connection may be another request's by then, and is not ours to end.
-        (passage.held, passage.awaited, passage.stream) = (None, None, None);
-        let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
-        let took = passage.began.elapsed();
-        let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
-        let Passage { decision, reason, .. } = **passage;
-        let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
-        passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
-        let head = exchange.req_header();
-        let path = without_query(head);
-        if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
-            spans.tell(
-                trace,
-                &About {
-                    id: passage.request,
-                    method: &head.method,
-                    path,
-                    zone: passage.zone.as_ref().map(|zone| zone.host.as_str()),
-                    address: passage.address,
-                    status,
-                    decision,
-                    reason,
-                    began: passage.began,
-                    ended: civil_time(),
-                },
-            );
-        }
-        let combined = match passage.generation.settings.log.access {
-            AccessLines::Off => return,
-            AccessLines::Json | AccessLines::Combined => combined(passage, head),
-        };
-        self.log.write(Record {
-            at: passage.now,
-            request: passage.request,
-            zone: passage.zone.take(),
-            session: passage.session.take(),
-            address: passage.address,
-            method: head.method.clone(),
-            path: path.into(),
-            status,
-            decision: passage.decision,
-            reason: passage.reason,
-            rule: passage.rule.take(),
-            took,
-            bytes_in,
-            bytes_out,
-            combined,
-        });
+        self.tell_of_end(exchange, passage);
     }
 
-    /// Where nobody is left to be told, nothing is wrong: strangers leave all day.
-    fn suppress_error_log(&self, _: &Exchange, passage: &Self::CTX, error: &Error) -> bool {
-        rescue::outcome(error, !passage.has_answered).is_none()
+    /// What pingora would write: [`rescue::tell`] has, without the contents.
+    fn suppress_error_log(&self, _: &Exchange, _: &Self::CTX, _: &Error) -> bool {
+        true
     }
 
-    /// What pingora writes into its own log when something fails: never the query.
-    fn request_summary(&self, exchange: &Exchange, passage: &Self::CTX) -> String {
-        format!("{} request {}", exchange.req_header().method, passage.request)
+    /// The same for tries that are followed by others. They are counted, and a backend that is left alone is a line.
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Exchange,
+        _: &Self::CTX,
+        _: &Error,
+        _: pingora::proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
     }
-}
 
-/// The path for the log, which no query belongs into.
-fn without_query(head: &RequestHeader) -> &[u8] {
-    head.raw_path().split(|byte| *byte == b'?').next().unwrap_or_default()
-}
-
-/// What a line in this form has beside the others'.
-fn combined(passage: &Passage, head: &RequestHeader) -> Option<Box<Combined>> {
-    match passage.generation.settings.log.access {
-        AccessLines::Off | AccessLines::Json => None,
-        AccessLines::Combined => Some(Combined::of(head.version, &head.headers)),
+    /// Never the query, whoever writes it.
+    fn request_summary(&self, _: &Exchange, passage: &Self::CTX) -> String {
+        passage.request.to_string()
     }
 }
 
@@ -575,7 +530,7 @@ impl Edge {
         let session = passage.grant.as_ref().and_then(Grant::session);
         match session.map(|session| session.liveness(self.clock.now())) {
             None | Some(Liveness::Live) => Ok(()),
-            Some(Liveness::Ended(_)) => Err(Error::explain(ErrorType::ConnectionClosed, "the session has ended")),
+            Some(Liveness::Ended(_)) => Err(rescue::session_ended()),
         }
     }
 
@@ -620,13 +575,7 @@ impl Edge {
             && let (Some(session), Some(arrival)) = (grant.session(), &passage.arrival)
         {
             let head = exchange.req_header();
-            let cut = Cut {
-                log: self.log.clone(),
-                method: head.method.clone(),
-                path: without_query(head).into(),
-                combined: combined(passage, head),
-                status: 0,
-            };
+            let cut = Cut::of(self.log.clone(), passage, head);
             passage.held = Some((self.streams.hold(session, arrival), Box::new(cut)));
         }
         upstream::forget_case(exchange.req_header_mut());

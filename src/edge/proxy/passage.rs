@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use http::Method;
 use pingora::{Error, ErrorType, Result};
 
+use super::ending::Cut;
 use crate::base::{RequestId, UnixTime};
-use crate::config::AccessLines;
-use crate::edge::access_log::{AccessLog, Combined, Record};
 use crate::edge::generation::Generation;
 use crate::edge::listen::Arrival;
 use crate::edge::rescue;
@@ -18,7 +16,7 @@ use crate::edge::streams::{OpenStream, Patience, Streams};
 use crate::edge::traces::Recorded;
 use crate::edge::upstream::Attempts;
 use crate::gate::Grant;
-use crate::portal::metrics::{Finished, InZone, UnderWay};
+use crate::portal::metrics::{InZone, UnderWay};
 use crate::session::Session;
 use crate::zone::{Protocol, Zone};
 
@@ -80,46 +78,6 @@ pub(in crate::edge) struct Passage {
     /// The last of them has.
     pub(super) has_answered: bool,
     pub(super) _under_way: UnderWay,
-}
-
-/// What the log is told of a request that was cut: it came to no end of its own, at which it would have been logged.
-pub(in crate::edge) struct Cut {
-    pub(super) log: AccessLog,
-    pub(super) method: Method,
-    pub(super) path: Box<[u8]>,
-    pub(super) combined: Option<Box<Combined>>,
-    /// Of the answer, once it has begun.
-    pub(super) status: u16,
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        let Some((_, cut)) = self.held.take() else { return };
-        let Cut { log, method, path, combined, status } = *cut;
-        let (decision, reason, took) = (self.decision, Some("session_ended"), self.began.elapsed());
-        let finished = Finished { decision, reason, status, took, bytes_in: self.body_bytes, bytes_out: 0 };
-        self.generation.portal.metrics.request(self.place.as_ref(), finished);
-        if matches!(self.generation.settings.log.access, AccessLines::Off) {
-            return;
-        }
-        log.write(Record {
-            at: self.now,
-            request: self.request,
-            zone: self.zone.take(),
-            session: self.session.take(),
-            address: self.address,
-            method,
-            path,
-            status,
-            decision,
-            reason,
-            rule: self.rule.take(),
-            took,
-            bytes_in: self.body_bytes,
-            bytes_out: 0,
-            combined,
-        });
-    }
 }
 
 impl Passage {

@@ -21,6 +21,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::pool::{Choice, Member, Pool};
 use super::standing::{Standing, now_ms};
 use super::{Peers, hold_for_stream};
+use crate::edge::rescue::{Known, TOO_LONG};
 use crate::edge::streams::OpenStream;
 use crate::zone::Zone;
 
@@ -146,13 +147,16 @@ impl Attempts {
         if error.esource() != &ErrorSource::Upstream {
             return;
         }
-        let late = is_timeout(error);
+        // All of its time together was too long, and a piece of the request or of the answer has just passed: the backend has
+        // not hung, and who of the two was slow is not known. A backend that says nothing meets another limit.
+        let slow = error.etype() == &TOO_LONG;
+        let late = slow || is_timeout(error);
         let counter = if late { &choice.member.metrics.timed_out } else { &choice.member.metrics.broke_off };
         counter.inc();
         // A kept connection that was closed while it was not in use says nothing of the backend, but others like it may
         // be lying there: the same backend is as good as any.
         let stale = broken.reused && (asked || is_broken_connection(error));
-        if !stale && (broken.sent || !late) {
+        if !stale && !slow && (broken.sent || !late) {
             if choice.member.standing.broke_off(now_ms(), choice.trial) {
                 ejected(pool, &choice.member, error);
             }
@@ -166,8 +170,8 @@ impl Attempts {
 fn ejected(pool: &Pool, member: &Member, error: &Error) {
     member.metrics.ejections.inc();
     pool.publish();
-    let why = error.etype().as_str();
-    tracing::warn!(zone = %pool.zone.host, backend = %member.template._address, why, "a backend is left alone for a while");
+    let (zone, backend, fault) = (&pool.zone.host, &member.template._address, Known(error));
+    tracing::warn!(%zone, %backend, %fault, "a backend is left alone for a while");
 }
 
 fn is_timeout(error: &Error) -> bool {
@@ -295,6 +299,35 @@ mod tests {
             }
             assert_eq!(peers.pool(&zone).unwrap().members()[0].standing.is_well(), well);
         }
+    }
+
+    #[test]
+    fn request_max_is_over_for_slow_clients_too_and_no_backend_is_left_alone_for_it() {
+        let (peers, zone) = peers(2);
+        for sent in [true, false, true, true, true] {
+            let mut attempts = Attempts::default();
+            drop(attempts.next(&peers, &zone, None, false).unwrap());
+            let mut error = fault(TOO_LONG);
+            attempts.broke_off(&peers, &zone, Broken { sent, ..SENT }, &mut error);
+            assert!(!error.retry(), "it would take as long again");
+        }
+        let members = peers.pool(&zone).unwrap().members();
+        assert!(members.iter().all(|member| member.standing.is_well()));
+        let counts = members.iter().map(|member| (member.metrics.timed_out.get(), member.metrics.broke_off.get()));
+        assert_eq!(counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1)), (5, 0));
+    }
+
+    #[test]
+    fn what_was_cut_with_its_session_is_no_backends_fault() {
+        let (peers, zone) = peers(1);
+        for _ in 0..5 {
+            let mut attempts = Attempts::default();
+            drop(attempts.next(&peers, &zone, None, false).unwrap());
+            let mut error = crate::edge::rescue::session_ended();
+            attempts.broke_off(&peers, &zone, SENT, &mut error);
+            assert!(!error.retry());
+        }
+        assert!(peers.pool(&zone).unwrap().members()[0].standing.is_well());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::head::host;
 use super::pool::{Member, Pool};
+use crate::edge::rescue::Known;
 use crate::zone::{HealthCheck, Zone};
 
 /// Asks everybody in the pool, for ever.
@@ -40,7 +41,9 @@ async fn look_at(connector: &Connector, pool: &Pool, member: &Member, check: &He
         let backend = member.template._address.to_string();
         match found {
             Ok(()) => tracing::info!(zone = %pool.zone.host, backend, "a backend is well again"),
-            Err(fault) => tracing::warn!(zone = %pool.zone.host, backend, %fault, "a backend is not well"),
+            Err(fault) => {
+                tracing::warn!(zone = %pool.zone.host, backend, fault = %Known(&fault), "a backend is not well");
+            }
         }
         pool.publish();
     }
