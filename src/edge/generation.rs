@@ -32,6 +32,7 @@ impl Generation {
         let portal = Arc::new(portal);
         let settings = Arc::clone(&portal.settings);
         portal.metrics.in_use(number, portal.clock.now());
+        portal.metrics.upstreams().in_use(peers.told());
         Self { number, router: crate::portal::router(Arc::clone(&portal)), peers, settings, portal }
     }
 }

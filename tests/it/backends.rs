@@ -343,6 +343,34 @@ async fn a_health_check_without_a_path_is_content_with_a_connection() {
     bench.until_well(&there.to_string(), 1).await;
 }
 
+/// An alert for a backend that nobody has would never end.
+#[tokio::test]
+async fn monitoring_is_told_of_the_backends_in_use_and_of_no_others() {
+    let (there, mut live) = (nobody(), Upstream::start().await);
+    let health = "health: { interval: 1s, fall: 1, rise: 1 }";
+    let (gone, stays) = (format!("{{ url: 'http://{there}' }}, "), live.address().to_string());
+    let bench = Bench::new(format!("backends: [{gone}{{ url: 'http://{stays}' }}], {health}")).await;
+    bench.until_well(&there.to_string(), 0).await;
+    // A request of before, which goes on.
+    live.on("/long", Play::Take);
+    let mut wire = bench.gateway.connect(A).await;
+    wire.send(bench.request("GET", "/long", "")).await;
+    let (_, mut application) = live.taken().await;
+    bench.gateway.edit(&gone, "");
+    let (code, told, problems) = bench.gateway.reload().await;
+    assert_eq!(code, 0, "{told}{problems}");
+    let healthy = async || {
+        let text = bench.gateway.metrics().await;
+        let lines = text.lines().filter(|line| line.starts_with("zonegate_upstream_healthy{"));
+        lines.filter(|line| line.contains(A)).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let only = [format!("zonegate_upstream_healthy{{zone=\"{A}\",backend=\"{stays}\"}} 1")];
+    assert_eq!(healthy().await, only);
+    application.send(OK).await;
+    assert_eq!(wire.reply().await.status, 200);
+    assert_eq!(healthy().await, only, "whatever becomes of what began before");
+}
+
 #[tokio::test]
 async fn f12_each_time_limit_is_504_and_says_which_it_was() {
     // Takes connections and never says a word: no TLS.

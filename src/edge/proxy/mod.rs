@@ -398,7 +398,7 @@ impl ProxyHttp for Edge {
         if let Some(grant) = &passage.grant
             && !(answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS)
         {
-            passage.attempts.answered(&passage.generation.peers, grant.zone());
+            passage.attempts.answered(grant.zone());
         }
         if exchange.req_header().version == Version::HTTP_10 {
             // Chunks would be taken for the body (RFC 9112 section 6.1): it ends with the connection.

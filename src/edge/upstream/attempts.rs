@@ -100,14 +100,11 @@ impl Attempts {
     }
 
     /// The head of the last answer came.
-    pub(in crate::edge) fn answered(&self, peers: &Peers, zone: &Zone) {
+    pub(in crate::edge) fn answered(&self, zone: &Zone) {
         let Some(UnderWay(Choice { member, .. })) = &self.under_way else { return };
         member.metrics.answered.inc();
-        if member.standing.answered()
-            && let Some(pool) = peers.pool(zone)
-        {
+        if member.standing.answered() {
             tracing::info!(zone = %zone.host, backend = %member.template._address, "a backend answers again");
-            pool.publish();
         }
     }
 
@@ -169,7 +166,6 @@ impl Attempts {
 
 fn ejected(pool: &Pool, member: &Member, error: &Error) {
     member.metrics.ejections.inc();
-    pool.publish();
     let (zone, backend, fault) = (&pool.zone.host, &member.template._address, Known(error));
     tracing::warn!(%zone, %backend, %fault, "a backend is left alone for a while");
 }

@@ -37,7 +37,7 @@ async fn look_at(connector: &Connector, pool: &Pool, member: &Member, check: &He
         Ok(found) => found,
         Err(_) => Error::e_explain(ErrorType::ReadTimedout, "the answer took too long"),
     };
-    if member.standing.checked(found.is_ok(), check.fall, check.rise) {
+    if pool.checked(member, found.is_ok(), check) {
         let backend = member.template._address.to_string();
         match found {
             Ok(()) => tracing::info!(zone = %pool.zone.host, backend, "a backend is well again"),
@@ -45,7 +45,6 @@ async fn look_at(connector: &Connector, pool: &Pool, member: &Member, check: &He
                 tracing::warn!(zone = %pool.zone.host, backend, fault = %Known(&fault), "a backend is not well");
             }
         }
-        pool.publish();
     }
 }
 

@@ -30,9 +30,9 @@ use tokio::task::JoinHandle;
 
 use super::streams::{self, OpenStream};
 use super::tls::CertificateProblem;
-use crate::base::ByHost;
+use crate::base::{ByHost, Hostname};
 use crate::config::{Place, Settings};
-use crate::portal::metrics::UpstreamMetrics;
+use crate::portal::metrics::{Backends, UpstreamMetrics};
 use crate::zone::{Target, Upstream, Zone, ZoneTable};
 use names::Names;
 use pool::Pool;
@@ -60,6 +60,13 @@ impl Peers {
     /// WebSocket for as long as it is open, keep these.
     pub(super) fn retire(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
+        // One that runs at this moment goes on to where it waits next.
+        self.by_zone.values().for_each(|pool| pool.retire());
+    }
+
+    /// For monitoring, while this is the configuration in use.
+    pub(super) fn told(&self) -> Arc<dyn Backends> {
+        Arc::new(Told(self.by_zone.values().cloned().collect()))
     }
 
     /// To be told once those of the configuration of before are retired.
@@ -121,6 +128,20 @@ impl Peers {
 
     fn pool(&self, zone: &Zone) -> Option<&Arc<Pool>> {
         self.by_zone.get(&zone.host)
+    }
+}
+
+/// The backends as monitoring is told of them.
+#[derive(Debug)]
+struct Told(Vec<Arc<Pool>>);
+
+impl Backends for Told {
+    fn well(&self) -> Vec<(Hostname, Target, usize)> {
+        let of = |pool: &Arc<Pool>| {
+            let zone = &pool.zone.host;
+            pool.well().map(|(target, count)| (zone.clone(), target.clone(), count)).collect::<Vec<_>>()
+        };
+        self.0.iter().flat_map(of).collect()
     }
 }
 

@@ -20,7 +20,7 @@ use pingora::upstreams::peer::HttpPeer;
 use super::standing::{Fitness, Standing, now_ms};
 use super::template::template;
 use crate::portal::metrics::{BackendMetrics, UpstreamMetrics};
-use crate::zone::{Balance, Upstream, Zone};
+use crate::zone::{Balance, HealthCheck, Target, Upstream, Zone};
 
 /// The backends of one zone.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Pool {
     metrics: Vec<BackendMetrics>,
     /// Each backend's addresses. Held while members are made anew.
     addresses: Mutex<Vec<Vec<PeerAddress>>>,
+    /// Its health checks do not count any more. Held while one is written down.
+    retired: Mutex<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,7 @@ impl Pool {
             next: AtomicUsize::new(0),
             metrics: backends.iter().map(|backend| metrics.backend(&zone.host, &backend.target)).collect(),
             addresses: Mutex::new(vec![Vec::new(); backends.len()]),
+            retired: Mutex::new(false),
         };
         for (at, backend) in backends.iter().enumerate() {
             let known = before.and_then(|before| {
@@ -136,7 +139,6 @@ impl Pool {
         };
         let turns = turns(&list.iter().map(weight).collect::<Vec<_>>());
         self.members.store(Arc::new(Members { list, turns }));
-        self.publish();
         true
     }
 
@@ -145,27 +147,33 @@ impl Pool {
         self.members.load().list.clone()
     }
 
-    /// Forgets what health checks said, where there are none any more. Only once those of the configuration of before have
-    /// ended: they share what is known of a backend, and their last word would stand for ever.
+    /// What a health check found of a member; whether that changed anything.
+    pub(super) fn checked(&self, member: &Member, good: bool, check: &HealthCheck) -> bool {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        !*retired && member.standing.checked(good, check.fall, check.rise)
+    }
+
+    /// Another configuration is in use: from here on no health check of this one counts, also none that is under way. What is
+    /// known of a backend is shared with the next one, and a last word would stand for ever where nobody asks any more.
+    pub(super) fn retire(&self) {
+        *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Forgets what health checks said, where there are none any more. Only once those of the configuration of before are
+    /// retired.
     pub(super) fn forget_checks(&self) {
-        if self.upstream.health.is_some() {
-            return;
-        }
-        let members = self.members.load();
-        // Everybody, and not only up to the first that was unwell.
-        let changed = members.list.iter().filter(|member| member.standing.is_not_checked()).count();
-        if changed > 0 {
-            self.publish();
+        if self.upstream.health.is_none() {
+            self.members.load().list.iter().for_each(|member| member.standing.is_not_checked());
         }
     }
 
-    /// Tells monitoring who is well. For whoever has changed that; no request pays for it.
-    pub(super) fn publish(&self) {
-        let members = self.members.load();
-        for (at, metrics) in self.metrics.iter().enumerate() {
+    /// Each backend, and how many of its addresses are taken to be well.
+    pub(super) fn well(&self) -> impl Iterator<Item = (&Target, usize)> {
+        let members = self.members.load_full();
+        self.upstream.backends.iter().enumerate().map(move |(at, backend)| {
             let well = members.list.iter().filter(|member| member.backend == at && member.standing.is_well());
-            metrics.healthy.set(i64::try_from(well.count()).unwrap_or(i64::MAX));
-        }
+            (&backend.target, well.count())
+        })
     }
 
     /// Whether there is anybody but these.
@@ -257,7 +265,7 @@ fn greatest_common_divisor(a: i64, b: i64) -> i64 {
 mod tests {
     use super::*;
     use crate::session::samples;
-    use crate::zone::{Backend, HealthCheck, Target};
+    use crate::zone::Backend;
 
     /// A zone whose backends are the ports 1, 2, … of loopback.
     fn pool(balance: Balance, weights: &[u8], before: Option<&Pool>) -> Pool {
@@ -342,10 +350,15 @@ mod tests {
         let well = |pool: &Pool| pool.members().iter().map(|member| member.standing.is_well()).collect::<Vec<_>>();
         before.forget_checks();
         assert_eq!(well(&before), [true, false], "while it is checked, the check decides");
+        let check = before.upstream.health.clone().unwrap();
         let after = pool(Balance::RoundRobin, &[1, 1], Some(&before));
         after.members()[0].standing.not_connected(now_ms(), false);
         after.forget_checks();
         assert_eq!(well(&after), [false, true], "what requests met is not forgotten");
+        // A check that was on its way when the next configuration came.
+        before.retire();
+        assert!(!before.checked(&before.members()[1], false, &check));
+        assert_eq!(well(&after), [false, true], "nobody would ever take it back");
     }
 
     #[test]

@@ -135,10 +135,10 @@ impl Standing {
         true
     }
 
-    /// Nobody checks it any more, and so nobody would ever say that it is back; whether that changed anything.
-    pub(super) fn is_not_checked(&self) -> bool {
+    /// Nobody checks it any more, and so nobody would ever say that it is back.
+    pub(super) fn is_not_checked(&self) {
         self.contrary.store(0, Ordering::Relaxed);
-        self.unwell.swap(false, Ordering::Relaxed)
+        self.unwell.store(false, Ordering::Relaxed);
     }
 }
 

@@ -29,7 +29,7 @@ use crate::session::{Class, Method};
 use crate::zone::{Zone, ZoneTable};
 
 pub use self::connections::{Connections, UnderWay};
-pub use self::upstreams::{BackendMetrics, UpstreamMetrics};
+pub use self::upstreams::{BackendMetrics, Backends, UpstreamMetrics};
 
 /// What the edge says that it did with a request.
 const DECISIONS: [&str; 9] =
@@ -163,7 +163,9 @@ impl Metrics {
         let Finished { decision, reason, status, took, bytes_in, bytes_out } = finished;
         let zoned = place.map_or(&self.nowhere, |place| &place.counters);
         let row = DECISIONS.iter().position(|known| *known == decision).unwrap_or(DECISIONS.len() - 1);
-        let counter = zoned.requests.get(row).and_then(|row| row.get(usize::from(status / 100)));
+        // Beyond 599 there is no class, and such an answer counts as a fault of the server's (RFC 9110 section 15).
+        let class = usize::from(status / 100).min(STATUSES.len() - 1);
+        let counter = zoned.requests.get(row).and_then(|row| row.get(class));
         if let Some(counter) = counter {
             counter.inc();
         }
@@ -218,7 +220,8 @@ impl Metrics {
     pub fn text(&self, portal: &Portal) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode_registry(&mut text, &self.shared.registry)?;
-        encode_registry(&mut text, &moment::of_gateway(portal, &self.shared.certificates.load()))?;
+        let healthy = self.shared.upstreams.healthy();
+        encode_registry(&mut text, &moment::of_gateway(portal, &self.shared.certificates.load(), healthy))?;
         encode_registry(&mut text, &moment::of_process(self.shared.started_at))?;
         encode_eof(&mut text)?;
         Ok(text)
@@ -349,6 +352,7 @@ mod tests {
             r#"zonegate_requests_total{zone="a.example",decision="forward",status="5xx"} 0"#,
             r#"zonegate_requests_total{zone="a.example",decision="challenge",status="4xx"} 1"#,
             r#"zonegate_requests_total{zone="",decision="refused",status="4xx"} 1"#,
+            r#"zonegate_requests_total{zone="",decision="other",status="5xx"} 1"#,
             r#"zonegate_refusals_total{decision="challenge",reason="idle"} 1"#,
             r#"zonegate_request_seconds_bucket{le="0.0005",zone="a.example"} 0"#,
             r#"zonegate_request_seconds_bucket{le="0.001",zone="a.example"} 3"#,

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::histogram::Histogram;
 use super::labels::{ClassLabel, KindLabel, NameLabel, OperationLabel, ReasonLabel, VersionLabel};
+use super::upstreams::BackendLabels;
 use crate::base::UnixTime;
 use crate::machine;
 use crate::portal::Portal;
@@ -23,7 +24,11 @@ use crate::session::Class;
 use crate::telemetry::Durations;
 
 /// The numbers of the gateway.
-pub(super) fn of_gateway(portal: &Portal, certificates: &[(String, UnixTime)]) -> Registry {
+pub(super) fn of_gateway(
+    portal: &Portal,
+    certificates: &[(String, UnixTime)],
+    healthy: Family<BackendLabels, Gauge>,
+) -> Registry {
     let mut registry = Registry::with_prefix("zonegate");
     sessions(&mut registry, portal);
     hashing(&mut registry, portal);
@@ -35,6 +40,7 @@ pub(super) fn of_gateway(portal: &Portal, certificates: &[(String, UnixTime)]) -
         "When the certificate that answers for a name ends: seconds since 1970",
         gauges(until),
     );
+    registry.register("upstream_healthy", "Addresses of a backend that are taken to be well", healthy);
     let version = VersionLabel { version: env!("CARGO_PKG_VERSION") };
     registry.register("build", "Which zonegate this is", Info::new(version));
     registry

@@ -3,6 +3,13 @@
 //! A backend's counters are made when a configuration names it, so that a request only adds to atomics. The label is
 //! the address as the file writes it: what a name resolves to comes and goes, and a label for each address that ever
 //! was would stay for ever.
+//!
+//! Which backends are well is not kept but asked for, of the configuration in use alone. *Why not set whenever it changes?*
+//! Requests of the configuration before go on for hours, and one that is refused has looked at its backends too: each would
+//! say something of backends that may be gone, and an alert for these would never end.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -14,7 +21,7 @@ use crate::base::Hostname;
 use crate::zone::Target;
 
 #[derive(Clone, Debug, Eq, EncodeLabelSet, Hash, PartialEq)]
-struct BackendLabels {
+pub(super) struct BackendLabels {
     zone: String,
     backend: String,
 }
@@ -31,7 +38,13 @@ struct OutcomeLabels {
 pub struct UpstreamMetrics {
     requests: Family<OutcomeLabels, Counter>,
     ejections: Family<BackendLabels, Counter>,
-    healthy: Family<BackendLabels, Gauge>,
+    in_use: Arc<Mutex<Option<Arc<dyn Backends>>>>,
+}
+
+/// The backends of one configuration.
+pub trait Backends: Debug + Send + Sync {
+    /// Each with its zone, and how many of its addresses are taken to be well.
+    fn well(&self) -> Vec<(Hostname, Target, usize)>;
 }
 
 /// Those of one backend.
@@ -47,8 +60,6 @@ pub struct BackendMetrics {
     pub timed_out: Counter,
     /// How often an address of it was left alone after a fault.
     pub ejections: Counter,
-    /// How many of its addresses are taken to be well.
-    pub healthy: Gauge,
 }
 
 impl UpstreamMetrics {
@@ -63,11 +74,24 @@ impl UpstreamMetrics {
             "How often an address of a backend was left alone after faults",
             self.ejections.clone(),
         );
-        registry.register(
-            "upstream_healthy",
-            "Addresses of a backend that are taken to be well",
-            self.healthy.clone(),
-        );
+    }
+
+    /// From here on these are told of, and none of before.
+    pub fn in_use(&self, backends: Arc<dyn Backends>) {
+        *self.in_use.lock().unwrap_or_else(PoisonError::into_inner) = Some(backends);
+    }
+
+    /// How many addresses of each backend are taken to be well at this moment.
+    pub(super) fn healthy(&self) -> Family<BackendLabels, Gauge> {
+        let in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let family = Family::default();
+        for (zone, backend, count) in in_use.into_iter().flat_map(|backends| backends.well()) {
+            let labels = BackendLabels { zone: zone.to_string(), backend: backend.to_string() };
+            let gauge: Gauge = family.get_or_create_owned(&labels);
+            // One that a zone names twice is one to whoever watches it.
+            gauge.inc_by(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        family
     }
 
     /// The counters of one backend; the same for the same backend, over every change of the configuration.
@@ -84,7 +108,6 @@ impl UpstreamMetrics {
             broke_off: counter("broke_off"),
             timed_out: counter("timed_out"),
             ejections: self.ejections.get_or_create(&labels).clone(),
-            healthy: self.healthy.get_or_create(&labels).clone(),
         }
     }
 }
