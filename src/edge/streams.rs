@@ -51,6 +51,8 @@ pub(super) struct OpenStream {
     handles: Mutex<Vec<Handle>>,
     patience: Patience,
     heard: Mutex<Heard>,
+    /// Whom the answer is for. While they have no room for what has come of it, nobody listens to the application.
+    client: Option<Arc<Arrival>>,
     /// It has said that this is a stream, or somebody else looks after its silence. Until then it is held to its limits: the
     /// client's word for it must not be what takes them away.
     endless: AtomicBool,
@@ -66,8 +68,10 @@ pub(super) struct Patience {
 impl Patience {
     const ENDLESS: Self = Self { first_byte_max: Duration::MAX, silence_max: Duration::MAX };
 
+    /// A request that may take less than a silence is cut in a silence, too.
     pub(super) fn of(limits: &UpstreamLimits) -> Self {
-        Self { first_byte_max: limits.first_byte_max.into(), silence_max: limits.read_max.into() }
+        let shorter = |limit| limits.request_max.map_or(limit, |most| most.min(limit)).into();
+        Self { first_byte_max: shorter(limits.first_byte_max), silence_max: shorter(limits.read_max) }
     }
 }
 
@@ -120,13 +124,18 @@ pub(super) struct Streams {
 
 impl Streams {
     /// Registers a stream that is about to be connected.
-    pub(super) fn open(&self, session: Option<&Arc<Session>>, patience: Patience) -> Arc<OpenStream> {
-        self.register(OpenStream::new(session.cloned(), patience))
+    pub(super) fn open(
+        &self,
+        session: Option<&Arc<Session>>,
+        patience: Patience,
+        client: Option<&Arc<Arrival>>,
+    ) -> Arc<OpenStream> {
+        self.register(OpenStream::new(session.cloned(), patience, client.cloned()))
     }
 
     /// Registers a request that is to be cut when its session ends. How long it may be silent is not decided here.
     pub(super) fn hold(&self, session: &Arc<Session>, arrival: &Arc<Arrival>) -> Arc<OpenStream> {
-        let held = OpenStream::new(Some(Arc::clone(session)), Patience::ENDLESS);
+        let held = OpenStream::new(Some(Arc::clone(session)), Patience::ENDLESS, None);
         held.is_endless();
         held.hold(Handle::Request(Arc::clone(arrival)));
         self.register(held)
@@ -167,10 +176,10 @@ impl Streams {
 }
 
 impl OpenStream {
-    fn new(session: Option<Arc<Session>>, patience: Patience) -> Self {
+    fn new(session: Option<Arc<Session>>, patience: Patience, client: Option<Arc<Arrival>>) -> Self {
         let heard = Heard { at: Instant::now(), answered: false, given_up: false };
         let (handles, heard, endless) = (Mutex::default(), Mutex::new(heard), AtomicBool::new(false));
-        Self { session, handles, patience, heard, endless }
+        Self { session, handles, patience, heard, client, endless }
     }
 
     fn state(&self) -> MutexGuard<'_, Heard> {
@@ -226,6 +235,9 @@ impl OpenStream {
             return false;
         }
         let mut heard = self.state();
+        if !heard.given_up && self.client.as_ref().is_some_and(|client| client.has_no_room()) {
+            heard.at = Instant::now();
+        }
         let Patience { first_byte_max, silence_max } = self.patience;
         let allowed = if heard.answered { silence_max } else { first_byte_max };
         heard.given_up |= heard.at.elapsed() > allowed;

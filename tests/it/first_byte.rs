@@ -178,3 +178,57 @@ async fn f12_the_wait_ends_below_tls_as_well() {
     bench.assert_late("/late", "").await;
     assert_eq!(bench.gateway.connect(A).await.ask(bench.get("/x", "")).await.status, 200);
 }
+
+/// While the client has no room, nobody listens to the application.
+#[tokio::test]
+async fn f12_a_client_that_pauses_is_no_silence_of_its_application() {
+    let mut bench = Bench::new("first_byte_max: 20s, read_max: 1s").await;
+    let (mut wire, mut application) = bench.begun("/large", "").await;
+    // More than the system takes for a client that does not read.
+    let length = 32 * 1024 * 1024;
+    let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    let sending = tokio::spawn(async move {
+        application.send(head).await;
+        application.try_send("x".repeat(length)).await.map(|()| application)
+    });
+    assert_eq!(wire.head().await.unwrap().status, 200);
+    // Three looks at whether the application still speaks.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(wire.exactly(length).await.map_or_else(|got| got.len(), |got| got.len()), length);
+    drop(sending.await.unwrap().unwrap());
+    bench.gateway.assert_well();
+}
+
+/// What the client says of the answer takes no limit away: what the application says of it does.
+#[tokio::test]
+async fn f12_who_asks_for_events_and_gets_none_is_held_to_the_time_of_requests() {
+    let mut bench = Bench::new("read_max: 20s, request_max: 2s").await;
+    for (path, fields) in [("/mute", ""), ("/mute-events", EVENTS), ("/mute-socket", UPGRADE)] {
+        let began = std::time::Instant::now();
+        let (mut wire, _application) = bench.begun(path, fields).await;
+        assert_eq!(wire.reply().await.status, 504, "{path}");
+        assert!(began.elapsed() < std::time::Duration::from_secs(10), "{path}: {:?}", began.elapsed());
+    }
+    for (path, kind, whole) in [("/other", "text/plain", false), ("/events", "text/event-stream", true)] {
+        let (mut wire, mut application) = bench.begun(path, EVENTS).await;
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: ";
+        application.send(format!("{head}{kind}\r\n\r\n")).await;
+        let drip = async {
+            let mut interval = tokio::time::interval(std::time::Duration::from_millis(300));
+            for _ in 0..12 {
+                interval.tick().await;
+                if application.try_send("1\r\nx\r\n").await.is_err() {
+                    return;
+                }
+            }
+            let _ = application.try_send("0\r\n\r\n").await;
+        };
+        let (reply, ()) = tokio::join!(wire.reply(), drip);
+        assert_eq!((reply.status, reply.whole), (200, whole), "{path}");
+    }
+    bench.until_logged("/other", "upstream_request_timeout").await;
+    // Nor is the application left alone for whom it answers slowly.
+    let backend = format!("{{zone=\"{A}\",backend=\"{}\"}}", bench.upstream.address());
+    let metrics = bench.gateway.metrics().await;
+    assert!(metrics.contains(&format!("upstream_ejections_total{backend} 1\n")), "three were mute: {metrics}");
+}

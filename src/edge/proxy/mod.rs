@@ -378,10 +378,8 @@ impl ProxyHttp for Edge {
             cut.status = answer.status.as_u16();
         }
         passage.hears_head()?;
-        if let Some(stream) = &passage.stream
-            && (switched || facts::is_event_stream(&answer.headers))
-        {
-            stream.is_endless();
+        if passage.stream.is_some() && (switched || facts::is_event_stream(&answer.headers)) {
+            passage.is_endless();
         }
         if let Some(trace) = &mut passage.trace {
             trace.answered.get_or_insert_with(Instant::now);

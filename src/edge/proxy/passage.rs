@@ -110,18 +110,26 @@ impl Passage {
     }
 
     /// Says how long the application may take, and how long it may be silent.
-    pub(super) fn keeps_time(&mut self, streams: &Streams, grant: &Grant, is_stream: bool) {
+    pub(super) fn keeps_time(&mut self, streams: &Streams, grant: &Grant, may_be_stream: bool) {
         let limits = &grant.zone().upstream.limits;
-        if is_stream {
-            self.stream = Some(streams.open(grant.session(), Patience::of(limits)));
-            return;
-        }
         if let Some(most) = limits.request_max {
             self.deadline = Some(self.began + Duration::from_secs(u64::from(most.seconds())));
         }
-        if limits.waits_apart() {
+        let client = self.arrival.as_ref();
+        if may_be_stream {
+            self.stream = Some(streams.open(grant.session(), Patience::of(limits), client));
+        } else if limits.waits_apart() {
             // Nobody's: with its session it ends as it would without this limit.
-            self.awaited = Some(streams.open(None, Patience::of(limits)));
+            self.awaited = Some(streams.open(None, Patience::of(limits), client));
+        }
+    }
+
+    /// The application says that its answer is one that goes on. Until then it is held to its limits: the client's word for
+    /// it must not be what takes them away.
+    pub(super) fn is_endless(&mut self) {
+        if let Some(stream) = &self.stream {
+            self.deadline = None;
+            stream.is_endless();
         }
     }
 
