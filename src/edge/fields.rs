@@ -27,6 +27,7 @@ pub struct Fields<'a> {
     pub(super) upgrades: Found<'a>,
     pub(super) fetch_modes: Found<'a>,
     pub(super) requested_with: Found<'a>,
+    /// What belongs to a trace, which may be a part of it alone.
     pub(super) traces: Found<'a>,
     /// A name that somebody takes for that of a length or a coding is there.
     pub(super) disguised: bool,
@@ -89,7 +90,7 @@ impl<'a> Fields<'a> {
                 ACCEPT => &mut fields.accepted,
                 UPGRADE => &mut fields.upgrades,
                 _ => match text {
-                    "traceparent" => &mut fields.traces,
+                    "traceparent" | "tracestate" => &mut fields.traces,
                     "sec-fetch-mode" => &mut fields.fetch_modes,
                     "x-requested-with" => &mut fields.requested_with,
                     _ => {

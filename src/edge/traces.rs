@@ -30,6 +30,8 @@ use crate::telemetry::{SpanName, TraceParent, child, is_sampled};
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
+/// How much of a path a span has, in bytes: thousands of spans may wait.
+const PATH_BYTES_MAX: usize = 2048;
 /// How long spans wait for others to be sent with.
 const SEND_EVERY: Duration = Duration::from_secs(1);
 /// How long a stop waits for the last ones.
@@ -51,7 +53,7 @@ pub(super) struct Recorded {
     request: SpanName,
     upstream: SpanName,
     /// When it was decided what becomes of it, when the application was asked, and when its answer began.
-    pub(super) decided: Option<Instant>,
+    decided: Option<Instant>,
     pub(super) asked: Option<Instant>,
     pub(super) answered: Option<Instant>,
 }
@@ -99,6 +101,13 @@ impl Said {
     }
 }
 
+/// It is decided what becomes of a request.
+pub(super) fn decided(recorded: Option<&mut Recorded>) {
+    if let Some(recorded) = recorded {
+        recorded.decided = Some(Instant::now());
+    }
+}
+
 impl Recorded {
     /// Whether this request is recorded, and as part of which trace. A trace that a trusted proxy records is recorded
     /// here as well.
@@ -141,12 +150,13 @@ pub(super) fn carry(
 ) -> pingora::Result<()> {
     let said = if says { Said::of(&head.headers) } else { Said::Nothing };
     let (told, continues) = match (policy, recorded) {
-        (TraceContext::Off, _) if said == Said::Nothing => return Ok(()),
+        (TraceContext::Off, _) | (TraceContext::Pass, None) if !says => return Ok(()),
         (TraceContext::Off, _) => (None, false),
         (TraceContext::Pass | TraceContext::New, Some(recorded)) => {
             (Some(recorded.above.under(recorded.upstream, true)), recorded.continues)
         }
-        (TraceContext::Pass, None) if said == Said::Nothing => return Ok(()),
+        // A state of no trace.
+        (TraceContext::Pass, None) if said == Said::Nothing => (None, false),
         (TraceContext::Pass | TraceContext::New, None) => match said.believed(policy, trusted) {
             Some(_) => return Ok(()),
             None => (Some(fresh()), false),
@@ -210,7 +220,7 @@ impl Spans {
         let above = recorded.continues.then_some(recorded.above.span);
         let whole = Part { trace, span: recorded.request, above, remote: true };
         let when = (began, about.ended);
-        let name = about.method.to_string();
+        let name = method(about.method).unwrap_or("HTTP");
         self.processor.on_end(self.span(whole, name, SpanKind::Server, when, attributes(about, status), failed));
     }
 
@@ -273,11 +283,18 @@ fn child_of(recorded: &Recorded, number: u64) -> SpanName {
     }
 }
 
+/// The method, if it is one of those that OpenTelemetry's conventions for HTTP know. A client's own can be as long as a head.
+fn method(sent: &http::Method) -> Option<&'static str> {
+    const KNOWN: [&str; 9] = ["GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == sent.as_str())
+}
+
 /// As OpenTelemetry's conventions for HTTP name them. No query, no user: the request's id leads to both in the log.
 fn attributes(about: &About<'_>, status: KeyValue) -> Vec<KeyValue> {
+    let path = about.path.get(..PATH_BYTES_MAX).unwrap_or(about.path);
     let mut told = vec![
-        KeyValue::new("http.request.method", about.method.to_string()),
-        KeyValue::new("url.path", String::from_utf8_lossy(about.path).into_owned()),
+        KeyValue::new("http.request.method", method(about.method).unwrap_or("_OTHER")),
+        KeyValue::new("url.path", String::from_utf8_lossy(path).into_owned()),
         KeyValue::new("url.scheme", "https"),
         KeyValue::new("zonegate.decision", about.decision),
         KeyValue::new("zonegate.request", about.id.to_string()),

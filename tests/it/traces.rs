@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
-use crate::harness::{A, Gateway, Received, Upstream, WALL, Wishes};
+use crate::harness::{A, Gateway, Play, Received, Upstream, WALL, Wishes};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN: &str = "00f067aa0ba902b7";
@@ -24,6 +24,7 @@ fn said() -> BTreeMap<&'static str, String> {
         ("a trace", format!("{parent}{state}")),
         ("nonsense", format!("traceparent: 00-{TRACE}-{SPAN}\r\n{state}")),
         ("two", format!("{parent}{parent}{state}")),
+        ("a state alone", state),
     ])
 }
 
@@ -74,7 +75,7 @@ async fn what_a_client_says_of_its_trace_is_passed_on_replaced_or_taken_away() {
             let (told, state) = (parts(&received), received.all("tracestate"));
             let why = format!("{policy} {listen}, {name}: {told:?} {state:?}");
             match (policy, name) {
-                ("context: off", _) | ("context: pass", "nothing") => {
+                ("context: off", _) | ("context: pass", "nothing" | "a state alone") => {
                     assert_eq!((told, state.len()), (None, 0), "{why}");
                 }
                 (_, "a trace") if passed => {
@@ -179,6 +180,44 @@ async fn a_collector_is_told_of_a_request_in_the_trace_that_the_application_was_
         assert!(!everything.contains(secret), "{secret}");
     }
     bench.gateway.assert_well();
+}
+
+#[tokio::test]
+async fn each_span_is_as_long_as_its_part_took_and_has_a_name_that_we_know() {
+    const PAUSE: Duration = Duration::from_millis(1500);
+    let (collector, address) = Collector::start().await;
+    let mut bench = Bench::new(&format!("otlp: 'http://{address}', sampled: 100%"), "").await;
+    bench.upstream.on("/slow", Play::Take);
+    let mut wire = bench.gateway.connect(A).await;
+    wire.send(format!("GET /slow HTTP/1.1\r\nHost: {A}\r\n{}\r\n", bench.cookie)).await;
+    let (received, mut application) = bench.upstream.taken().await;
+    tokio::time::sleep(PAUSE).await;
+    application.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(wire.reply().await.status, 200);
+    let spans = collector.spans(&parts(&received).unwrap()[1], 3).await;
+    let took = |name: &str| {
+        let span = &spans[name];
+        Duration::from_nanos(span.end_time_unix_nano - span.start_time_unix_nano)
+    };
+    assert!(took("decide") < PAUSE / 3, "{:?}", took("decide"));
+    assert!(took("upstream") >= PAUSE && took("GET") >= took("upstream"), "{:?}", took("upstream"));
+    assert!(spans["upstream"].start_time_unix_nano >= spans["decide"].end_time_unix_nano);
+
+    let method = "M".repeat(3000);
+    let request = format!("{method} /{} HTTP/1.1\r\nHost: {A}\r\n{}\r\n", "p".repeat(3000), bench.cookie);
+    assert_eq!(bench.gateway.connect(A).await.ask(request).await.status, 501);
+    let mut interval = tokio::time::interval(Duration::from_millis(50));
+    let text = crate::harness::within(async {
+        loop {
+            interval.tick().await;
+            let all = collector.0.lock().unwrap().clone();
+            if let Some(span) = all.iter().find(|span| span.name == "HTTP") {
+                return format!("{span:?}");
+            }
+        }
+    })
+    .await;
+    assert!(text.contains("_OTHER") && !text.contains("MMMM") && text.len() < 5000, "{text}");
 }
 
 #[tokio::test]

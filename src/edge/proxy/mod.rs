@@ -161,6 +161,7 @@ impl ProxyHttp for Edge {
         let (presented, store) = (cookie.presented(), self.sessions.health());
         let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
+        traces::decided(passage.trace.as_deref_mut());
         // A cookie that says nothing here may be of a session that began in the process that has taken over.
         let settled = match &decision {
             Decision::Forward(grant) => grant.session().is_some() || matches!(cookie, Cookie::Nothing),
