@@ -11,6 +11,8 @@
 //!    one takes the store back and goes on as if nothing had been.
 //! 4. The old one ends with its last connection. Each may carry one more request: a signed-in one is forwarded, as what
 //!    is ended meanwhile is read from the store; any other is sent to a new connection, and so to the new process (307).
+//!    However long it takes: nobody waits for it, and a WebSocket may keep it for as long as its session. One that is told
+//!    to stop meanwhile (SIGTERM) cuts off what `limits.drain` does not suffice for, as ever.
 //!
 //! *Why does the old process not close idle connections at once?* A client may be sending a request on one at that
 //! moment, and it would fail. *And when it is told to stop in the middle of it?* Then both end, unless the new one serves

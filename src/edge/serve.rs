@@ -41,8 +41,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(5);
 const LOGOUT_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// How long connections may take to end once no request is under way.
 const LAST_BYTES_MAX: Duration = Duration::from_secs(1);
-/// How long an idle connection may outlive its time: until it is looked at, and has closed.
-const LATE_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked whether what a stop waits for is over.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -278,16 +276,17 @@ impl Gateway {
         let last = in_use.load_full();
         let (settings, portal) = (&last.settings, &last.portal);
         background.block_on(async {
-            let limits = settings.limits;
             if handed_over {
                 // Idle connections may carry one more request each: their clients do not know yet. Once their time is over
-                // there are none, and whatever is under way was asked for before.
-                let idle_max: Duration = limits.keepalive_max.into();
-                let _ = tokio::time::timeout(idle_max + LATE_MAX, ends(&acceptor)).await;
-            } else {
-                acceptor.let_go().await;
+                // there are none, and whatever is under way was asked for before. Nobody waits for this process to end, and
+                // what it still carries has its own limits, of which a session's end is the last.
+                tokio::select! {
+                    () = ends(&acceptor) => {}
+                    () = signalled() => {}
+                }
             }
-            drain(&acceptor, portal.metrics.connections(), limits.drain_max.into()).await;
+            acceptor.let_go().await;
+            drain(&acceptor, portal.metrics.connections(), settings.limits.drain_max.into()).await;
         });
         threads.stop();
         background.block_on(async {

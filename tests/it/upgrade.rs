@@ -262,6 +262,37 @@ async fn f13_a_request_that_began_at_the_end_of_the_old_process_is_answered() {
     assert_eq!(kept.reply().await.body, "ok", "{}", gateway.log());
 }
 
+/// Longer than any limit of a stop: nobody waits for the process of before, and it ends with its last connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn f13_what_is_under_way_keeps_the_old_process_until_it_is_told_to_stop() {
+    let mut upstream = Upstream::start().await;
+    let wishes = Wishes { limits: "keepalive: 1s, drain: 1s", ..Wishes::USUAL };
+    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let token = gateway.log_in(A, WALL).await;
+    let request = format!("GET /slow HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n");
+    upstream.on("/slow", Play::Take);
+    let mut successors = Successors(Vec::new());
+    let mut wire = gateway.connect(A).await;
+    wire.send(&request).await;
+    let (_, mut application) = upstream.taken().await;
+    let second = successors.upgrade(&gateway).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    application.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(wire.reply().await.body, "ok", "{}", gateway.log());
+    drop(wire);
+    assert!(within(gateway.ended()).await.success(), "with its last connection");
+    // Whoever wants it to end sooner says so.
+    let mut wire = gateway.connect(A).await;
+    wire.send(&request).await;
+    let (_, application) = upstream.taken().await;
+    successors.upgrade(&gateway).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(std::process::Command::new("kill").arg(&second).status().unwrap().success());
+    application.assert_ended("after `drain`").await;
+    is_gone(&second).await;
+    assert_eq!(gateway.connect(A).await.ask(request.replace("/slow", "/x")).await.status, 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f13_a_new_process_that_cannot_start_changes_nothing() {
     let upstream = Upstream::start().await;
