@@ -11,12 +11,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use sqlx::Sqlite;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
 use tokio::sync::oneshot;
 
 use super::provider_sessions::ProviderSessionRow;
-use super::rows::{integer, is_unique_violation, seconds, to_json};
+use super::rows::{integer, is_null_violation, is_unique_violation, seconds, to_json};
 use super::sessions::end_one;
-use super::{Store, StoreFault, Tx, events, ledger, provider_sessions};
+use super::{Store, StoreFault, Tx, events, ledger, provider_sessions, transaction};
 use crate::base::SessionId;
 use crate::session::{EndReason, SessionRecord};
 use crate::telemetry::SecurityEvent;
@@ -72,6 +75,48 @@ impl Begins {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let together = waiting.len().min(TOGETHER);
         waiting.drain(..together).collect()
+    }
+}
+
+impl Waiting {
+    /// Whether one statement writes all of it.
+    const fn is_plain(&self) -> bool {
+        self.leaving.is_empty() && self.provider.is_none()
+    }
+
+    /// What writes the session and its line in the log, and is refused if it may not begin: [`outcome`] knows why.
+    ///
+    /// *Why is it refused and does not just write nothing?* What is written through a view is not counted. A row that it
+    /// returned would tell, but wake us in the middle of the commit.
+    fn insert(&self) -> Result<Query<'_, Sqlite, SqliteArguments>, StoreFault> {
+        let Self { record, flow_epoch, leaving: _, provider: _, event, answer: _ } = self;
+        let query = sqlx::query(
+            "INSERT INTO log_in (line_at, line_kind, line_actor, line_request, line_zone, line_tenant, line_account, \
+             line_session, line_class, line_address, line_reason, line_detail, id, token, flow, account, tenant, zone, \
+             epoch, class, method, factors, authenticated_at, started_at, last_seen, idle_max, absolute_max, \
+             device_label, device_address) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, account.id, account.tenant, $17, \
+             account.epoch, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28 FROM (SELECT 1) LEFT JOIN account \
+             ON account.id = $16 AND account.epoch = $18 AND account.flow_epoch = $29 AND account.active = 1",
+        );
+        Ok(events::bind(query, event)
+            .bind(record.id.as_bytes().to_vec())
+            .bind(record.token.as_bytes().to_vec())
+            .bind(record.flow.as_bytes().to_vec())
+            .bind(record.user.as_bytes().to_vec())
+            .bind(record.zone.as_str())
+            .bind(integer(record.epoch))
+            .bind(record.class.name())
+            .bind(record.method.name())
+            .bind(to_json(&record.factors)?)
+            .bind(seconds(record.authenticated_at))
+            .bind(seconds(record.started_at))
+            .bind(seconds(record.last_seen))
+            .bind(i64::from(record.lifetimes.idle_max.seconds()))
+            .bind(i64::from(record.lifetimes.absolute_max.seconds()))
+            .bind(&record.device.label)
+            .bind(&record.device.address)
+            .bind(integer(*flow_epoch)))
     }
 }
 
@@ -154,6 +199,12 @@ impl Store {
 
     /// Writes log-ins in one commit, or none of them.
     async fn begin_together(&self, all: &[Waiting]) -> Result<Vec<Begin>, Failed> {
+        if let [alone] = all
+            && alone.is_plain()
+        {
+            let outcome = self.begin_plain(alone).await.map_err(|fault| Failed::One(0, fault))?;
+            return Ok(vec![outcome]);
+        }
         let mut tx = self.begin().await.map_err(Failed::All)?;
         let mut outcomes = Vec::with_capacity(all.len());
         for (at, waiting) in all.iter().enumerate() {
@@ -165,52 +216,24 @@ impl Store {
         Ok(outcomes)
     }
 
+    /// Writes one that is alone, if it may begin, in one statement, which the engine commits by itself.
+    async fn begin_plain(&self, alone: &Waiting) -> Result<Begin, StoreFault> {
+        self.file.is_in_place().inspect_err(|_| self.meter.write_failed())?;
+        outcome(transaction::run_alone(&self.write, &self.meter, alone.insert()?, &alone.event).await)
+    }
+
     /// Writes one, if it may begin; otherwise nothing.
     async fn begin_one(&self, tx: &mut Tx, waiting: &Waiting) -> Result<Begin, StoreFault> {
-        let Waiting { record, flow_epoch, leaving, provider, event, answer: _ } = waiting;
+        let Waiting { record, flow_epoch: _, leaving, provider, event, answer: _ } = waiting;
         // In the same step: a provider that says so now finds either this session, or nobody who can begin it.
         for (mark, until) in provider.iter().flat_map(|provider| &provider.endings) {
             if ledger::is_spent_until(tx, *mark, *until).await? {
                 return Ok(Begin::EpochStale);
             }
         }
-        // Both in one message to the engine's thread: the session and, if there is one now, its line in the log.
-        let query = sqlx::query(
-            "INSERT INTO session (id, token, flow, account, tenant, zone, epoch, class, method, factors, \
-             authenticated_at, started_at, last_seen, idle_max, absolute_max, device_label, device_address) \
-             SELECT $13, $14, $15, account.id, account.tenant, $17, account.epoch, $19, $20, $21, $22, $23, $24, $25, \
-             $26, $27, $28 FROM account \
-             WHERE account.id = $16 AND account.epoch = $18 AND account.flow_epoch = $29 AND account.active = 1; \
-             INSERT INTO security_event \
-             (at, kind, actor, request, zone, tenant, account, session, class, address, reason, detail) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM session WHERE id = $13",
-        );
-        let written = events::bind(query, event)
-            .bind(record.id.as_bytes().to_vec())
-            .bind(record.token.as_bytes().to_vec())
-            .bind(record.flow.as_bytes().to_vec())
-            .bind(record.user.as_bytes().to_vec())
-            .bind(record.zone.as_str())
-            .bind(integer(record.epoch))
-            .bind(record.class.name())
-            .bind(record.method.name())
-            .bind(to_json(&record.factors)?)
-            .bind(seconds(record.authenticated_at))
-            .bind(seconds(record.started_at))
-            .bind(seconds(record.last_seen))
-            .bind(i64::from(record.lifetimes.idle_max.seconds()))
-            .bind(i64::from(record.lifetimes.absolute_max.seconds()))
-            .bind(&record.device.label)
-            .bind(&record.device.address)
-            .bind(integer(*flow_epoch))
-            .execute(&mut **tx)
-            .await;
-        match written {
-            Ok(written) if written.rows_affected() > 0 => tx.tell(event),
-            Ok(_) => return Ok(Begin::EpochStale),
-            // Ids and tokens are random: what is unique and was there before is the flow.
-            Err(error) if is_unique_violation(&error) => return Ok(Begin::FlowSpent),
-            Err(error) => return Err(error.into()),
+        match outcome(waiting.insert()?.execute(&mut **tx).await)? {
+            Begin::Begun => tx.tell(event),
+            refused @ (Begin::FlowSpent | Begin::EpochStale) => return Ok(refused),
         }
         if let Some(provider) = provider {
             provider_sessions::begin(tx, record.id, provider, &self.id_token_key).await?;
@@ -221,6 +244,18 @@ impl Store {
             }
         }
         Ok(Begin::Begun)
+    }
+}
+
+/// What came of [`Waiting::insert`].
+fn outcome<T>(written: Result<T, sqlx::Error>) -> Result<Begin, StoreFault> {
+    match written {
+        Ok(_) => Ok(Begin::Begun),
+        // Only what is taken from the account can be nothing: there is none that is as it was.
+        Err(error) if is_null_violation(&error) => Ok(Begin::EpochStale),
+        // Ids are random: what is unique and was there before is the flow.
+        Err(error) if is_unique_violation(&error) => Ok(Begin::FlowSpent),
+        Err(error) => Err(error.into()),
     }
 }
 

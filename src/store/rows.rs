@@ -22,6 +22,18 @@ pub(super) fn is_unique_violation(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
+/// Whether a row was refused because nothing is where something must be.
+pub(super) fn is_null_violation(error: &sqlx::Error) -> bool {
+    let kind = error.as_database_error().map(sqlx::error::DatabaseError::kind);
+    kind.is_some_and(|kind| matches!(kind, sqlx::error::ErrorKind::NotNullViolation))
+}
+
+/// Whether a row was refused by what the tables say of themselves, with triggers: SQLite's code is SQLITE_CONSTRAINT.
+pub(super) fn is_constraint(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| code & 0xff == 19)
+}
+
 /// Reads one row's columns; `what` names the table in a fault.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r> {

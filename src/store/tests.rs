@@ -15,6 +15,7 @@ mod begins;
 mod files;
 mod loading;
 mod meter;
+mod migrations;
 mod providers;
 mod suite;
 

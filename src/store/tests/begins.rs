@@ -141,3 +141,24 @@ async fn f13_a_store_that_another_process_writes_is_still_read() {
     world.store.close().await;
     assert!(world.store.is_closed());
 }
+
+#[tokio::test]
+async fn a_log_in_that_is_dropped_while_it_is_written_is_whole_or_was_never_and_the_next_one_begins() {
+    let world = World::new().await;
+    for number in 1..=60 {
+        let mut log_in = Box::pin(world.log_in(world.alice, number));
+        for _ in 0..number % 5 {
+            if poll!(log_in.as_mut()).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    // One by itself, and two in a transaction.
+    assert_eq!(world.log_in(world.alice, 61).await.unwrap(), Begin::Begun);
+    let (first, second) = tokio::join!(world.log_in(world.alice, 62), world.log_in(world.alice, 63));
+    assert_eq!([first.unwrap(), second.unwrap()], [Begin::Begun; 2]);
+    let (live, told) = world.begun().await;
+    assert_eq!(live, told, "each with its line in the log");
+    assert!(live.ends_with(&[61, 62, 63]));
+}

@@ -56,3 +56,21 @@ async fn a_store_that_cannot_be_written_is_said_to_be_so_and_is_found_mended_wit
     world.by_hand("DROP TRIGGER no_room").await.unwrap();
     world.store.check_writable(NOW).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_log_in_that_may_not_begin_says_nothing_of_the_disk_and_one_that_is_broken_does() {
+    let world = World::new().await;
+    assert_eq!(world.begin(0, 1).await, Begin::Begun);
+    let (told, writes, failed) =
+        (world.told(EventKind::LoginSucceeded), world.writes(), world.store.meter().failed());
+    assert_eq!(told, 1);
+    assert_eq!(world.begin(0, 1).await, Begin::FlowSpent);
+    assert_eq!(world.begin(7, 2).await, Begin::EpochStale);
+    assert_eq!(world.told(EventKind::LoginSucceeded), told);
+    assert_eq!((world.writes(), world.store.meter().failed()), (writes, failed));
+    world.by_hand("PRAGMA query_only = 1").await.unwrap();
+    let broken =
+        world.store.begin_session(&world.record(0, 3), 0, &[], None, &event(EventKind::LoginSucceeded)).await;
+    assert!(matches!(broken, Err(StoreFault::Unavailable(_))), "{broken:?}");
+    assert_eq!(world.store.meter().failed().1, failed.1 + 1);
+}
