@@ -40,8 +40,8 @@ fn main() {
     }
     let turns = arguments.number("--turns", 400) as usize;
     let place = arguments.value("--directory").map_or_else(std::env::temp_dir, PathBuf::from);
-    // As many threads as a gateway has for this: its listeners' and its store's.
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // As in a gateway: the thread that carries the request has a runtime of its own, and the store has its threads.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(run(turns, &tempfile::tempdir_in(place).expect("a directory")));
 }
 
