@@ -389,6 +389,35 @@ fn every_page_is_whole_and_needs_nothing_inline() {
 }
 
 #[test]
+fn enter_in_a_field_clicks_nothing_that_removes_or_ends_something() {
+    let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
+    let assets = Assets::of(&brand);
+    let chrome = Chrome {
+        brand: &brand,
+        assets: &assets.paths,
+        language: Language::En,
+        zone: None,
+        suite: Some("AcmeOne"),
+    };
+    let mut tables = 0;
+    for (name, page) in sample.pages() {
+        let html = page(&chrome);
+        for form in html.split("<form").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
+            let typed = ["text", "password", "email", "search"];
+            if !typed.iter().any(|kind| form.contains(&format!("type=\"{kind}\""))) {
+                continue;
+            }
+            // What a browser takes Enter for (HTML, "implicit submission").
+            let default = form.split("<button").nth(1).map(|rest| rest.split('>').next().unwrap());
+            let harmless = default.is_none_or(|tag| !tag.contains("danger") && !tag.contains("end-others"));
+            assert!(harmless, "{name}: <button{}>", default.unwrap_or_default());
+            tables += usize::from(default == Some(" hidden disabled"));
+        }
+    }
+    assert_eq!(tables, 5, "sessions, links, the provider's people, who is exempt, the suite's people");
+}
+
+#[test]
 fn r41_password_managers_find_both_fields_on_both_pages() {
     let brand = brand();
     let assets = Assets::of(&brand);

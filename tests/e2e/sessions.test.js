@@ -117,6 +117,29 @@ test("my sessions: end one elsewhere, and it is told so", async () => {
   assert.ok(await inApplication(here));
 });
 
+test("Enter in the password's field ends no session: which one is the person's to say (SEC-R36)", async () => {
+  const [here, there] = [await person(browser), await person(browser)];
+  await demo.advance(9 * 3600);
+  await logIn(here, demo, carol, "/", 60);
+  await logIn(there, demo, carol, "/", 60);
+  const sid = await sessionId(there);
+  // The proof of who it is has to be older than ten minutes: else no password is asked.
+  await demo.advance(15 * 60);
+  await here.goto(demo.at(carol, "/.zonegate/account"));
+  const form = here.locator("#form-sessions");
+  await form.locator("#password").fill(demo.user(carol).password);
+  let sent = 0;
+  here.on("request", (request) => { sent += Number(request.method() === "POST"); });
+  await form.locator("#password").press("Enter");
+  await here.waitForTimeout(500);
+  assert.equal(sent, 0, "nothing was sent");
+  await look(here, "account-enter");
+  await there.goto(demo.at(carol));
+  assert.ok(await inApplication(there), "and the other session lives");
+  await go(here, `#session-${sid} button`);
+  assert.match(await text(here, "#notice"), /session was ended/);
+});
+
 test("a new QR code asks for password and code again; then the new key counts and the old does not (U29)", async () => {
   const page = await person(browser);
   await demo.advance(9 * 3600);
