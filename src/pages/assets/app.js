@@ -53,10 +53,16 @@ for (const form of document.querySelectorAll("form[data-once]")) {
       event.preventDefault();
     }
     form.dataset.sent = "yes";
+    // Nothing tells a page that the answer was not waited for (Stop). Whoever still sees the page then may send again.
+    setTimeout(again, 15_000);
   });
 }
-window.addEventListener("pageshow", () => {
+function again() {
   for (const form of document.querySelectorAll("form[data-sent]")) {
     delete form.dataset.sent;
   }
+}
+window.addEventListener("pageshow", again);
+window.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") again();
 });
