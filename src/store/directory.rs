@@ -92,6 +92,21 @@ pub struct Owner {
     pub at_provider: bool,
 }
 
+/// Whether single sign-on for selected users is for an account: whether it is linked to somebody at the provider that its
+/// tenant has now (R9).
+///
+/// *Why is it computed and not kept?* A link outlives its provider, for the case that it comes back. What was kept beside it
+/// sent people to a provider that knows nobody of them. The column of that name is from before and is not read.
+macro_rules! is_selected {
+    () => {
+        concat!(
+            "EXISTS (SELECT 1 FROM link JOIN provider ON provider.tenant = account.tenant ",
+            "AND link.issuer = json_extract(provider.settings, '$.issuer') ",
+            "WHERE link.account = account.id AND link.audience = 'sso') AS selected"
+        )
+    };
+}
+
 /// One row a user, with all that belongs to it.
 macro_rules! account_query {
     ($condition:literal) => {
@@ -99,6 +114,8 @@ macro_rules! account_query {
             "SELECT account.*, tenant.slug, tenant.name, tenant.zone, tenant.suite_mode, tenant.suite_company, ",
             "tenant.suite_provisioning, tenant.sso, tenant.sso_exempt, ",
             "tenant.overrides, ",
+            is_selected!(),
+            ", ",
             "(SELECT json_group_array(domain) FROM (SELECT domain FROM tenant_domain ",
             "WHERE tenant_domain.tenant = tenant.id ORDER BY position)) AS domains, ",
             "password.hash AS password_hash, password.set_at AS password_set_at, ",
@@ -135,19 +152,20 @@ impl Store {
 
     /// Who has that name; nothing secret is opened.
     pub async fn owner(&self, username: &Username) -> Result<Option<Owner>, StoreFault> {
-        let row = sqlx::query(
-            "SELECT account.id, account.tenant, account.kind, account.sso_selected, account.suite_exempt, tenant.overrides, \
-             tenant.sso, tenant.suite_mode, \
-             CASE WHEN tenant.sso_exempt = account.id THEN 1 ELSE 0 END AS exempt \
-             FROM account JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
-        )
+        let row = sqlx::query(concat!(
+            "SELECT account.id, account.tenant, account.kind, account.suite_exempt, tenant.overrides, ",
+            "tenant.sso, tenant.suite_mode, ",
+            is_selected!(),
+            ", CASE WHEN tenant.sso_exempt = account.id THEN 1 ELSE 0 END AS exempt ",
+            "FROM account JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
+        ))
         .bind(username.as_str())
         .fetch_optional(&self.read)
         .await?;
         row.map(|row| {
             let columns = Columns { row: &row, what: "account" };
             let (kind, sso) = (columns.named("kind", UserKind::from_name)?, columns.json("sso")?);
-            let (selected, exempt) = (columns.flag("sso_selected")?, columns.flag("exempt")?);
+            let (selected, exempt) = (columns.flag("selected")?, columns.flag("exempt")?);
             let suite = columns.named("suite_mode", SuiteMode::from_name)?;
             Ok(Owner {
                 user: UserId::from_bytes(columns.array("id")?),
@@ -479,7 +497,7 @@ fn user(columns: Columns<'_>) -> Result<User, StoreFault> {
         level: columns.named("level", SecurityLevel::from_name)?,
         groups: columns.json("groups")?,
         active: columns.flag("active")?,
-        sso_selected: columns.flag("sso_selected")?,
+        sso_selected: columns.flag("selected")?,
         suite_exempt: columns.flag("suite_exempt")?,
         start_page: start_page.map(|page| page.parse()).transpose().map_err(|_| columns.corrupt())?,
         epoch: columns.number("epoch")?,

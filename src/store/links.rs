@@ -42,8 +42,8 @@ pub struct LinkRow {
 impl Store {
     /// Links an account of the tenant to a subject. One that is linked to it already stays so, without another event.
     ///
-    /// Who is linked to somebody at the tenant's own provider is one of those whom single sign-on for selected users
-    /// is for (R9).
+    /// Who is linked to somebody at the provider that the tenant has is one of those whom single sign-on for selected
+    /// users is for (R9).
     ///
     /// Errors: [`StoreFault::Missing`] when the tenant has no such account.
     pub async fn link(
@@ -128,14 +128,10 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query(
-            "UPDATE account SET flow_epoch = flow_epoch + 1, sso_selected = \
-             EXISTS (SELECT 1 FROM link WHERE link.account = account.id AND link.audience = $2) WHERE id = $1",
-        )
-        .bind(user.as_bytes().to_vec())
-        .bind(Audience::Tenant.name())
-        .execute(&mut *tx)
-        .await?;
+        sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1")
+            .bind(user.as_bytes().to_vec())
+            .execute(&mut *tx)
+            .await?;
         let sessions: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT session.id FROM session JOIN provider_session ON provider_session.session = session.id \
              WHERE session.account = $1 AND provider_session.issuer = $2 AND provider_session.audience = $3 \
@@ -249,9 +245,8 @@ pub(super) async fn link(
     if audience == Audience::Tenant {
         // Where it is for selected users, this one's password counts no more, nor does one that was proved just now.
         sqlx::query(
-            "UPDATE account SET sso_selected = 1, flow_epoch = flow_epoch + \
-             (SELECT CASE WHEN tenant.sso = '\"selected\"' THEN 1 ELSE 0 END FROM tenant WHERE tenant.id = account.tenant) \
-             WHERE id = $1 AND sso_selected = 0",
+            "UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1 \
+             AND EXISTS (SELECT 1 FROM tenant WHERE tenant.id = account.tenant AND tenant.sso = '\"selected\"')",
         )
         .bind(user.as_bytes().to_vec())
         .execute(&mut **tx)

@@ -47,7 +47,8 @@ impl Store {
     }
 
     /// Writes a tenant's provider. `secret`: `None` keeps the one that is there, unless the issuer is another one.
-    /// Whatever a test went through and is different now forgets the test; who must use the provider stays as it is.
+    /// Whatever a test went through and is different now forgets the test; for whom the provider is stays as it is. Where
+    /// that is selected users, and the issuer is another one, it is those who are linked there (R9).
     pub async fn set_provider(
         &self,
         tenant: TenantId,
@@ -61,7 +62,8 @@ impl Store {
             .as_ref()
             .filter(|before| secret.is_none() && settings.are_tested_by(&before.settings))
             .and_then(|before| before.tested_at);
-        let same_issuer = before.filter(|before| before.settings.issuer == settings.issuer);
+        let is_another = before.as_ref().is_some_and(|before| before.settings.issuer != settings.issuer);
+        let same_issuer = before.filter(|_| !is_another);
         let secret = secret.cloned().or_else(|| same_issuer.and_then(|before| before.secret));
         let sealed = match &secret {
             Some(secret) => {
@@ -81,6 +83,13 @@ impl Store {
         .bind(tested_at.map(seconds))
         .execute(&mut *tx)
         .await?;
+        if is_another {
+            // Some log in at a provider from now on, or no more: what was proved in the other way must not end in a session (R8).
+            sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
+                .bind(tenant.as_bytes().to_vec())
+                .execute(&mut *tx)
+                .await?;
+        }
         told(&mut tx, tenant, event).await?;
         Ok(tx.commit().await?)
     }

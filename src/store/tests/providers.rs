@@ -263,6 +263,7 @@ async fn o11_a_link_is_of_one_tenant_one_issuer_and_one_subject() {
 #[tokio::test]
 async fn one_account_has_one_subject_and_one_subject_one_account() {
     let world = World::new().await;
+    world.set(ACME, &settings("idp.example"), None).await;
     let carol =
         world.store.create_user(ACME, &user("carol@acme.example"), &event(EventKind::UserCreated)).await.unwrap();
     assert_eq!(world.link(ACME, "a", world.alice).await, Linked::Yes);
@@ -286,8 +287,51 @@ async fn one_account_has_one_subject_and_one_subject_one_account() {
 }
 
 #[tokio::test]
+async fn r9_selected_are_those_who_are_linked_at_the_provider_that_the_company_has_now() {
+    let world = World::new().await;
+    let (a, b) = (settings("idp.example"), settings("other.example"));
+    let check = async |want: bool, when: &str| {
+        let username = "alice@acme.example";
+        assert_eq!(world.account(username).await.unwrap().user.sso_selected, want, "{when}");
+        let owner = world.store.owner(&username.parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(owner.at_provider, want, "{when}: whose password counts");
+    };
+    let select = async |scope| {
+        let event = event(EventKind::SsoChanged);
+        assert_eq!(world.store.set_sso(ACME, scope, None, &event).await.unwrap(), SsoSet::Yes);
+    };
+    world.set(ACME, &a, None).await;
+    assert!(world.tested(&a, NOW).await);
+    select(SsoScope::Selected).await;
+    check(false, "nobody is linked").await;
+    assert_eq!(world.link(ACME, "a", world.alice).await, Linked::Yes);
+    check(true, "linked").await;
+
+    let epoch = async || world.account("alice@acme.example").await.unwrap().user.flow_epoch;
+    let before = epoch().await;
+    world.set(ACME, &b, None).await;
+    assert!(epoch().await > before, "a log-in under way begins again");
+    assert!(world.tested(&b, NOW).await);
+    select(SsoScope::Selected).await;
+    check(false, "the new provider knows nobody: whom the old one knew is not sent there").await;
+
+    // A link at the new one, made and removed: the old one does not count for it.
+    let (whom, linked) = (subject("b"), event(EventKind::AccountLinked));
+    let link = world.store.link(ACME, &b.issuer, &whom, world.alice, Audience::Tenant, &linked);
+    assert_eq!(link.await.unwrap(), Linked::Yes);
+    check(true, "linked at the new one").await;
+    let removed = event(EventKind::AccountUnlinked);
+    assert!(world.store.unlink(world.alice, Audience::Tenant, &b.issuer, &removed).await.unwrap());
+    check(false, "and no more").await;
+
+    world.set(ACME, &a, None).await;
+    check(true, "the old one is back, and so are its people").await;
+}
+
+#[tokio::test]
 async fn d24_nobody_is_linked_whom_the_companys_own_provider_cannot_know() {
     let world = World::new().await;
+    world.set(ACME, &settings("idp.example"), None).await;
     for (kind, want) in UserKind::ALL.map(|kind| (kind, kind.has_provider())) {
         let new = NewUser { kind, ..user(&format!("{}@acme.example", kind.name())) };
         let id = world.store.create_user(ACME, &new, &event(EventKind::UserCreated)).await.unwrap();
@@ -300,6 +344,7 @@ async fn d24_nobody_is_linked_whom_the_companys_own_provider_cannot_know() {
 #[tokio::test]
 async fn r6_a_link_that_is_removed_takes_its_sessions_along_and_no_others() {
     let world = World::new().await;
+    world.set(ACME, &settings("idp.example"), None).await;
     assert_eq!(world.link(ACME, "a", world.alice).await, Linked::Yes);
     world.begin_from(1, &part(Audience::Tenant, "idp.example", "a", None)).await;
     world.begin_from(2, &part(Audience::Suite, "suite.example", "a", None)).await;
