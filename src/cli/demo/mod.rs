@@ -189,15 +189,17 @@ async fn show_code(folder: &Path, username: &Username, now: UnixTime) -> Result<
 /// Creates what is missing of the sample data; gives everybody who is there.
 async fn sample_data(prepared: &Prepared, now: UnixTime) -> Result<Vec<Account>, DemoProblem> {
     let settings = &prepared.settings;
+    prepared.place.begins_sample_data()?;
     let store = open(&prepared.place.folder, &settings.master_key).await?;
     seed::seed(&store, &settings.master_key, settings.hashing.cost, &prepared.issuer, now).await?;
     let accounts = store.accounts(None).await.map_err(SeedProblem::from)?;
     store.close().await;
+    prepared.place.has_sample_data()?;
     Ok(accounts)
 }
 
 async fn open(folder: &Path, master: &MasterKey) -> Result<Store, DemoProblem> {
-    let opened = Store::open(&folder.join("demo.db"), master).await;
+    let opened = Store::open(&folder.join(place::STORE), master).await;
     opened.map_err(|problem| DemoProblem::Store { problem, folder: folder.into() })
 }
 

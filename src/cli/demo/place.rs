@@ -124,6 +124,41 @@ impl Place {
     }
 }
 
+/// The store.
+pub(crate) const STORE: &str = "demo.db";
+/// Is there while the first sample data are made.
+const UNFINISHED: &str = "sample-data-unfinished";
+
+impl Place {
+    /// Before the sample data are made. A first start that was interrupted has left a part of them, and no later one could
+    /// tell what is missing from what a person took away: they are made anew. Nobody has used them yet.
+    pub(crate) fn begins_sample_data(&self) -> Result<(), PlaceProblem> {
+        let unusable = |fault| PlaceProblem::Folder { folder: self.folder.clone(), fault };
+        let mark = self.folder.join(UNFINISHED);
+        if mark.exists() {
+            for suffix in ["", "-wal", "-shm"] {
+                match fs::remove_file(self.folder.join(format!("{STORE}{suffix}"))) {
+                    Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(unusable(fault)),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+        } else if !self.folder.join(STORE).exists() {
+            fs::write(mark, "").map_err(unusable)?;
+        }
+        Ok(())
+    }
+
+    /// After they are whole, and the store is closed.
+    pub(crate) fn has_sample_data(&self) -> Result<(), PlaceProblem> {
+        match fs::remove_file(self.folder.join(UNFINISHED)) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+                Err(PlaceProblem::Folder { folder: self.folder.clone(), fault })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
 /// Says that a folder is a demo's, which writes its own configuration and key there at every start.
 const MARK: &str = "this-is-a-zonegate-demo";
 
@@ -215,6 +250,28 @@ mod tests {
         let again = Place::hold(&folder).unwrap();
         assert!(!again.fresh);
         assert_eq!(again.master_key().unwrap().reveal(), key, "a second start finds the same key");
+    }
+
+    #[test]
+    fn sample_data_that_an_interrupted_first_start_left_are_made_anew_and_whole_ones_stay() {
+        let home = tempfile::tempdir().unwrap();
+        let place = Place::hold(&home.path().join("demo")).unwrap();
+        let files = ["demo.db", "demo.db-wal", "demo.db-shm"].map(|name| place.folder.join(name));
+        let write = || files.iter().for_each(|file| fs::write(file, "half").unwrap());
+        place.begins_sample_data().unwrap();
+        write();
+        // Killed here, twice.
+        for _ in 0..2 {
+            place.begins_sample_data().unwrap();
+            assert!(files.iter().all(|file| !file.exists()));
+            write();
+        }
+        place.has_sample_data().unwrap();
+        for _ in 0..2 {
+            place.begins_sample_data().unwrap();
+            assert!(files.iter().all(|file| file.exists()), "a later start that is killed loses nothing");
+        }
+        place.has_sample_data().unwrap();
     }
 
     #[test]
