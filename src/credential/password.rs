@@ -133,6 +133,10 @@ mod tests {
         check(false, "password", &[Common]);
         check(false, "PassWord", &[Common]);
         check(false, "1234567890", &[Common]);
+        let short = PasswordRules { strong: false, length_min: 6, history: 5 };
+        let check_short = |password| check_new_password(&short, &"alice@acme.example".parse().unwrap(), password);
+        assert_eq!(check_short("Qwerty"), [Common], "where a tenant allows six characters (D11)");
+        assert_eq!(check_short("kqzvwx"), []);
         check(false, "xAlice2026x", &[ContainsUsername]);
     }
 }
