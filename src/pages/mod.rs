@@ -60,11 +60,12 @@ impl<'a> Chrome<'a> {
 
     /// A length of time for people: hours where it is whole hours, else minutes.
     pub fn duration(&self, seconds: u32) -> String {
-        if seconds.is_multiple_of(3600) {
-            self.fill("unit.hours", &[("n", &(seconds / 3600).to_string())])
+        let (count, one, many) = if seconds.is_multiple_of(3600) {
+            (seconds / 3600, "unit.hour", "unit.hours")
         } else {
-            self.fill("unit.minutes", &[("n", &seconds.div_ceil(60).to_string())])
-        }
+            (seconds.div_ceil(60), "unit.minute", "unit.minutes")
+        };
+        self.fill(if count == 1 { one } else { many }, &[("n", &count.to_string())])
     }
 
     /// A point in time for people: `24 Nov 2026, 09:54 UTC`.

@@ -418,6 +418,26 @@ fn enter_in_a_field_clicks_nothing_that_removes_or_ends_something() {
 }
 
 #[test]
+fn one_hour_is_no_hours() {
+    let brand = brand();
+    let assets = Assets::of(&brand);
+    let check = |language, seconds, want: &str| {
+        let chrome = Chrome { brand: &brand, assets: &assets.paths, language, zone: None, suite: None };
+        assert_eq!(chrome.duration(seconds), want, "{language:?} {seconds}");
+    };
+    for (seconds, english, german) in [
+        (60, "1 minute", "1 Minute"),
+        (61, "2 minutes", "2 Minuten"),
+        (3600, "1 hour", "1 Stunde"),
+        (5400, "90 minutes", "90 Minuten"),
+        (8 * 3600, "8 hours", "8 Stunden"),
+    ] {
+        check(Language::En, seconds, english);
+        check(Language::De, seconds, german);
+    }
+}
+
+#[test]
 fn r41_password_managers_find_both_fields_on_both_pages() {
     let brand = brand();
     let assets = Assets::of(&brand);
