@@ -33,6 +33,16 @@ impl LocalPath {
         Self("/".into())
     }
 
+    /// The page that a log-in leads back to whoever asked for `path`, which is one of our own: itself, or the one that it is a
+    /// part of or a form on.
+    pub fn returned_to(path: &str) -> Option<Self> {
+        let mut path = path;
+        while !RETURNED_TO.contains(&path) {
+            (path, _) = path.rsplit_once('/')?;
+        }
+        Some(Self(path.into()))
+    }
+
     /// The path and query.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -161,6 +171,28 @@ mod tests {
             "/%zz",
         ] {
             assert_eq!(text.parse::<LocalPath>(), Err(LocalPathProblem), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_in_leads_back_to_the_page_of_ours_that_was_left_and_to_nothing_else() {
+        for (asked, want) in [
+            ("/.zonegate/account", Some("/.zonegate/account")),
+            ("/.zonegate/account/sessions", Some("/.zonegate/account")),
+            ("/.zonegate/admin/users", Some("/.zonegate/admin")),
+            ("/.zonegate/admin/sso/users/import", Some("/.zonegate/admin/sso/users")),
+            ("/.zonegate/admin/suite/exempt", Some("/.zonegate/admin/suite")),
+            ("/.zonegate/logout", None),
+            ("/.zonegate", None),
+            ("/tickets", None),
+            ("", None),
+        ] {
+            let page = LocalPath::returned_to(asked);
+            assert_eq!(page.as_ref().map(LocalPath::as_str), want, "{asked}");
+            assert!(
+                page.is_none_or(|page| page.as_str().parse() == Ok(page)),
+                "{asked}: what the log-in page takes"
+            );
         }
     }
 

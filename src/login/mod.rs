@@ -13,7 +13,7 @@ mod sealed;
 mod step;
 
 pub use handover::{Handover, HandoverProblem};
-pub use sealed::{FLOW_MAX, FlowProblem, Holder, Sender};
+pub use sealed::{FLOW_MAX, FlowProblem, Holder, Sender, Wish};
 pub use step::{
     AfterPassword, Authenticator, AwaitAccount, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Claimant,
     Enrolled, PASSWORD_STAGE_MAX, PROOF_MAX, Proven, Step,
@@ -57,6 +57,18 @@ pub enum Entry {
     Password,
     /// The suite, from the universal host on: the name is carried to its zone first.
     Suite,
+}
+
+impl Entry {
+    /// How the address of the log-in page asks for it: `with=…`. For the usual one as well: without a word, a browser that
+    /// has logged in at a provider is sent there (D26).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "username",
+            Self::Password => "password",
+            Self::Suite => "suite",
+        }
+    }
 }
 
 /// Who may go on with a flow.

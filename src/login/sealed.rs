@@ -20,7 +20,7 @@ const TEXT_BYTES_MAX: usize = 16 * 1024;
 const CONTEXT: &[u8] = b"flow";
 
 /// Why a flow that was posted is not gone on with.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FlowProblem {
     /// Nobody sealed this here: made up, cut, changed, or sealed under a key that is gone.
     #[error("the flow is forged")]
@@ -28,22 +28,37 @@ pub enum FlowProblem {
     /// Sealed here, but posted to another host.
     #[error("the flow belongs to another host")]
     OtherHost,
-    /// Sealed here, but for another browser.
+    /// Sealed here, for a native client, and posted by a browser; or the other way round.
+    #[error("the flow belongs to another sort of client")]
+    OtherClient,
+    /// Sealed here, but for another browser. Harmless as a rule: of several log-in pages that a new browser opens at once,
+    /// the last one's cookie stays.
     #[error("the flow belongs to another browser")]
-    OtherBrowser,
+    OtherBrowser(Wish),
     /// Too old. Harmless: start again.
     #[error("the flow has expired")]
-    Expired,
+    Expired(Wish),
+}
+
+/// What is left of a flow that was sealed here and is not gone on with: where it was to lead. Anybody could ask for as much in
+/// the address of the log-in page, so that it gives nothing away and proves nothing.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wish {
+    /// Where the person was going.
+    pub return_to: Option<LocalPath>,
+    /// Which way in they asked for.
+    pub entry: Entry,
 }
 
 impl FlowProblem {
     /// The name in logs.
-    pub const fn name(self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Forged => "flow_forged",
             Self::OtherHost => "flow_of_other_host",
-            Self::OtherBrowser => "flow_of_other_browser",
-            Self::Expired => "flow_expired",
+            Self::OtherClient => "flow_of_other_client",
+            Self::OtherBrowser(_) => "flow_of_other_browser",
+            Self::Expired(_) => "flow_expired",
         }
     }
 }
@@ -134,21 +149,23 @@ impl Flow {
         if flow.host != *sender.host {
             return Err(FlowProblem::OtherHost);
         }
-        if !is_held(&flow.binding, sender.holder) {
-            return Err(FlowProblem::OtherBrowser);
+        match (&flow.binding, sender.holder) {
+            (Binding::Browser(sealed), Holder::Browser(asking)) if sealed.matches(&asking) => {}
+            (Binding::Browser(_), Holder::Browser(_)) => return Err(FlowProblem::OtherBrowser(flow.wish())),
+            (Binding::Native(_), Holder::Native) => {}
+            (Binding::Browser(_), Holder::Native) | (Binding::Native(_), Holder::Browser(_)) => {
+                return Err(FlowProblem::OtherClient);
+            }
         }
         // A flow from the future was sealed before the clock was set back: it would live too long.
         if flow.started_at > now || flow.deadline() <= now {
-            return Err(FlowProblem::Expired);
+            return Err(FlowProblem::Expired(flow.wish()));
         }
         Ok(flow)
     }
-}
 
-fn is_held(binding: &Binding, holder: Holder) -> bool {
-    match (binding, holder) {
-        (Binding::Browser(sealed), Holder::Browser(asking)) => sealed.matches(&asking),
-        (Binding::Native(_), Holder::Native) => true,
-        (Binding::Browser(_), Holder::Native) | (Binding::Native(_), Holder::Browser(_)) => false,
+    /// Where it was to lead: what another one begins with in its place.
+    pub fn wish(self) -> Wish {
+        Wish { return_to: self.return_to, entry: self.entry }
     }
 }

@@ -76,23 +76,25 @@ fn a_flow_comes_back_as_it_went() {
 #[test]
 fn w2_a_flow_opens_on_its_host_in_its_browser_and_in_time_only() {
     let sealed = flow().seal(&key(), [1; 12]).unwrap();
+    let wish = || flow().wish();
+    assert!(wish().return_to.is_some(), "what is left of it says where it was to lead (R43)");
     let check = |host, holder: Holder, now, want| {
         assert_eq!(open(&sealed, host, holder, now).map(|_| ()), want, "{host} {holder:?} {now}");
     };
     check("desk.example", browser(1), at(0), Ok(()));
     check("desk.example", browser(1), at(599), Ok(()));
-    check("desk.example", browser(1), at(600), Err(FlowProblem::Expired));
+    check("desk.example", browser(1), at(600), Err(FlowProblem::Expired(wish())));
     check("other.example", browser(1), at(1), Err(FlowProblem::OtherHost));
-    check("desk.example", browser(2), at(1), Err(FlowProblem::OtherBrowser));
-    check("desk.example", Holder::Native, at(1), Err(FlowProblem::OtherBrowser));
+    check("desk.example", browser(2), at(1), Err(FlowProblem::OtherBrowser(wish())));
+    check("desk.example", Holder::Native, at(1), Err(FlowProblem::OtherClient));
     // A clock set back must not make it live longer (F11).
-    check("desk.example", browser(1), UnixTime::from_seconds(START - 1), Err(FlowProblem::Expired));
+    check("desk.example", browser(1), UnixTime::from_seconds(START - 1), Err(FlowProblem::Expired(wish())));
 }
 
 #[test]
 fn a_browser_cannot_go_on_with_a_native_clients_flow() {
     let native = Flow { binding: Binding::Native("livemobile".into()), ..flow() }.seal(&key(), [1; 12]).unwrap();
-    assert_eq!(open(&native, "desk.example", browser(1), at(1)).map(|_| ()), Err(FlowProblem::OtherBrowser));
+    assert_eq!(open(&native, "desk.example", browser(1), at(1)).map(|_| ()), Err(FlowProblem::OtherClient));
     assert!(open(&native, "desk.example", Holder::Native, at(1)).is_ok());
 }
 
@@ -102,7 +104,10 @@ fn p5_a_right_password_is_worth_five_minutes() {
     assert_eq!(late.deadline(), at(300));
     let sealed = late.seal(&key(), [1; 12]).unwrap();
     assert!(open(&sealed, "desk.example", browser(1), at(299)).is_ok());
-    assert_eq!(open(&sealed, "desk.example", browser(1), at(300)).map(|_| ()), Err(FlowProblem::Expired));
+    assert_eq!(
+        open(&sealed, "desk.example", browser(1), at(300)).map(|_| ()),
+        Err(FlowProblem::Expired(flow().wish()))
+    );
 }
 
 #[test]

@@ -242,6 +242,8 @@ pub struct SuitePage<'a> {
     pub scope: SsoScope,
     /// Whether the others may, or must, use the suite.
     pub mode: SuiteMode,
+    /// What was chosen instead, in a form that does not count.
+    pub chosen: Option<SuiteMode>,
     /// What the suite calls the company; `None` while it has not said so.
     pub bound: Option<&'a str>,
     /// Whether people whom the directory does not know are entered into it.
@@ -282,7 +284,7 @@ impl SuitePage<'_> {
     }
 
     fn modes(&self) -> Vec<(&'static str, &'static str, bool)> {
-        SuiteMode::ALL.map(|mode| (mode.name(), mode_text(mode), mode == self.mode)).into()
+        SuiteMode::ALL.map(|mode| (mode.name(), mode_text(mode), mode == self.chosen.unwrap_or(self.mode))).into()
     }
 
     /// What an administrator may not have meant.

@@ -63,6 +63,8 @@ pub struct PasswordPage<'a> {
     pub flow: &'a str,
     /// Whose password.
     pub username: &'a str,
+    /// Where it begins anew.
+    pub back: &'a str,
     /// What was wrong: the id of a message.
     pub error: Option<&'static str>,
 }
@@ -75,6 +77,8 @@ pub struct CodePage<'a> {
     pub flow: &'a str,
     /// Whose code.
     pub username: &'a str,
+    /// Where it begins anew.
+    pub back: &'a str,
     /// What was wrong: the id of a message.
     pub error: Option<&'static str>,
 }
@@ -89,6 +93,8 @@ pub struct EnrolPage<'a> {
     pub uri: &'a str,
     /// The secret in base32, to be typed.
     pub key: &'a str,
+    /// Where it begins anew.
+    pub back: &'a str,
     /// What was wrong: the id of a message.
     pub error: Option<&'static str>,
 }

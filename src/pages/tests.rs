@@ -127,6 +127,7 @@ impl Sample {
             company: self.text,
             scope: SsoScope::Selected,
             mode: SuiteMode::Required,
+            chosen: None,
             bound: Some(self.text),
             provisioning: true,
             address: "https://desk.example/.zonegate/login?with=password",
@@ -205,13 +206,13 @@ impl Sample {
                     .html(c)
                 }),
             ),
-            ("password", Box::new(move |c| PasswordPage { flow: t, username: t, error: None }.html(c))),
+            ("password", Box::new(move |c| PasswordPage { flow: t, username: t, back: t, error: None }.html(c))),
             (
                 "password-error",
-                Box::new(move |c| PasswordPage { flow: t, username: t, error: Some("m3") }.html(c)),
+                Box::new(move |c| PasswordPage { flow: t, username: t, back: t, error: Some("m3") }.html(c)),
             ),
-            ("code", Box::new(move |c| CodePage { flow: t, username: t, error: Some("m4") }.html(c))),
-            ("enrol", Box::new(move |c| EnrolPage { flow: t, uri, key, error: None }.html(c))),
+            ("code", Box::new(move |c| CodePage { flow: t, username: t, back: t, error: Some("m4") }.html(c))),
+            ("enrol", Box::new(move |c| EnrolPage { flow: t, uri, key, back: t, error: None }.html(c))),
             ("enrolled", Box::new(move |c| EnrolledPage { flow: t }.html(c))),
             ("slots", Box::new(move |c| SlotsPage { flow: t, sessions: self.rows() }.html(c))),
             ("logout", Box::new(move |c| LogoutPage { username: t, csrf: t }.html(c))),
@@ -443,7 +444,7 @@ fn r41_password_managers_find_both_fields_on_both_pages() {
     let assets = Assets::of(&brand);
     let chrome = Chrome { brand: &brand, assets: &assets.paths, language: Language::En, zone: None, suite: None };
     let first = UsernamePage { flow: "f", ..UsernamePage::default() }.html(&chrome);
-    let second = PasswordPage { flow: "f", username: "a@b.example", error: None }.html(&chrome);
+    let second = PasswordPage { flow: "f", username: "a@b.example", ..PasswordPage::default() }.html(&chrome);
     for (page, html) in [("P1", &first), ("P2", &second)] {
         assert!(
             html.contains("autocomplete=\"username\"") && html.contains("autocomplete=\"current-password\""),

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-use super::answer::{Answer, done, html, outward, see_other};
+use super::answer::{Answer, done, html, outward, page_status, see_other};
 use super::confirm::Confirmation;
 use super::person::Person;
 use super::{Portal, Visit, cookies};
@@ -122,8 +122,7 @@ impl Portal {
             notice,
             error,
         };
-        let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        let mut answer = html(status, page.html(&self.chrome(visit, headers)));
+        let mut answer = html(page_status(error), page.html(&self.chrome(visit, headers)));
         if let Some(browser) = fresh_browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
         }

@@ -8,6 +8,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::verifier::Shed;
 use super::{Portal, Visit};
 use crate::pages::{ErrorPage, ForbiddenPage, Page};
 
@@ -35,7 +36,8 @@ pub(super) struct Policies {
     outward: HeaderValue,
 }
 
-/// On an answer whose form may lead to an identity provider: marks it for the policy that lets it.
+/// On an answer whose form may lead to an identity provider, or where an application leads: marks it for the policy that lets
+/// it.
 #[derive(Clone, Copy)]
 pub(super) struct Outward;
 
@@ -64,8 +66,8 @@ impl Policies {
     ///
     /// Forms may be sent to us and may then lead to one of `origins`: browsers apply `form-action` to the redirect that
     /// answers a form, and a username leads to its own zone (R14). It may lead to its company's provider as well (R38),
-    /// and which companies have which is nobody's business who has not typed a name: the pages where that can happen let
-    /// their forms lead anywhere by TLS.
+    /// and which companies have which is nobody's business who has not typed a name; and a log-in ends in the application,
+    /// which may lead on to wherever it likes. The pages where that can happen let their forms lead anywhere by TLS.
     pub(super) fn new<'a>(origins: impl Iterator<Item = &'a str>) -> Self {
         const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                               base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
@@ -89,7 +91,7 @@ pub(super) fn framed_by(mut answer: Answer, origin: &str) -> Answer {
     answer
 }
 
-/// An answer whose form may lead to an identity provider.
+/// An answer whose form may lead to an identity provider, or where an application leads.
 pub(super) fn outward(mut answer: Answer) -> Answer {
     answer.extensions_mut().insert(Outward);
     answer
@@ -127,6 +129,16 @@ pub fn see_other(location: &str) -> Answer {
     let mut answer = empty(StatusCode::SEE_OTHER);
     answer.headers_mut().insert(header::LOCATION, location);
     answer
+}
+
+/// The status of a page of ours with a form on it. `error`: what was wrong with the one that was sent, the id of a text.
+pub(super) fn page_status(error: Option<&'static str>) -> StatusCode {
+    let shed = [Shed::Source, Shed::Queue].into_iter().find(|shed| error == Some(shed.text()));
+    match (error, shed) {
+        (None, _) => StatusCode::OK,
+        (Some(_), Some(shed)) => shed.status(),
+        (Some(_), None) => StatusCode::UNPROCESSABLE_ENTITY,
+    }
 }
 
 /// Back to a page of ours, which says what was `done`.

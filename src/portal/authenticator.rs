@@ -16,10 +16,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::account::ACCOUNT;
-use super::answer::{Answer, done, html, see_other};
+use super::answer::{Answer, done, html, page_status, see_other};
 use super::form::Form;
 use super::person::Person;
-use super::verifier::Verdict;
 use super::{Portal, Visit, cookies};
 use crate::base::{SealKey, Ttl, UnixTime};
 use crate::credential::{TotpCode, TotpSecret, accept, otpauth_uri};
@@ -125,17 +124,11 @@ impl Portal {
             .verifier
             .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
             .await;
-        match password.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
-            Verdict::Right(_) => {}
-            Verdict::Wrong => return Ok(Some("m2")),
-            Verdict::Locked => return Ok(Some("m3")),
+        if let Err(said) = self.said_of(visit, headers, password, "m2")? {
+            return Ok(Some(said));
         }
         let code = self.verifier.check_code(account, &code, &attempt).await;
-        match code.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
-            Verdict::Right(()) => Ok(None),
-            Verdict::Wrong => Ok(Some("m4")),
-            Verdict::Locked => Ok(Some("m3")),
-        }
+        Ok(self.said_of(visit, headers, code, "m4")?.err())
     }
 
     fn show_fresh(
@@ -194,8 +187,7 @@ impl Portal {
             None => ("", "", ""),
         };
         let page = NewQrPage { sealed, uri, key, csrf: &csrf, error };
-        let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        let mut answer = html(status, page.html(&self.chrome(visit, headers)));
+        let mut answer = html(page_status(error), page.html(&self.chrome(visit, headers)));
         if let Some(browser) = fresh_browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
         }

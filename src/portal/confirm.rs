@@ -9,7 +9,6 @@ use axum::http::HeaderMap;
 use super::answer::Answer;
 use super::form::Form;
 use super::person::Person;
-use super::verifier::Verdict;
 use super::{Portal, Visit, sso};
 use crate::base::Ttl;
 use crate::directory::{Methods, methods, must_use_suite};
@@ -84,10 +83,9 @@ impl Portal {
             .verifier
             .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
             .await;
-        match verdict.map_err(|fault| self.verify_fault(visit, headers, &fault))? {
-            Verdict::Right(found) if found.user.id == user => Ok(None),
-            Verdict::Right(_) | Verdict::Wrong => Ok(Some("m2")),
-            Verdict::Locked => Ok(Some("m3")),
-        }
+        Ok(match self.said_of(visit, headers, verdict, "m2")? {
+            Ok(found) => (found.user.id != user).then_some("m2"),
+            Err(said) => Some(said),
+        })
     }
 }

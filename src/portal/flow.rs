@@ -129,7 +129,7 @@ impl Portal {
                 Some(account) if self.is_first(&flow).await? => {
                     self.finish(flow, step.was_read(), &account, None, asking).await
                 }
-                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.wish())),
             },
             Step::Account(step) => match sent.account {
                 Some(text) => self.account_chosen(flow, step, text, asking).await,
@@ -246,7 +246,7 @@ impl Portal {
         let now = asking.visit.now;
         let attempt = asking.attempt(flow.class);
         let account = match self.verifier.check_password(step.username(), password, &attempt).await {
-            Err(VerifyFault::Overloaded) => return Ok(Outcome::Overloaded(flow)),
+            Err(VerifyFault::Shed(shed)) => return Ok(Outcome::Overloaded(flow, shed)),
             Err(fault) => return Err(fault.into()),
             Ok(Verdict::Wrong) => return Ok(Outcome::Due(flow, Some(Message::Credentials))),
             Ok(Verdict::Locked) => return Ok(Outcome::Due(flow, Some(Message::Locked))),
@@ -280,10 +280,10 @@ impl Portal {
         // What cannot be a code is no guess and costs nothing (D5).
         let Ok(code) = text.parse::<TotpCode>() else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
         let Some(account) = self.account_of(step.claimant(), Method::Local, asking).await? else {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         };
         match self.verifier.check_code(&account, &code, &asking.attempt(flow.class)).await {
-            Err(VerifyFault::Overloaded) => Ok(Outcome::Overloaded(flow)),
+            Err(VerifyFault::Shed(shed)) => Ok(Outcome::Overloaded(flow, shed)),
             Err(fault) => Err(fault.into()),
             Ok(Verdict::Wrong) => Ok(Outcome::Due(flow, Some(Message::Code))),
             Ok(Verdict::Locked) => Ok(Outcome::Due(flow, Some(Message::Locked))),
@@ -306,14 +306,14 @@ impl Portal {
         let used = code.and_then(|code| accept(step.secret(), step.period(), &code, None, now));
         let Some(used) = used else { return Ok(Outcome::Due(flow, Some(Message::Code))) };
         let Some(account) = self.account_of(step.claimant(), Method::Local, asking).await? else {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         };
         let event = event(asking, flow.class, EventKind::SecondFactorEnrolled, &account);
         let (user, epoch) = (account.user.id, step.claimant().epoch);
         if !self.store.enrol_totp(user, epoch, step.secret(), step.period(), used, &event).await? {
             return match self.account_of(step.claimant(), Method::Local, asking).await? {
                 Some(account) if account.locked_at.is_some() => Ok(Outcome::Due(flow, Some(Message::Locked))),
-                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+                Some(_) | None => Ok(Outcome::Restart(Notice::Expired, flow.wish())),
             };
         }
         Ok(Outcome::Due(flow.at(Step::Enrolled(step.authenticator_was_kept(now))), None))
@@ -330,16 +330,16 @@ impl Portal {
         let proven = text.parse::<UserId>().ok().and_then(|user| step.was_chosen(user));
         let Some(proven) = proven else { return Ok(Outcome::Due(flow.at(Step::Account(step)), None)) };
         let Some(account) = self.account_of(proven.claimant(), Method::Suite, asking).await? else {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         };
         if account.locked_at.is_some() {
             return Ok(Outcome::Due(flow.at(Step::Account(step)), Some(Message::Locked)));
         }
         if !self.is_first(&flow).await? {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         }
         if !self.link_to_suite(&account, &proven, flow.class, asking).await? {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         }
         self.finish(flow, proven, &account, None, asking).await
     }
@@ -366,7 +366,7 @@ impl Portal {
     /// The flow ends here, so that its page ends no session later (trap 24).
     async fn sessions_kept(&self, flow: Flow) -> Result<Outcome, Trouble> {
         self.store.spend(flow.id, flow.deadline()).await?;
-        Ok(Outcome::Restart(Notice::Kept, flow.return_to))
+        Ok(Outcome::Restart(Notice::Kept, flow.wish()))
     }
 
     async fn session_chosen(
@@ -377,11 +377,11 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
         let Some(account) = self.account_of(step.claimant(), step.method(), asking).await? else {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         };
         // Each choice is made once.
         if !self.is_first(&flow).await? {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         }
         // Only a live session of the same person and class makes room here; another id ends nothing (R83).
         let listed = self.slot_sessions(&step, flow.class, asking);
@@ -411,9 +411,9 @@ impl Portal {
         chosen: Option<SessionId>,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Trouble> {
-        let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, None)) };
+        let Some(zone) = asking.zone() else { return Ok(Outcome::Restart(Notice::Expired, flow.wish())) };
         if !self.still_asks(&proven, account).await? {
-            return Ok(Outcome::Restart(Notice::Expired, flow.return_to));
+            return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         }
         let now = asking.visit.now;
         let before = asking.visit.session.as_ref();
@@ -450,7 +450,7 @@ impl Portal {
             // The commit, which asks this of every session that begins, was not reached; and somebody who has logged out is
             // shown no list of sessions.
             Begun::Full(_) if self.is_over_at_provider(&proven, account.tenant.id).await? => {
-                Ok(Outcome::Restart(Notice::Expired, flow.return_to))
+                Ok(Outcome::Restart(Notice::Expired, flow.wish()))
             }
             Begun::Full(_) => {
                 let full = event(asking, flow.class, EventKind::SessionLimitReached, account);
@@ -460,7 +460,7 @@ impl Portal {
                 let flow = Flow { id, started_at: now, ..flow };
                 Ok(Outcome::Due(flow.at(Step::Slot(AwaitSlot::new(proven))), None))
             }
-            Begun::FlowSpent | Begun::EpochStale => Ok(Outcome::Restart(Notice::Expired, flow.return_to)),
+            Begun::FlowSpent | Begun::EpochStale => Ok(Outcome::Restart(Notice::Expired, flow.wish())),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode, Uri};
 use axum::routing::get;
@@ -18,10 +18,11 @@ use super::flow::{Asking, Sent};
 use super::form::Form;
 use super::outcome::{Outcome, Trouble};
 use super::sso::{self, Errand};
+use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Source, Ttl};
 use crate::credential::otpauth_uri;
-use crate::login::{Binding, Claimant, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step};
+use crate::login::{Binding, Claimant, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step, Wish};
 use crate::machine::random;
 use crate::pages::{
     AccountsPage, CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage,
@@ -31,6 +32,9 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
 /// The log-in page's address.
 pub const LOGIN: &str = "/.zonegate/login";
+
+/// In the log-in page's address: a form was sent that came to nothing, because its session was over.
+pub(super) const UNSENT: &str = "unsent";
 
 /// No idle limit is shorter.
 const IDLE_MIN: Ttl = Ttl::seconds_const(60);
@@ -65,7 +69,7 @@ async fn show(
     let answer = match known.clone().map_or_else(new_browser, Ok) {
         Ok(browser) => match first_page(&portal, &visit, &uri, &headers, &browser).await {
             Ok(mut answer) => {
-                if uri.query() == Some("with=username") {
+                if sso::query(&uri, "with").as_deref() == Some(Entry::Usual.name()) {
                     answer.headers_mut().append(header::SET_COOKIE, cookies::clear_tenant());
                 }
                 if known.is_none() {
@@ -124,7 +128,7 @@ async fn first_page(
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
     {
         if !portal.verifier.takes(visit.address) {
-            return here.end(Outcome::Overloaded(flow), handover.username.as_str()).await;
+            return here.end(Outcome::Overloaded(flow, Shed::Source), handover.username.as_str()).await;
         }
         if !portal.store.spend(handover.id, handover.expires_at).await? {
             return here.page(&flow, Above::default());
@@ -147,8 +151,7 @@ async fn first_page(
         let idle_max = portal.idle_max(after);
         Some(Ended { reason: EndReason::from_name(&query("reason")?)?, idle_max })
     };
-    let ended = visit.ended.or_else(told);
-    let notice = ended.map(|ended| match ended.reason {
+    let ended = visit.ended.or_else(told).map(|ended| match ended.reason {
         EndReason::LoggedOut if query("provider").as_deref() == Some("unreached") => here.text("m17.unreached"),
         EndReason::LoggedOut
         | EndReason::Idle
@@ -157,6 +160,11 @@ async fn first_page(
         | EndReason::Replaced
         | EndReason::Revoked => here.ending(ended),
     });
+    let unsent = query(UNSENT).map(|_| here.text("notice.unsent"));
+    let notice = match (ended, unsent) {
+        (Some(ended), Some(unsent)) => Some(format!("{ended} {unsent}")),
+        (notice, None) | (None, notice) => notice,
+    };
     here.page(&flow, Above { notice, ..Above::default() })
 }
 
@@ -195,12 +203,15 @@ async fn answer_form(
     let typed = form.field("username").unwrap_or_default();
     let flow = match Flow::open(form.field("flow").unwrap_or_default(), &portal.flow_key, sender, visit.now) {
         Ok(flow) => flow,
-        Err(FlowProblem::Expired) => {
-            let notice = Some(here.text("notice.expired"));
-            return here
-                .page(&here.new_flow(None, Entry::Usual)?, Above { notice, username: typed, ..Above::default() });
+        Err(FlowProblem::Expired(wish)) => return here.again(wish, typed),
+        // Several pages that a new browser opened at once: it keeps the cookie of the last one. What was sent counts for nothing,
+        // as if somebody else's page were behind it (W2), and the person goes on here.
+        Err(FlowProblem::OtherBrowser(wish)) => {
+            let mut answer = here.again(wish, typed)?;
+            *answer.status_mut() = StatusCode::FORBIDDEN;
+            return Ok(answer);
         }
-        Err(problem @ (FlowProblem::Forged | FlowProblem::OtherHost | FlowProblem::OtherBrowser)) => {
+        Err(problem @ (FlowProblem::Forged | FlowProblem::OtherHost | FlowProblem::OtherClient)) => {
             return Ok(portal.forged(visit, headers, problem.name()).await);
         }
     };
@@ -241,11 +252,11 @@ impl Here<'_> {
                 let error = message.map(super::outcome::Message::id);
                 self.page(&flow, Above { error, username: typed, ..Above::default() })
             }
-            Outcome::Overloaded(flow) => {
-                let mut answer =
-                    self.page(&flow, Above { error: Some("m25"), username: typed, ..Above::default() })?;
-                *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            Outcome::Overloaded(flow, shed) => {
+                let above = Above { error: Some(shed.text()), username: typed, ..Above::default() };
+                let mut answer = self.page(&flow, above)?;
+                *answer.status_mut() = shed.status();
+                answer.headers_mut().insert(header::RETRY_AFTER, shed.retry_after());
                 Ok(answer)
             }
             Outcome::Elsewhere(_, location) => Ok(answer::see_other(&location)),
@@ -271,11 +282,18 @@ impl Here<'_> {
                 Ok(answer)
             }
             Outcome::Over(target) => Ok(answer::see_other(target.as_str())),
-            Outcome::Restart(notice, return_to) => {
+            Outcome::Restart(notice, wish) => {
                 let notice = Some(self.text(notice.id()));
-                self.page(&self.new_flow(return_to, Entry::Usual)?, Above { notice, ..Above::default() })
+                self.page(&self.new_flow(wish.return_to, wish.entry)?, Above { notice, ..Above::default() })
             }
         }
+    }
+
+    /// The first page, for who sent one that counts for nothing.
+    fn again(&self, wish: Wish, typed: &str) -> Result<Answer, Trouble> {
+        let notice = Some(self.text("notice.expired"));
+        let flow = self.new_flow(wish.return_to, wish.entry)?;
+        self.page(&flow, Above { notice, username: typed, ..Above::default() })
     }
 
     fn text(&self, id: &'static str) -> String {
@@ -301,18 +319,20 @@ impl Here<'_> {
         let chrome = &self.portal.chrome(self.asking.visit, self.headers);
         let sealed = self.portal.seal(flow)?;
         let sealed = sealed.as_str();
+        let back = &first_page_of(flow);
         let html = match &flow.step {
             Step::Username => UsernamePage { flow: sealed, username, error, notice }.html(chrome),
             Step::Password(step) => {
-                PasswordPage { flow: sealed, username: step.username().as_str(), error }.html(chrome)
+                PasswordPage { flow: sealed, username: step.username().as_str(), back, error }.html(chrome)
             }
             Step::Code(step) => {
-                CodePage { flow: sealed, username: step.claimant().username.as_str(), error }.html(chrome)
+                CodePage { flow: sealed, username: step.claimant().username.as_str(), back, error }.html(chrome)
             }
             Step::Enrolment(step) => {
                 let product = &self.portal.settings.brand.product;
                 let uri = otpauth_uri(product, &step.claimant().username, step.secret(), step.period());
-                EnrolPage { flow: sealed, uri: &uri, key: &step.secret().to_base32(), error }.html(chrome)
+                let key = &step.secret().to_base32();
+                EnrolPage { flow: sealed, uri: &uri, key, back, error }.html(chrome)
             }
             Step::Enrolled(_) => EnrolledPage { flow: sealed }.html(chrome),
             Step::Account(step) => {
@@ -325,10 +345,23 @@ impl Here<'_> {
                 SlotsPage { flow: sealed, sessions: sessions.iter().map(|s| row(s)).collect() }.html(chrome)
             }
         };
-        let answer = answer::html(StatusCode::OK, html);
-        // A username may lead to its company's provider.
-        Ok(if matches!(flow.step, Step::Username) { answer::outward(answer) } else { answer })
+        // A username may lead to its company's provider. Every later page may be the last one, whose form leads into the
+        // application; and where that redirects to is the application's affair. Browsers hold each of those redirects against the
+        // policy of the page that the form was on: with a narrower one, the person is logged in and looks at a page on which nothing
+        // happens (R43, D41).
+        Ok(answer::outward(answer::html(StatusCode::OK, html)))
     }
+}
+
+/// Where somebody begins anew who does not go on with `flow`: with the same wish, at the username, whatever provider this
+/// browser has logged in at (R40, D26).
+fn first_page_of(flow: &Flow) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("with", flow.entry.name());
+    if let Some(return_to) = &flow.return_to {
+        query.append_pair("return_to", return_to.as_str());
+    }
+    format!("{LOGIN}?{}", query.finish())
 }
 
 fn row(session: &Session) -> SessionRow {

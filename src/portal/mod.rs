@@ -36,7 +36,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{self, HeaderMap};
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use axum::middleware::Next;
 use tokio::runtime::Handle;
 
@@ -300,7 +300,9 @@ pub fn router(portal: Arc<Portal>) -> Router {
 }
 
 async fn secure(State(portal): State<Arc<Portal>>, request: Request<axum::body::Body>, next: Next) -> Answer {
+    let (path, sent) = (request.uri().path().to_owned(), request.method() == Method::POST);
     let mut answer = next.run(request).await;
+    person::lead_back(&mut answer, &path, sent);
     answer::secure(&mut answer, &portal.policies);
     answer
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
-use axum::http::header::{self, HeaderMap, HeaderValue};
+use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode};
 use axum::routing::post;
@@ -156,7 +156,7 @@ impl Here<'_> {
                     }
                     settled @ (Outcome::Due(_, Some(_))
                     | Outcome::ToSuite(..)
-                    | Outcome::Overloaded(_)
+                    | Outcome::Overloaded(..)
                     | Outcome::Elsewhere(..)
                     | Outcome::Begun(..)
                     | Outcome::Over(_)
@@ -167,10 +167,15 @@ impl Here<'_> {
                 let sender = Sender { host: &host, holder: Holder::Native };
                 let flow = match Flow::open(sealed, &portal.flow_key, sender, visit.now) {
                     Ok(flow) => flow,
-                    Err(FlowProblem::Expired) => {
+                    Err(FlowProblem::Expired(_)) => {
                         return Ok(self.refuse(StatusCode::BAD_REQUEST, "flow_expired", Some("notice.expired")));
                     }
-                    Err(problem) => return Ok(portal.forged(visit, self.headers, problem.name()).await),
+                    Err(
+                        problem @ (FlowProblem::Forged
+                        | FlowProblem::OtherHost
+                        | FlowProblem::OtherClient
+                        | FlowProblem::OtherBrowser(_)),
+                    ) => return Ok(portal.forged(visit, self.headers, problem.name()).await),
                 };
                 let label = self.label(&flow);
                 let asking = Asking { visit, host: &host, label: &label };
@@ -206,7 +211,7 @@ impl Here<'_> {
                 Ok(for_the_others)
             }
             evaluated @ (Outcome::Due(_, None)
-            | Outcome::Overloaded(_)
+            | Outcome::Overloaded(..)
             | Outcome::Elsewhere(..)
             | Outcome::ToProvider(..)
             | Outcome::ToSuite(..)
@@ -252,13 +257,15 @@ impl Here<'_> {
                 self.coded(StatusCode::UNAUTHORIZED, &Said { flow, ..self.reason("otp_invalid", Some("m4")) })
             }
             Outcome::Due(flow, None) => return self.due(&flow, asking),
-            Outcome::Overloaded(_) => {
-                let mut answer = self.refuse(StatusCode::SERVICE_UNAVAILABLE, "throttled", Some("m25"));
-                answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            Outcome::Overloaded(_, shed) => {
+                let mut answer = self.refuse(shed.status(), "throttled", Some(shed.text()));
+                answer.headers_mut().insert(header::RETRY_AFTER, shed.retry_after());
                 answer
             }
             Outcome::Elsewhere(zone, _) => {
-                let said = Said { host: Some(zone.host.as_str()), ..self.reason("wrong_zone", None) };
+                let host = zone.host.as_str();
+                let message = self.portal.chrome(self.visit, self.headers).fill("m23", &[("host", host)]);
+                let said = Said { host: Some(host), message: Some(message), ..self.reason("wrong_zone", None) };
                 self.coded(StatusCode::MISDIRECTED_REQUEST, &said)
             }
             Outcome::ToProvider(_, tenant, _) => self.sso_required(&tenant),

@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::verifier::VerifyFault;
+use super::verifier::{Shed, VerifyFault};
 use crate::base::{LocalPath, SealProblem, SessionToken, Username};
 use crate::directory::Tenant;
-use crate::login::{Flow, Step};
+use crate::login::{Flow, Step, Wish};
 use crate::machine::EntropyFault;
 use crate::session::Session;
 use crate::store::StoreFault;
@@ -20,8 +20,8 @@ use crate::zone::Zone;
 pub(super) enum Outcome {
     /// This step is due, and this was wrong.
     Due(Flow, Option<Message>),
-    /// The hashing pool takes no more; nothing was counted.
-    Overloaded(Flow),
+    /// It was turned away; nothing was counted.
+    Overloaded(Flow, Shed),
     /// The name belongs to another zone; the address carries it there, sealed.
     Elsewhere(Arc<Zone>, String),
     /// The name's tenant has an identity provider of its own, which says who it is (R38).
@@ -34,8 +34,8 @@ pub(super) enum Outcome {
     Begun(Arc<Session>, SessionToken, LocalPath),
     /// This very flow has ended in the session that the visitor holds: a second click, or Back.
     Over(LocalPath),
-    /// The flow is at its end without a session.
-    Restart(Notice, Option<LocalPath>),
+    /// The flow is at its end without a session. The one that begins in its place leads where it was to lead.
+    Restart(Notice, Wish),
 }
 
 /// The names that outcomes have in metrics, and the one of a fault.
@@ -75,7 +75,7 @@ impl Outcome {
             Self::Due(_, Some(Message::Credentials)) => "bad_credentials",
             Self::Due(_, Some(Message::Locked)) => "locked",
             Self::Due(_, Some(Message::Code)) => "bad_code",
-            Self::Overloaded(_) => "shed",
+            Self::Overloaded(..) => "shed",
             Self::Elsewhere(..) => "other_zone",
             Self::ToProvider(..) => "to_provider",
             Self::ToSuite(..) => "to_suite",

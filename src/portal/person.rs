@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::answer::{Answer, json, see_other, wants_html};
 use super::form::Form;
-use super::verifier::{Attempt, VerifyFault};
+use super::login::{LOGIN, UNSENT};
+use super::verifier::{Attempt, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit, cookies, csrf};
-use crate::base::BrowserToken;
+use crate::base::{BrowserToken, LocalPath};
 use crate::machine::random;
-use crate::session::{Liveness, Session};
+use crate::session::{Ended, Liveness, Session};
 use crate::store::StoreFault;
 use crate::table::SessionFault;
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -138,20 +139,56 @@ impl Portal {
         self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// The answer when a password or code could not be checked.
-    pub(super) fn verify_fault(&self, visit: &Visit, headers: &HeaderMap, fault: &VerifyFault) -> Answer {
-        tracing::error!(%fault, request = %visit.request, "nothing could be verified");
-        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+    /// What came of a password or code that a form of this person's carried, or else the id of what to say. `wrong`: that of a
+    /// wrong one. Who is turned away for a moment is told so on the page that they are on: another one
+    /// would lose what they have chosen there.
+    pub(super) fn said_of<T>(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        verdict: Result<Verdict<T>, VerifyFault>,
+        wrong: &'static str,
+    ) -> Result<Result<T, &'static str>, Answer> {
+        match verdict {
+            Ok(Verdict::Right(right)) => Ok(Ok(right)),
+            Ok(Verdict::Wrong) => Ok(Err(wrong)),
+            Ok(Verdict::Locked) => Ok(Err("m3")),
+            Err(VerifyFault::Shed(shed)) => Ok(Err(shed.text())),
+            Err(fault @ (VerifyFault::Store(_) | VerifyFault::Pool(_))) => {
+                tracing::error!(%fault, request = %visit.request, "nothing could be verified");
+                Err(self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE))
+            }
+        }
+    }
+}
+
+/// On the answer "log in first" to a person: what the log-in page is to say. Where it leads back to is written into it where
+/// the address that was asked is known.
+#[derive(Clone, Copy)]
+struct LogInFirst {
+    ended: Option<Ended>,
+}
+
+/// Writes that into such an answer. `path`: what was asked. `sent`: with a form, which counts for nothing now. What was typed
+/// into it is gone, and the person has to know.
+pub(super) fn lead_back(answer: &mut Answer, path: &str, sent: bool) {
+    let Some(LogInFirst { ended }) = answer.extensions().get().copied() else { return };
+    let page = LocalPath::returned_to(path).map(|page| format!("return_to={page}", page = page.as_str()));
+    let words = [ended.map(Ended::query), sent.then(|| format!("{UNSENT}=1")), page];
+    let query: Vec<_> = words.into_iter().flatten().collect();
+    if let Ok(location) = HeaderValue::try_from(format!("{LOGIN}?{}", query.join("&")))
+        && !query.is_empty()
+    {
+        answer.headers_mut().insert(header::LOCATION, location);
     }
 }
 
 /// "Log in first": the log-in page for people, which says why; JSON for programs (design.md section 4).
 pub(super) fn unauthenticated(visit: &Visit, zone: &Zone, headers: &HeaderMap) -> Answer {
     if wants_html(headers) {
-        return match visit.ended {
-            Some(ended) => see_other(&format!("/.zonegate/login?{}", ended.query())),
-            None => see_other("/.zonegate/login"),
-        };
+        let mut answer = see_other(LOGIN);
+        answer.extensions_mut().insert(LogInFirst { ended: visit.ended });
+        return answer;
     }
     let reason = visit.ended.map_or("no_session", |ended| ended.reason.name());
     json(

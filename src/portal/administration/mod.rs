@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Uri};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
-use super::answer::{Answer, html, outward};
+use super::answer::{Answer, html, outward, page_status};
 use super::person::Person;
 use super::sso::query;
 use super::{Portal, Visit, cookies};
@@ -103,11 +103,10 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
         page: &impl Page,
-        is_wrong: bool,
+        error: Option<&'static str>,
         browser: Option<BrowserToken>,
     ) -> Answer {
-        let status = if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-        let mut answer = html(status, page.html(&self.chrome(visit, headers)));
+        let mut answer = html(page_status(error), page.html(&self.chrome(visit, headers)));
         if let Some(browser) = browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));
         }
@@ -120,7 +119,7 @@ impl Portal {
         let (csrf, browser) = self.form_token(visit, &admin.person, headers)?;
         let tenant = &admin.account.tenant;
         let page = AdminPage { company: &tenant.name, scope: tenant.sso, suite: tenant.suite.mode, csrf: &csrf };
-        Ok(self.admin_page(visit, headers, &page, false, browser))
+        Ok(self.admin_page(visit, headers, &page, None, browser))
     }
 
     async fn admin_users(&self, visit: &Visit, uri: &Uri, headers: &HeaderMap) -> Result<Answer, Answer> {
@@ -139,7 +138,7 @@ impl Portal {
         found.truncate(ROWS_MAX);
         let rows = found.into_iter().map(user_row).collect();
         let page = UsersPage { company: &tenant.name, search: &search, rows, found: count };
-        Ok(self.admin_page(visit, headers, &page, false, None))
+        Ok(self.admin_page(visit, headers, &page, None, None))
     }
 }
 

@@ -31,6 +31,8 @@ use crate::telemetry::EventKind;
 struct Said {
     /// What was typed and is not kept.
     fields: Option<ProviderFields>,
+    /// Who was chosen to use the provider, and the emergency administrator. Is not kept either.
+    chosen: Option<(SsoScope, String)>,
     notice: Option<&'static str>,
     error: Option<&'static str>,
 }
@@ -113,7 +115,12 @@ impl Portal {
         let administrators: Vec<_> = administrators
             .iter()
             .filter(|account| emergency_problem(tenant, &account.user, account.password.is_some()).is_none())
-            .map(|account| (account.user.username.to_string(), tenant.sso_exempt == Some(account.user.id)))
+            .map(|account| {
+                let kept = tenant.sso_exempt == Some(account.user.id);
+                let name = account.user.username.to_string();
+                let is_exempt = said.chosen.as_ref().map_or(kept, |(_, chosen)| *chosen == name);
+                (name, is_exempt)
+            })
             .collect();
         let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ADMIN_SSO);
         let fields = said.fields.unwrap_or_else(|| match &provider {
@@ -130,20 +137,24 @@ impl Portal {
             has_secret: provider.as_ref().is_some_and(|provider| provider.secret.is_some()),
             tested_at: provider.as_ref().and_then(|provider| provider.tested_at),
             address: &format!("{}{}", admin.person.zone.origin, address(&tenant.slug)),
-            scope: tenant.sso,
+            scope: said.chosen.map_or(tenant.sso, |(scope, _)| scope),
             administrators: &administrators,
             confirm: confirmation.shown(),
             csrf: &csrf,
             notice: said.notice,
             error: said.error,
         };
-        self.admin_page(visit, headers, &page, said.error.is_some(), browser)
+        self.admin_page(visit, headers, &page, said.error, browser)
     }
 
     async fn save_provider(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let admin = self.administrator(visit, headers).await?;
         let form = self.form(visit, &admin.person, headers, body).await?;
-        let (fields, wanted) = read(&form);
+        let (mut fields, wanted) = read(&form);
+        // Whoever sees the page again must not think that the secret went with the rest of it.
+        if !form.field("client_secret").unwrap_or_default().trim().is_empty() {
+            fields.secret_error = fields.secret_error.or(Some("admin.secret.again"));
+        }
         let again = async |error| {
             let said = Said { fields: Some(fields), ..Said::wrong(error) };
             Ok(self.provider_page(visit, headers, &admin, said).await)
@@ -191,14 +202,17 @@ impl Portal {
     async fn set_scope(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let admin = self.administrator(visit, headers).await?;
         let form = self.form(visit, &admin.person, headers, body).await?;
-        let again = async |error| Ok(self.provider_page(visit, headers, &admin, Said::wrong(error)).await);
-        if let Some(error) = self.unconfirmed(visit, &admin.person, headers, &form).await? {
-            return again(error).await;
-        }
         let Some(scope) = form.field("scope").and_then(SsoScope::from_name) else {
             return Err(self.refusal(visit, headers, StatusCode::BAD_REQUEST));
         };
         let named = form.field("emergency").unwrap_or_default();
+        let again = async |error| {
+            let said = Said { chosen: Some((scope, named.to_owned())), ..Said::wrong(error) };
+            Ok(self.provider_page(visit, headers, &admin, said).await)
+        };
+        if let Some(error) = self.unconfirmed(visit, &admin.person, headers, &form).await? {
+            return again(error).await;
+        }
         let exempt = match scope {
             // Nobody is exempt from what is off.
             SsoScope::Off => None,

@@ -147,7 +147,7 @@ impl Portal {
             notice: said.notice,
             error: said.error,
         };
-        self.admin_page(visit, headers, &page, said.error.is_some(), browser)
+        self.admin_page(visit, headers, &page, said.error, browser)
     }
 
     async fn change_roster(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {

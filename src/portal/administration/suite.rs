@@ -29,6 +29,8 @@ use crate::telemetry::EventKind;
 struct Said {
     search: String,
     username: Field,
+    /// What was chosen and is not kept: for whom the suite is, and whether it enters people.
+    chosen: Option<(SuiteMode, bool)>,
     notice: Option<&'static str>,
     error: Option<&'static str>,
 }
@@ -177,8 +179,9 @@ impl Portal {
             company: &tenant.name,
             scope: tenant.sso,
             mode: tenant.suite.mode,
+            chosen: said.chosen.map(|(mode, _)| mode),
             bound: tenant.suite.company.as_ref().map(SuiteCompany::as_str),
-            provisioning: tenant.suite.provisioning,
+            provisioning: said.chosen.map_or(tenant.suite.provisioning, |(_, provisioning)| provisioning),
             address: &format!("{}/.zonegate/login?with=password", admin.person.zone.origin),
             exempt_found: exempt.len(),
             exempt: exempt.into_iter().take(ROWS_MAX).map(exempt_row).collect(),
@@ -191,19 +194,21 @@ impl Portal {
             notice: said.notice,
             error: said.error,
         };
-        self.admin_page(visit, headers, &page, said.error.is_some(), browser)
+        self.admin_page(visit, headers, &page, said.error, browser)
     }
 
     async fn set_suite_access(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let Sent { admin, suite, form, unconfirmed } = self.suite_form(visit, headers, body).await?;
-        if let Some(error) = unconfirmed {
-            return Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await);
-        }
         let Some(mode) = form.field("mode").and_then(SuiteMode::from_name) else {
             return Err(self.refusal(visit, headers, StatusCode::BAD_REQUEST));
         };
+        let provisioning = form.field("provisioning").is_some();
+        if let Some(error) = unconfirmed {
+            let said = Said { chosen: Some((mode, provisioning)), ..Said::wrong(error) };
+            return Ok(self.suite_page(visit, headers, &admin, suite, said).await);
+        }
         let before = &admin.account.tenant.suite;
-        let access = SuiteAccess { mode, provisioning: form.field("provisioning").is_some(), ..before.clone() };
+        let access = SuiteAccess { mode, provisioning, ..before.clone() };
         if access == *before {
             return Ok(done(ADMIN_SUITE, "unchanged"));
         }

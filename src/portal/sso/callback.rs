@@ -14,9 +14,10 @@ use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::super::answer::{Answer, done, html, see_other};
 use super::super::flow::Asking;
 use super::super::outcome::{NOT_CONFIRMED, Outcome};
+use super::super::verifier::Shed;
 use super::super::{Portal, Visit, cookies, device, login};
 use super::suite::Bound;
-use super::{Failed, OpenIdProvider, Refused, Registration};
+use super::{Failed, OpenIdProvider, Refused, Registration, SOURCE_LIMIT};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
 use crate::idp::Client;
@@ -102,7 +103,7 @@ impl Portal {
             return Ok(Come::Over(target(&transaction, account.as_ref())));
         }
         if !self.verifier.takes(visit.address) {
-            return Err(Refused { text: "m25", ..Refused::because("source_limit") }.into());
+            return Err(Refused { text: Shed::Source.text(), ..Refused::because(SOURCE_LIMIT) }.into());
         }
         if !self.store.spend(transaction.id, transaction.deadline()).await? {
             return Err(expired("state_spent").into());

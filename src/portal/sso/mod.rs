@@ -25,6 +25,7 @@ use axum::{Extension, Router};
 use super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::answer::{Answer, html, see_other};
 use super::outcome::Trouble;
+use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, device};
 use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, Username};
 use crate::directory::{SsoScope, Tenant};
@@ -54,6 +55,8 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
 }
 
 const TENANT: &str = "/.zonegate/sso/{tenant}";
+/// Why an answer of a provider's is not looked at: one source brings too many.
+const SOURCE_LIMIT: &str = "source_limit";
 /// The address of the suite's log-in.
 pub(super) const SUITE: &str = "/.zonegate/suite";
 
@@ -498,6 +501,11 @@ impl Portal {
             },
             again,
         };
-        html(StatusCode::FORBIDDEN, page.html(&self.chrome(visit, headers)))
+        // Not a word on who it is: whoever asks too often waits (D7).
+        let status = match refused.reason {
+            SOURCE_LIMIT => Shed::Source.status(),
+            _ => StatusCode::FORBIDDEN,
+        };
+        html(status, page.html(&self.chrome(visit, headers)))
     }
 }

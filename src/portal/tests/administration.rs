@@ -97,7 +97,8 @@ async fn v15_whoever_is_no_administrator_now_sees_and_changes_nothing() {
     world.fixture.provider_tested().await;
     let stranger = world.browser();
     for path in [ADMIN, USERS, SSO, ROSTER] {
-        stranger.open(path).await.expect_in("/.zonegate/login");
+        let back = if path == USERS { ADMIN } else { path };
+        stranger.open(path).await.expect_in(&format!("/.zonegate/login?return_to={back}"));
     }
     let bob = signed_in(&world, "bob@acme.example").await;
     // Alice was one when she logged in.
@@ -182,7 +183,7 @@ async fn v15_an_administrator_reaches_nothing_of_another_company_by_address_form
     // In another zone a session is worth nothing, whosever it is.
     let elsewhere = Browser { host: "de.localhost", ..world.browser() };
     elsewhere.cookies.replace(alice.cookies.borrow().clone());
-    elsewhere.open(ADMIN).await.expect_in("/.zonegate/login");
+    elsewhere.open(ADMIN).await.expect_in("/.zonegate/login?return_to=/.zonegate/admin");
 }
 
 #[tokio::test]
@@ -302,6 +303,42 @@ async fn a_wrong_field_is_named_and_nothing_is_kept() {
         assert_eq!(answer.body.matches("aria-invalid").count(), 1, "{field}");
     }
     assert!(world.fixture.store.provider(ACME).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_mistyped_password_loses_nothing_that_was_chosen_and_says_of_the_secret_that_it_did() {
+    let world = world().await;
+    world.fixture.provider_tested().await;
+    let alice = signed_in(&world, "alice@acme.example").await;
+    alice.at(600);
+    let csrf = token(&alice.open(SSO).await);
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("scope", "all"),
+        ("emergency", "alice@acme.example"),
+        ("password", "Wrong-Guess-00"),
+    ];
+    let page = send(&alice, SCOPE, &fields).await.expect_message("m2");
+    for chosen in
+        ["id=\"scope-all\" name=\"scope\" value=\"all\" checked", "value=\"alice@acme.example\" selected"]
+    {
+        assert!(page.body.contains(chosen), "{chosen}: {}", page.body);
+    }
+    assert_eq!(page.body.matches(" checked").count(), 1, "{}", page.body);
+    let typed =
+        settings(&csrf, &[("client_id", "other"), ("client_secret", SECRET), ("password", "Wrong-Guess-00")]);
+    let page = send(&alice, SSO, &typed).await.expect_message("m2").expect_message("admin.secret.again");
+    assert!(page.body.contains("value=\"other\"") && !page.body.contains(SECRET), "{}", page.body);
+    let typed = settings(&csrf, &[("password", "Wrong-Guess-00")]);
+    let page = send(&alice, SSO, &typed).await.expect_message("m2");
+    assert!(!page.body.contains("admin.secret.again"), "none was typed");
+    assert_eq!(scope(&world).await, (SsoScope::Off, None));
+    // Nor does it where the machine has too much to do for a moment.
+    let held = world.portal.verifier.fill();
+    let page = send(&alice, SCOPE, &fields).await.expect_message("m25");
+    assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.body.contains("value=\"all\" checked"), "{}", page.body);
+    drop(held);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod account;
 mod administration;
+mod again;
 pub(super) mod fixture;
 mod launcher;
 mod login;

@@ -62,6 +62,7 @@ async fn table_c_each_refusal_has_its_code() {
     let elsewhere = credentials("livemobile", "max@muc.example", PASSWORD);
     let got = check(elsewhere, StatusCode::MISDIRECTED_REQUEST, "wrong_zone").await;
     assert_eq!(got.json()["host"], "de.localhost");
+    assert_eq!(got.json()["message"], "Use your zone address: de.localhost.", "M23");
     check(json!({"flow": 7}), StatusCode::BAD_REQUEST, "bad_request").await;
     check(json!({"surprise": "x"}), StatusCode::BAD_REQUEST, "bad_request").await;
     assert_eq!(app.tell(&json!({"flow": "forged", "code": "123456"})).await.status, StatusCode::FORBIDDEN);

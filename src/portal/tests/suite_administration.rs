@@ -123,11 +123,29 @@ async fn where_there_is_no_suite_there_is_no_page_of_it_and_none_is_spoken_of() 
 }
 
 #[tokio::test]
+async fn a_mistyped_password_loses_no_choice() {
+    let world = world().await;
+    allow(&world, ACME, SuiteMode::Allowed).await;
+    let alice = signed_in(&world, "alice@acme.example").await;
+    alice.at(600);
+    let csrf = token(&alice.open(SUITE).await);
+    let fields =
+        [("csrf", csrf.as_str()), ("mode", "required"), ("provisioning", "yes"), ("password", "Wrong-Guess-00")];
+    let page = send(&alice, SUITE, &fields).await.expect_message("m2");
+    assert!(page.body.contains("value=\"required\" checked"), "{}", page.body);
+    assert!(page.body.contains("name=\"provisioning\" value=\"yes\" checked"), "{}", page.body);
+    assert_eq!(
+        access(&world).await,
+        SuiteAccess { provisioning: false, mode: SuiteMode::Allowed, ..access(&world).await }
+    );
+}
+
+#[tokio::test]
 async fn v15_whoever_is_no_administrator_now_sees_and_decides_nothing() {
     let world = world().await;
     allow(&world, ACME, SuiteMode::Allowed).await;
     link(&world, ACME, "erin@acme.example", "s-1").await;
-    world.browser().open(SUITE).await.expect_in("/.zonegate/login");
+    world.browser().open(SUITE).await.expect_in("/.zonegate/login?return_to=/.zonegate/admin/suite");
     let bob = signed_in(&world, "bob@acme.example").await;
     // Alice was one when she logged in.
     let alice = signed_in(&world, "alice@acme.example").await;
@@ -326,7 +344,7 @@ async fn r6_a_link_that_is_removed_takes_the_sessions_that_began_there_and_no_ot
     assert!(people(&world, ACME).await.0.is_empty());
     assert!(world.session(&there).is_none(), "that of the suite has ended, here as well");
     assert!(world.session(&here).is_some(), "that of her password goes on");
-    there.open(SUITE).await.expect_in("/.zonegate/login?reason=revoked");
+    there.open(SUITE).await.expect_in("/.zonegate/login?reason=revoked&return_to=/.zonegate/admin/suite");
     let events = world.fixture.store.events(Some(id), 2).await.unwrap();
     assert!(events.iter().any(|event| event.kind == "account_unlinked" && event.actor == "administrator"));
     let again = send(&here, LINKS, &[("csrf", &csrf), ("remove", &id.to_string())]).await;

@@ -10,7 +10,10 @@
 //! A right password gives its own attempt back, and only that one: with the code still to come it proves too
 //! little to forget earlier failures (R58, SEC-R10).
 
+mod shed;
 mod turns;
+
+pub use shed::Shed;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -108,10 +111,9 @@ pub enum Verdict<T> {
 /// Why nothing was held against anything, or nobody knows with what result.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyFault {
-    /// More log-ins than the hashing pool takes, than one account may have waiting, or than one source may try in a
-    /// minute. No attempt was counted.
-    #[error("too many log-ins at once")]
-    Overloaded,
+    /// It was turned away.
+    #[error("too many log-ins at once ({})", .0.name())]
+    Shed(Shed),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -214,7 +216,7 @@ impl Verifier {
         attempt: &Attempt<'_>,
     ) -> Result<Verdict<Box<Account>>, VerifyFault> {
         if !self.throttle.allows(attempt.address) {
-            return self.shed(attempt, "source").await;
+            return self.shed(attempt, Shed::Source).await;
         }
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
@@ -233,10 +235,10 @@ impl Verifier {
         }
         // Only now, when a hash is computed next to which this takes no time.
         let account = self.store.account(username).await?;
-        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
+        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, Shed::Account).await };
         self.settle(key).await?;
         // The place comes before the attempt: what the pool cannot take must not cost one.
-        let Some(place) = self.pool.place() else { return self.shed(attempt, "queue").await };
+        let Some(place) = self.pool.place() else { return self.shed(attempt, Shed::Queue).await };
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
             Debit::Locked => return self.locked(attempt, owner).await,
@@ -298,7 +300,7 @@ impl Verifier {
         attempt: &Attempt<'_>,
     ) -> Result<Verdict<()>, VerifyFault> {
         if !self.throttle.allows(attempt.address) {
-            return self.shed(attempt, "source").await;
+            return self.shed(attempt, Shed::Source).await;
         }
         let limit = self.security.with(&account.tenant.overrides).attempts_max;
         let user = account.user.id;
@@ -306,7 +308,7 @@ impl Verifier {
         if self.store.is_locked(key, limit).await? {
             return self.locked(attempt, Some(owner_of(account))).await;
         }
-        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, "account").await };
+        let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, Shed::Account).await };
         self.settle(key).await?;
         let used = match self.store.debit(key, limit, attempt.now).await? {
             Debit::Taken { used } => used,
@@ -398,10 +400,10 @@ impl Verifier {
         Ok(Verdict::Locked)
     }
 
-    async fn shed<T>(&self, attempt: &Attempt<'_>, reason: &'static str) -> Result<T, VerifyFault> {
+    async fn shed<T>(&self, attempt: &Attempt<'_>, shed: Shed) -> Result<T, VerifyFault> {
         let event = attempt.event(EventKind::LoginShed, Actor::Stranger);
-        self.strangers.note(SecurityEvent { reason: Some(reason), ..event }).await?;
-        Err(VerifyFault::Overloaded)
+        self.strangers.note(SecurityEvent { reason: Some(shed.name()), ..event }).await?;
+        Err(VerifyFault::Shed(shed))
     }
 
     async fn failed<T>(

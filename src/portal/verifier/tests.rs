@@ -273,7 +273,7 @@ async fn d4_what_the_pool_cannot_take_is_refused_before_it_costs_an_attempt() {
     let verifier = world.verifier();
     let held = verifier.fill();
     let refused = verifier.check_password(&name("alice"), PASSWORD, &world.attempt(0)).await;
-    assert!(matches!(refused, Err(VerifyFault::Overloaded)));
+    assert!(matches!(refused, Err(VerifyFault::Shed(Shed::Queue))));
     drop(held);
     assert_eq!(used(&world, "alice").await, 0);
     assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
