@@ -17,6 +17,9 @@ use crate::telemetry::{EventKind, SecurityEvent};
 /// Whether something is spent until a time or longer.
 const SPENT_UNTIL: &str = "SELECT 1 FROM spent WHERE id = $1 AND expires_at >= $2";
 
+/// What is added to the count of a name that is locked: it has no column of its own for that, and no limit comes near it.
+const SHADOW_LOCKED: i64 = 1000;
+
 /// How many invented names are counted at once (E5, D5). Beyond that the one that was tried longest ago is forgotten.
 const SHADOWS_MAX: i64 = 100_000;
 
@@ -32,17 +35,23 @@ pub enum BudgetKey {
 /// Whether an attempt may be made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Debit {
-    /// One was taken; `used` counts it.
+    /// One was taken.
     Taken {
-        /// Attempts used up by now.
+        /// Attempts used up by now, this one included.
         used: u8,
+        /// Whether it was the last one: the account is locked from here on, unless this one is given back.
+        locks: bool,
     },
-    /// None is left (R52).
+    /// The account is locked (R52).
     Locked,
 }
 
 impl Store {
-    /// Takes one attempt, or says that none is left. What was taken stays taken over a crash.
+    /// Takes one attempt, or says that the account is locked. What was taken stays taken over a crash.
+    ///
+    /// This is the one place where an account becomes locked, and what it writes is all that anybody asks for. *Why not
+    /// whether the count has reached the limit?* The limit is a setting. Who raised it would unlock, without a word in the
+    /// log, whom R55 and R56 leave two ways out; who lowered it would lock people of whom no log says why.
     pub async fn debit(&self, key: BudgetKey, limit: NonZeroU8, now: UnixTime) -> Result<Debit, StoreFault> {
         let mut tx = self.begin().await?;
         let row = match key {
@@ -52,7 +61,7 @@ impl Store {
                      VALUES ($1, 1, CASE WHEN $2 <= 1 THEN $3 ELSE NULL END) \
                      ON CONFLICT (account) DO UPDATE SET used = attempts.used + 1, \
                      locked_at = CASE WHEN attempts.used + 1 >= $2 THEN $3 ELSE NULL END \
-                     WHERE attempts.used < $2 RETURNING used",
+                     WHERE attempts.locked_at IS NULL RETURNING used, locked_at IS NOT NULL AS locks",
                 )
                 .bind(user.as_bytes().to_vec())
                 .bind(i64::from(limit.get()))
@@ -62,13 +71,16 @@ impl Store {
             }
             BudgetKey::Shadow(subject) => {
                 let row = sqlx::query(
-                    "INSERT INTO shadow_attempts (subject, used, touched_at) VALUES ($1, 1, $3) \
-                     ON CONFLICT (subject) DO UPDATE SET used = shadow_attempts.used + 1, touched_at = $3 \
-                     WHERE shadow_attempts.used < $2 RETURNING used",
+                    "INSERT INTO shadow_attempts (subject, used, touched_at) \
+                     VALUES ($1, CASE WHEN $2 <= 1 THEN 1 + $4 ELSE 1 END, $3) \
+                     ON CONFLICT (subject) DO UPDATE SET touched_at = $3, used = shadow_attempts.used + 1 + \
+                     CASE WHEN shadow_attempts.used + 1 >= $2 THEN $4 ELSE 0 END \
+                     WHERE shadow_attempts.used < $4 RETURNING used % $4 AS used, used >= $4 AS locks",
                 )
                 .bind(subject.to_vec())
                 .bind(i64::from(limit.get()))
                 .bind(seconds(now))
+                .bind(SHADOW_LOCKED)
                 .fetch_optional(&mut *tx)
                 .await?;
                 forget_oldest_shadow(&mut tx).await?;
@@ -79,38 +91,48 @@ impl Store {
         match row {
             None => Ok(Debit::Locked),
             Some(row) => {
-                let used: i64 = row.try_get("used").map_err(|_| StoreFault::Corrupt("attempts"))?;
-                Ok(Debit::Taken { used: u8::try_from(used).map_err(|_| StoreFault::Corrupt("attempts"))? })
+                let corrupt = || StoreFault::Corrupt("attempts");
+                let used: i64 = row.try_get("used").map_err(|_| corrupt())?;
+                let locks: i64 = row.try_get("locks").map_err(|_| corrupt())?;
+                Ok(Debit::Taken { used: u8::try_from(used).map_err(|_| corrupt())?, locks: locks != 0 })
             }
         }
     }
 
-    /// Whether no attempt is left. A look: only a debit is a promise.
-    pub async fn is_locked(&self, key: BudgetKey, limit: NonZeroU8) -> Result<bool, StoreFault> {
-        let (query, subject) = match key {
+    /// Whether it is locked. A look: only a debit is a promise.
+    pub async fn is_locked(&self, key: BudgetKey) -> Result<bool, StoreFault> {
+        let query = match key {
             BudgetKey::User(user) => {
-                ("SELECT 1 FROM attempts WHERE account = $1 AND used >= $2", user.as_bytes().to_vec())
+                sqlx::query_scalar("SELECT 1 FROM attempts WHERE account = $1 AND locked_at IS NOT NULL")
+                    .bind(user.as_bytes().to_vec())
             }
             BudgetKey::Shadow(subject) => {
-                ("SELECT 1 FROM shadow_attempts WHERE subject = $1 AND used >= $2", subject.to_vec())
+                sqlx::query_scalar("SELECT 1 FROM shadow_attempts WHERE subject = $1 AND used >= $2")
+                    .bind(subject.to_vec())
+                    .bind(SHADOW_LOCKED)
             }
         };
-        let query = sqlx::query_scalar(query).bind(subject).bind(i64::from(limit.get()));
         let found: Option<i64> = self.reading(query.fetch_optional(&self.read)).await?;
         Ok(found.is_some())
     }
 
-    /// Gives back one attempt: the password was right, so it was no failure. Not a reset (R58).
-    pub async fn refund(&self, key: BudgetKey) -> Result<(), StoreFault> {
+    /// Gives back one attempt: the password was right, so it was no failure. Not a reset (R58). `locks`: what its debit
+    /// said; a lock that another attempt made stays.
+    pub async fn refund(&self, key: BudgetKey, locks: bool) -> Result<(), StoreFault> {
         let query = match key {
             BudgetKey::User(user) => sqlx::query(
-                "UPDATE attempts SET used = used - 1, locked_at = NULL WHERE account = $1 AND used > 0",
+                "UPDATE attempts SET used = used - 1, locked_at = CASE WHEN $2 THEN NULL ELSE locked_at END \
+                 WHERE account = $1 AND used > 0",
             )
-            .bind(user.as_bytes().to_vec()),
-            BudgetKey::Shadow(subject) => {
-                sqlx::query("UPDATE shadow_attempts SET used = used - 1 WHERE subject = $1 AND used > 0")
-                    .bind(subject.to_vec())
-            }
+            .bind(user.as_bytes().to_vec())
+            .bind(locks),
+            BudgetKey::Shadow(subject) => sqlx::query(
+                "UPDATE shadow_attempts SET used = used - 1 - CASE WHEN $2 AND used >= $3 THEN $3 ELSE 0 END \
+                 WHERE subject = $1 AND used > 0",
+            )
+            .bind(subject.to_vec())
+            .bind(locks)
+            .bind(SHADOW_LOCKED),
         };
         query.execute(&self.write).await?;
         Ok(())
@@ -255,7 +277,7 @@ pub(super) async fn is_spent_until(tx: &mut Tx, what: FlowId, until: UnixTime) -
 
 /// Forgets a user's failures.
 pub(super) async fn clear(tx: &mut Tx, user: UserId) -> Result<u64, StoreFault> {
-    let cleared = sqlx::query("UPDATE attempts SET used = 0, locked_at = NULL WHERE account = $1 AND used > 0")
+    let cleared = sqlx::query("UPDATE attempts SET used = 0, locked_at = NULL WHERE account = $1 AND (used > 0 OR locked_at IS NOT NULL)")
         .bind(user.as_bytes().to_vec())
         .execute(&mut **tx)
         .await?;

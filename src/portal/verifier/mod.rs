@@ -17,7 +17,7 @@ pub use shed::Shed;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::num::{NonZeroU8, NonZeroU32};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -49,7 +49,7 @@ pub struct Verifier {
     turns: Arc<Turns>,
     /// Attempts that were debited for a right password while the store could not give them back: they are, before
     /// the next one is debited. Bounded by the directory; a restart forgets it.
-    owed: Arc<Mutex<HashMap<BudgetKey, u8>>>,
+    owed: Arc<Mutex<HashMap<BudgetKey, Owed>>>,
     store: Store,
     strangers: Arc<Strangers>,
     throttle: Arc<Throttle>,
@@ -59,6 +59,13 @@ pub struct Verifier {
     security: SecurityDefaults,
     computed: Arc<AtomicU64>,
     took: Arc<Durations>,
+}
+
+/// How many attempts are to be given back, and whether one of them locked the account.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owed {
+    count: u8,
+    locks: bool,
 }
 
 #[derive(Debug)]
@@ -230,7 +237,7 @@ impl Verifier {
             // that nobody has (E5).
             Some(_) | None => self.shadow(username),
         };
-        if self.store.is_locked(key, limit).await? {
+        if self.store.is_locked(key).await? && !self.owes(key) {
             return self.locked(attempt, owner).await;
         }
         // Only now, when a hash is computed next to which this takes no time.
@@ -239,8 +246,8 @@ impl Verifier {
         self.settle(key).await?;
         // The place comes before the attempt: what the pool cannot take must not cost one.
         let Some(place) = self.pool.place() else { return self.shed(attempt, Shed::Queue).await };
-        let used = match self.store.debit(key, limit, attempt.now).await? {
-            Debit::Taken { used } => used,
+        let locks = match self.store.debit(key, limit, attempt.now).await? {
+            Debit::Taken { locks, .. } => locks,
             Debit::Locked => return self.locked(attempt, owner).await,
         };
         let asked = match &account {
@@ -268,25 +275,25 @@ impl Verifier {
         };
         match (account, ineligible) {
             (Some(account), None) if held.right => {
-                self.give_back(key).await;
+                self.give_back(key, locks).await;
                 self.rehash(&account, held.fresh).await;
                 Ok(Verdict::Right(Box::new(account)))
             }
             (account, Some(elsewhere @ (SSO_ONLY | SUITE_ONLY))) => {
                 self.log(attempt, EventKind::LoginFailed, account.as_ref(), elsewhere).await?;
                 match key {
-                    BudgetKey::Shadow(_) if used >= limit.get() => Ok(Verdict::Locked),
+                    BudgetKey::Shadow(_) if locks => Ok(Verdict::Locked),
                     BudgetKey::Shadow(_) => Ok(Verdict::Wrong),
                     // It was switched on a moment ago.
                     BudgetKey::User(_) => {
-                        self.give_back(key).await;
+                        self.give_back(key, locks).await;
                         Ok(Verdict::Wrong)
                     }
                 }
             }
             (account, reason) => {
                 let reason = reason.unwrap_or("wrong_password");
-                self.failed(attempt, account.as_ref(), reason, used, limit).await
+                self.failed(attempt, account.as_ref(), reason, locks).await
             }
         }
     }
@@ -305,13 +312,13 @@ impl Verifier {
         let limit = self.security.with(&account.tenant.overrides).attempts_max;
         let user = account.user.id;
         let key = BudgetKey::User(user);
-        if self.store.is_locked(key, limit).await? {
+        if self.store.is_locked(key).await? && !self.owes(key) {
             return self.locked(attempt, Some(owner_of(account))).await;
         }
         let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, Shed::Account).await };
         self.settle(key).await?;
-        let used = match self.store.debit(key, limit, attempt.now).await? {
-            Debit::Taken { used } => used,
+        let locks = match self.store.debit(key, limit, attempt.now).await? {
+            Debit::Taken { locks, .. } => locks,
             Debit::Locked => return self.locked(attempt, Some(owner_of(account))).await,
         };
         let step = account
@@ -324,7 +331,7 @@ impl Verifier {
             Some(step) if self.store.accept_totp(user, step).await? => return Ok(Verdict::Right(())),
             Some(_) => "used_code",
         };
-        self.failed(attempt, Some(account), reason, used, limit).await
+        self.failed(attempt, Some(account), reason, locks).await
     }
 
     /// How many hashes were computed since the start: what the tests of the budget count, and a metric.
@@ -361,25 +368,29 @@ impl Verifier {
     }
 
     /// Gives an attempt back, now or, when the store cannot, before the next one: a right password locks nobody out.
-    async fn give_back(&self, key: BudgetKey) {
-        if let Err(fault) = self.store.refund(key).await {
+    async fn give_back(&self, key: BudgetKey, locks: bool) {
+        if let Err(fault) = self.store.refund(key, locks).await {
             tracing::warn!(%fault, "an attempt is given back later");
             let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = owed.entry(key).or_default();
-            *count = count.saturating_add(1);
+            let owed = owed.entry(key).or_default();
+            *owed = Owed { count: owed.count.saturating_add(1), locks: owed.locks || locks };
         }
+    }
+
+    /// Whether something is to be given back: the lock may be of a right password, then.
+    fn owes(&self, key: BudgetKey) -> bool {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
     }
 
     /// Gives back what is owed. The caller holds the turn.
     async fn settle(&self, key: BudgetKey) -> Result<(), StoreFault> {
         loop {
-            if !self.owed.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key) {
-                return Ok(());
-            }
-            self.store.refund(key).await?;
+            let due = self.owed.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
+            let Some(due) = due else { return Ok(()) };
+            self.store.refund(key, due.locks).await?;
             let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
             match owed.get_mut(&key) {
-                Some(count) if *count > 1 => *count -= 1,
+                Some(left) if left.count > 1 => *left = Owed { count: left.count - 1, locks: false },
                 Some(_) | None => {
                     owed.remove(&key);
                 }
@@ -411,11 +422,10 @@ impl Verifier {
         attempt: &Attempt<'_>,
         account: Option<&Account>,
         reason: &'static str,
-        used: u8,
-        limit: NonZeroU8,
+        locks: bool,
     ) -> Result<Verdict<T>, VerifyFault> {
         self.log(attempt, EventKind::LoginFailed, account, reason).await?;
-        if used < limit.get() {
+        if !locks {
             return Ok(Verdict::Wrong);
         }
         self.log(attempt, EventKind::AccountLocked, account, reason).await?;

@@ -1,5 +1,7 @@
 //! The verifier against a real store: what is counted, what is told, and what it costs.
 
+use std::num::NonZeroU8;
+
 use futures_util::future::join_all;
 
 use super::*;
@@ -109,10 +111,20 @@ async fn an_attempt_that_the_store_could_not_give_back_is_given_back_before_the_
         password(&verifier, &world, "alice", "wrong").await;
     }
     let id = world.store.account(&name("alice")).await.unwrap().unwrap().user.id;
-    verifier.owed.lock().unwrap().insert(BudgetKey::User(id), 5);
+    verifier.owed.lock().unwrap().insert(BudgetKey::User(id), Owed { count: 5, locks: false });
     assert_eq!(password(&verifier, &world, "alice", "wrong").await, Verdict::Wrong);
     assert_eq!(used(&world, "alice").await, 2);
     assert!(verifier.owed.lock().unwrap().is_empty());
+    // The last one there was, and right: its lock goes with it.
+    for _ in 0..4 {
+        password(&verifier, &world, "alice", "wrong").await;
+    }
+    let seven = NonZeroU8::new(7).unwrap();
+    let taken = world.store.debit(BudgetKey::User(id), seven, world.attempt(0).now).await.unwrap();
+    assert_eq!(taken, Debit::Taken { used: 7, locks: true });
+    verifier.owed.lock().unwrap().insert(BudgetKey::User(id), Owed { count: 1, locks: true });
+    assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
+    assert_eq!(used(&world, "alice").await, 6);
 }
 
 #[tokio::test]
