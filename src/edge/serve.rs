@@ -14,6 +14,7 @@ use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::access_log::{AccessLog, Opened};
 use super::acme::{Acme, Challenges};
@@ -237,11 +238,10 @@ impl Gateway {
         });
         let acme = Acme { reloader: Arc::clone(&reloader), challenges, turn: handover.turn.clone(), changed };
         background.spawn(acme.run());
-        background.block_on(async {
-            if let Some(admin) = admin {
-                listen_admin(admin, Arc::clone(&reloader), handed_over.clone())?;
-            }
-            watch(&reloader)
+        let administered = background.block_on(async {
+            let listen = |admin| listen_admin(admin, Arc::clone(&reloader), handed_over.clone());
+            let administered = admin.map(listen).transpose()?;
+            watch(&reloader).map(|()| administered)
         })?;
         run_clock(&portal.clock)?;
         spawn_background(&background, portal, &streams);
@@ -283,6 +283,10 @@ impl Gateway {
                 tokio::select! {
                     () = ends(&acceptor) => {}
                     () = signalled() => {}
+                }
+                // Whoever asked for the upgrade is being told of it.
+                if let Some(administered) = administered {
+                    let _ = tokio::time::timeout(LAST_BYTES_MAX, administered).await;
                 }
             }
             acceptor.let_go().await;
@@ -420,12 +424,12 @@ fn admin_socket(admin: &AdminListener, inherited: &mut Inherited) -> Result<Admi
     }
 }
 
-/// Answers on it until another process does.
+/// Answers on it until another process does. Given back is what ends with the last answer.
 fn listen_admin(
     admin: AdminSocket,
     reloader: Arc<Reloader>,
     mut handed_over: tokio::sync::watch::Receiver<bool>,
-) -> std::io::Result<()> {
+) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
     let router = crate::portal::admin_router(reloader);
     let until = async move {
         let _ = handed_over.wait_for(|done| *done).await;
@@ -434,15 +438,14 @@ fn listen_admin(
         AdminSocket::Tcp(listener) => {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::TcpListener::from_std(listener)?;
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await });
+            Ok(tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await }))
         }
         AdminSocket::Unix(listener) => {
             listener.set_nonblocking(true)?;
             let listener = tokio::net::UnixListener::from_std(listener)?;
-            tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await });
+            Ok(tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await }))
         }
     }
-    Ok(())
 }
 
 fn for_its_owner(path: &Path) -> std::io::Result<()> {

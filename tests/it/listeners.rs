@@ -284,7 +284,7 @@ async fn l3_a_source_that_tries_too_many_log_ins_is_told_to_wait_and_loses_no_at
         );
         statuses.push(wire.ask(head + &body).await.status);
     }
-    let shed = statuses.iter().filter(|status| **status == 503).count();
+    let shed = statuses.iter().filter(|status| **status == 429).count();
     // Twenty a minute come back meanwhile, and on a busy machine log-ins take their time.
     let back = usize::try_from(began.elapsed().as_secs() / 3 + 1).unwrap();
     assert!((20_usize.saturating_sub(back)..=20).contains(&shed), "{statuses:?} in {:?}", began.elapsed());
