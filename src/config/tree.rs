@@ -71,6 +71,7 @@ fn node(spanned: Spanned<Read>, text: &str) -> Node {
     let value = match value {
         Read::Null => Value::Null,
         Read::Text(read) => Value::Scalar(read),
+        // Whatever is read from text has a place in it; the parser's types do not say so.
         Read::Other(read) => Value::Scalar(written(defined, text).map_or(read, str::to_owned)),
         Read::List(items) => Value::List(items.into_iter().map(|item| node(item, text)).collect()),
         Read::Map(entries) => {

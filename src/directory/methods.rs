@@ -81,14 +81,22 @@ pub enum EmergencyProblem {
 }
 
 /// Whether `user` gets in by themselves when nobody else does, and can mend it.
-pub fn emergency_problem(tenant: &Tenant, user: &User, has_password: bool) -> Option<EmergencyProblem> {
-    let alone = Tenant { sso: SsoScope::Off, ..tenant.clone() };
-    match user.level {
-        SecurityLevel::User => Some(EmergencyProblem::NotAnAdministrator),
-        SecurityLevel::Admin if !user.active || !methods(&alone, user).allows_local() => {
-            Some(EmergencyProblem::CannotLogIn)
-        }
-        SecurityLevel::Admin => (!has_password).then_some(EmergencyProblem::NoPassword),
+pub fn emergency_problem(user: &User, has_password: bool) -> Option<EmergencyProblem> {
+    emergency_problem_of(user.level, user.active, user.kind, has_password)
+}
+
+/// The same of somebody who may not be there yet.
+pub fn emergency_problem_of(
+    level: SecurityLevel,
+    active: bool,
+    kind: UserKind,
+    has_password: bool,
+) -> Option<EmergencyProblem> {
+    match (level, kind) {
+        (SecurityLevel::User, _) => Some(EmergencyProblem::NotAnAdministrator),
+        (SecurityLevel::Admin, UserKind::ApiOnly) => Some(EmergencyProblem::CannotLogIn),
+        (SecurityLevel::Admin, _) if !active => Some(EmergencyProblem::CannotLogIn),
+        (SecurityLevel::Admin, _) => (!has_password).then_some(EmergencyProblem::NoPassword),
     }
 }
 

@@ -5,7 +5,8 @@ mod settings;
 mod suite;
 
 pub use methods::{
-    EmergencyProblem, Methods, emergency_problem, is_at_provider, is_suite_required, methods, must_use_suite,
+    EmergencyProblem, Methods, emergency_problem, emergency_problem_of, is_at_provider, is_suite_required,
+    methods, must_use_suite,
 };
 pub use settings::{
     Lifetimes, PasswordRules, SecurityDefaults, SecurityOverrides, SecuritySettings, Slots, TotpPeriod,

@@ -8,7 +8,7 @@ use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
 use crate::cli::sso::{untested, users};
 use crate::config::{ProviderEntry, SsoEntry, TenantEntry};
-use crate::directory::{EmergencyProblem, SecurityLevel, SsoScope, Tenant, UserKind};
+use crate::directory::{EmergencyProblem, SsoScope, Tenant, emergency_problem, emergency_problem_of};
 use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
 use crate::store::{Linked, Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
@@ -26,11 +26,14 @@ pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<S
     let known = site.store.tenant_by_slug(&wanted.slug).await?;
     if let Some(name) = emergency_admin(site, known.as_ref(), wanted).await? {
         let problem = match wanted.users.iter().find(|user| user.username == name) {
-            Some(user) => emergency_problem_of(user.level, user.active, user.kind),
+            // A password comes later: see `apply_scope`.
+            Some(user) => {
+                emergency_problem_of(user.level, user.active, user.kind, true).map(|problem| problem.to_string())
+            }
             None => {
                 let account = site.store.account(&name).await?;
                 match account.filter(|account| account.tenant.slug == wanted.slug).map(|account| account.user) {
-                    Some(user) => emergency_problem_of(user.level, user.active, user.kind),
+                    Some(user) => emergency_problem(&user, true).map(|problem| problem.to_string()),
                     None => Some("is nobody there".to_owned()),
                 }
             }
@@ -74,17 +77,6 @@ async fn emergency_admin(
         None => Ok(None),
         Some(user) => Ok(site.store.account_by_id(user).await?.map(|account| account.user.username)),
     }
-}
-
-/// Why whoever is like this cannot be the one, but for a password.
-fn emergency_problem_of(level: SecurityLevel, active: bool, kind: UserKind) -> Option<String> {
-    let problem = match (level, kind) {
-        (SecurityLevel::User, _) => EmergencyProblem::NotAnAdministrator,
-        (SecurityLevel::Admin, UserKind::ApiOnly) => EmergencyProblem::CannotLogIn,
-        (SecurityLevel::Admin, _) if !active => EmergencyProblem::CannotLogIn,
-        (SecurityLevel::Admin, _) => return None,
-    };
-    Some(problem.to_string())
 }
 
 /// Whether the file's secret is the one that is there; also where it names none.

@@ -282,7 +282,7 @@ pub(in crate::cli) fn untested(slug: &str) -> String {
 async fn emergency_admin(site: &Site, tenant: &Tenant, username: &Username) -> Result<User, CommandProblem> {
     let account = site.store.account(username).await?.filter(|account| account.tenant.id == tenant.id);
     let account = account.ok_or_else(|| input(format!("{} has no user {username}", tenant.slug)))?;
-    match emergency_problem(tenant, &account.user, account.password.is_some()) {
+    match emergency_problem(&account.user, account.password.is_some()) {
         None => Ok(account.user),
         Some(problem) => Err(input(format!("{username} {problem}"))),
     }

@@ -41,6 +41,17 @@ fn names_that_yaml_would_change_stay_as_they_were_typed() {
 }
 
 #[test]
+fn a_number_is_found_again_behind_whatever_stands_before_it() {
+    let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
+    let file = "# Größe 😀\r\ntenants:\r\n  - { slug: 0x7, name: Café, zone: a.example, domains: [a.example], users: [] }\r\n";
+    for text in [file.to_owned(), format!("\u{feff}{file}"), file.replace("\r\n", "\n"), format!("--- \n{file}")] {
+        let tenants = load_directory(&text, "d.yaml", &zones, &Outside::new());
+        let told = tenants.map_or_else(|problems| problems.to_string(), |tenants| tenants[0].slug.clone());
+        assert_eq!(told, "0x7", "{text:?}");
+    }
+}
+
+#[test]
 fn a_directory_file_is_told_everything_at_once() {
     check_directory("", &["d.yaml: tenants is missing: the list of tenants, each with slug, zone and domains"]);
     check_directory(

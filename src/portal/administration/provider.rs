@@ -114,7 +114,7 @@ impl Portal {
         };
         let administrators: Vec<_> = administrators
             .iter()
-            .filter(|account| emergency_problem(tenant, &account.user, account.password.is_some()).is_none())
+            .filter(|account| emergency_problem(&account.user, account.password.is_some()).is_none())
             .map(|account| {
                 let kept = tenant.sso_exempt == Some(account.user.id);
                 let name = account.user.username.to_string();
@@ -252,7 +252,7 @@ impl Portal {
         let tenant = &admin.account.tenant;
         let fits = account.filter(|account| {
             account.tenant.id == tenant.id
-                && emergency_problem(tenant, &account.user, account.password.is_some()).is_none()
+                && emergency_problem(&account.user, account.password.is_some()).is_none()
         });
         Ok(fits.map(|account| account.user.id))
     }
