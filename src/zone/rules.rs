@@ -175,8 +175,8 @@ impl Rules {
         }
         let script = script(path);
         for (at, rule) in self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(method)) {
-            let fit = match (rule.path.fit(path, None), script) {
-                (Fit::No, Some(_)) => rule.path.fit(path, script).min(Fit::Perhaps),
+            let fit = match (rule.path.fit(path, script, false), script) {
+                (Fit::No, Some(_)) => rule.path.fit(path, script, true).min(Fit::Perhaps),
                 (fit, _) => fit,
             };
             if fit == Fit::No {
@@ -274,22 +274,25 @@ impl PathPattern {
         }
     }
 
-    /// `path`: raw, without a query. `left_out`: the place of a segment that is not looked at.
-    fn fit(&self, path: &[u8], left_out: Option<usize>) -> Fit {
+    /// `path`: raw, without a query. `script`: the place of the first segment that names one; `without`: it is left out.
+    fn fit(&self, path: &[u8], script: Option<usize>, without: bool) -> Fit {
         let segments = path.split(|byte| *byte == b'/').skip(1).enumerate();
+        let left_out = script.filter(|_| without);
         let mut given = segments.filter(|(at, _)| Some(*at) != left_out).map(|(_, segment)| segment);
         let (mut fit, mut goes_on) = (Fit::Sure, false);
         for (at, wanted) in self.segments.iter().enumerate() {
             let Some(segment) = given.next() else { return Fit::No };
             let is_last = at + 1 == self.segments.len() && given.clone().all(<[u8]>::is_empty);
-            match wanted.fit(segment, is_last) {
+            // A server that finds the script of a name (`MultiViews`) gives it what stands behind, like one that is named whole
+            // (RFC 3875 section 4.1.5).
+            let runs = script.is_some() && is_script(segment) || wanted.folded.ends_with(".php");
+            match wanted.fit(segment, is_last || runs) {
                 Fit::No => return Fit::No,
                 Fit::Perhaps => fit = Fit::Perhaps,
                 Fit::Sure => {}
             }
-            // Some readers end the path at its first `;`, or at a `?` or `#` that they have decoded, and some give a script
-            // what stands behind it (RFC 3875 section 4.1.5).
-            goes_on = is_cut(segment) || wanted.folded.contains('.');
+            // Some readers end the path at its first `;`, or at a `?` or `#` that they have decoded.
+            goes_on = is_cut(segment) || runs || wanted.folded.contains('.');
         }
         let slash = match self.reach {
             Reach::Below => return fit,
@@ -316,14 +319,15 @@ enum Fit {
 }
 
 impl Segment {
-    /// `is_last`: of the rule's path and of the request's, where some readers take the format of the answer off.
-    fn fit(&self, raw: &[u8], is_last: bool) -> Fit {
+    /// How a request's segment fits this one. `names_format`: to some readers `.json` or `.php` at its end, or at this one's,
+    /// is no part of the name.
+    fn fit(&self, raw: &[u8], names_format: bool) -> Fit {
         if raw == &*self.plain {
             return Fit::Sure;
         }
         match likeness(raw, &self.folded) {
             Likeness::Same => Fit::Perhaps,
-            Likeness::ButForFormat if is_last => Fit::Perhaps,
+            Likeness::ButForFormat if names_format => Fit::Perhaps,
             Likeness::ButForFormat | Likeness::None => Fit::No,
         }
     }
@@ -331,17 +335,19 @@ impl Segment {
 
 /// The place of a segment that names a script, whose name many leave out: `/index.php/admin` is `/admin` to them.
 fn script(path: &[u8]) -> Option<usize> {
-    const ENDING: &[u8; 4] = b".php";
-    let is_script = |segment: &[u8]| {
-        let (mut last, mut long) = ([0; 4], false);
-        for byte in decoded(segment) {
-            long |= last[0] != 0;
-            last.rotate_left(1);
-            last[3] = byte;
-        }
-        long && last.eq_ignore_ascii_case(ENDING)
-    };
     path.split(|byte| *byte == b'/').skip(1).position(is_script)
+}
+
+/// Whether a request's segment is a script's name, with something before the `.php`.
+fn is_script(segment: &[u8]) -> bool {
+    const ENDING: &[u8; 4] = b".php";
+    let (mut last, mut long) = ([0; 4], false);
+    for byte in decoded(segment) {
+        long |= last[0] != 0;
+        last.rotate_left(1);
+        last[3] = byte;
+    }
+    long && last.eq_ignore_ascii_case(ENDING)
 }
 
 /// The segments of a rule's path, without the empty one behind a last `/`.
@@ -407,7 +413,7 @@ fn raw_until_cut(raw: &[u8]) -> usize {
     at
 }
 
-/// What a segment has of another.
+/// How closely a request's segment resembles a rule's.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Likeness {
     /// It is the same to some readers.
@@ -467,7 +473,8 @@ fn fold(raw: &[u8]) -> String {
     let text = text.split(CUTS).next().unwrap_or_default();
     // Up and down: `ı` and `ſ` are small letters that share their capitals with `i` and `s`. And `İ` is an `i` to whoever
     // takes letters one by one; by the book it is one with a dot above it.
-    let text = text.to_uppercase().to_lowercase().replace("i\u{307}", "i");
+    // And a sigma is written by what stands behind it.
+    let text = text.to_uppercase().to_lowercase().replace("i\u{307}", "i").replace('ς', "σ");
     text.trim_end_matches(['.', ' ']).to_owned()
 }
 

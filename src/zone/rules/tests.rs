@@ -151,6 +151,13 @@ fn m9_a_script_has_what_stands_behind_its_name_and_may_be_asked_for_without_its_
     for path in ["/app/admin.php", "/app/admin.php/x/y", "/app/admin", "/app/admin.PHP", "/app/x.php/admin.php"] {
         check(&rules, &format!("GET {path}"), "SignedIn access[0]");
     }
+    // What stands behind the name is the script's (`MultiViews`, RFC 3875 section 4.1.5), whichever of the two spells its ending.
+    for path in ["/app/admin/x", "/app/Admin/x/y", "/app/admin.php;v=1/x"] {
+        check(&rules, &format!("GET {path}"), "SignedIn access[0]");
+    }
+    for path in ["/app/users.php/7", "/app/users.PHP", "/app.php/users"] {
+        check(&rules, &format!("GET {path}"), "SignedIn access[1]");
+    }
     for path in ["/app/users.json", "/app/index.php/users/7", "/app/users/7.json"] {
         check(&rules, &format!("GET {path}"), "SignedIn access[1]");
     }
@@ -245,5 +252,17 @@ fn a_rules_path_is_one_that_everybody_reads_alike() {
     }
     for path in ["/", "/a", "/a/", "/a/b.css", "/.well-known/security.txt", "/caf%C3%A9", "/a%20b", "/x~y_z-1"] {
         assert!(PathPattern::exact(path).is_ok(), "{path:?}");
+    }
+}
+
+#[test]
+fn m9_a_sigma_at_the_end_of_a_name_is_the_same_before_a_format() {
+    let rules = rules(&["/%CF%80%CF%8C%CF%81%CE%BF%CF%82 staff", "/ public"]);
+    for path in [
+        "/%CF%80%CF%8C%CF%81%CE%BF%CF%82",
+        "/%CF%80%CF%8C%CF%81%CE%BF%CF%82.json",
+        "/%CF%80%CF%8C%CF%81%CE%BF%CF%83",
+    ] {
+        check(&rules, &format!("GET {path}"), "SignedIn access[0]");
     }
 }
