@@ -14,7 +14,7 @@ use crate::base::{UnixTime, Username};
 use crate::directory::TotpPeriod;
 
 const DIGITS: u8 = 6;
-/// Steps before and after the current one in which a code is accepted (R63, SEC DEV-8).
+/// Steps before and after the current one in which a code is accepted (R63, DEV-8).
 const SKEW_STEPS: u16 = 1;
 
 /// An authenticator's secret: 160 bits (RFC 4226 section 4).

@@ -70,7 +70,7 @@ impl Default for Slots {
 pub struct Lifetimes {
     /// Dead after this long without activity (R89).
     pub idle_max: Ttl,
-    /// Dead this long after its start, whatever the activity (SEC DEV-5).
+    /// Dead this long after its start, whatever the activity (DEV-5).
     pub absolute_max: Ttl,
 }
 
@@ -132,7 +132,7 @@ pub struct SecurityOverrides {
     /// See [`SecuritySettings::totp_period`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub totp_period_seconds: Option<TotpPeriod>,
-    /// The idle limit in seconds; may only shorten the installation's (SEC DEV-5: lower values win).
+    /// The idle limit in seconds; may only shorten the installation's (DEV-5: lower values win).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_max_seconds: Option<Ttl>,
 }

@@ -1,6 +1,6 @@
 //! The flow for native clients, as JSON: the phone app and the mail add-in (R103–R106).
 //!
-//! The same steps, budget and slots as in a browser, with the reason codes of requirements 4.3. What needs a page
+//! The same steps, budget and slots as in a browser, with reason codes of its own. What needs a page
 //! (setting up an authenticator) is refused with the code that says so.
 
 use std::sync::Arc;

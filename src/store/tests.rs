@@ -315,7 +315,7 @@ async fn c3_a_tenant_that_moves_to_another_zone_takes_no_session_along() {
 // ── the security log ──
 
 #[tokio::test]
-async fn r75_the_security_log_is_appended_to_and_never_changed_not_even_by_hand() {
+async fn r121_the_security_log_is_appended_to_and_never_changed_not_even_by_hand() {
     let world = World::new().await;
     for statement in [
         "UPDATE security_event SET actor = 'nobody'",

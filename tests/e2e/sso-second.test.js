@@ -119,7 +119,7 @@ test("logging out here logs out there, and leads back (R118)", async () => {
   assert.equal(await page.locator("[name=login]").count(), 1, "the provider asks again");
 });
 
-test("a strength that is demanded must be shown (SEC-R47)", async () => {
+test("a strength that is demanded must be shown (SEC-R49)", async () => {
   await sso("set", "acme", "--amr", "mfa");
   await refusal(await logsIn(alice), /did not confirm/, "token_weak_methods");
   await sso("set", "acme", "--amr", "pwd", "--max-age", "1h");

@@ -1,4 +1,4 @@
-//! What a signed-in request allocates on its way through our code: nothing (design.md section 10).
+//! What a signed-in request allocates on its way through our code: nothing.
 
 use std::sync::Arc;
 

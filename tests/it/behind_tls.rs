@@ -75,7 +75,7 @@ async fn h1_a_request_behind_a_trusted_proxy_has_its_session_and_its_identity() 
 }
 
 #[tokio::test]
-async fn sec_r38_what_has_not_come_by_tls_is_not_answered_behind_a_proxy_either() {
+async fn sec_r80_what_has_not_come_by_tls_is_not_answered_behind_a_proxy_either() {
     let mut world = World::start("", "").await;
     let cookie = format!("Cookie: __Host-zg_session={}\r\n", world.gateway.log_in(A, WALL).await);
     let to_https = format!("https://{}/x?y", world.gateway.authority(A));

@@ -45,7 +45,7 @@ async fn g4_without_the_store_nothing_is_forwarded() {
     let stranger = format!("GET /x HTTP/1.1\r\nHost: {A}\r\n\r\n");
     assert_eq!(gateway.connect(A).await.ask(stranger).await.status, 401);
     upstream.assert_silent("nobody is let through");
-    // F7: what is public needs no store, with a session's cookie or without.
+    // What is public needs no store, with a session's cookie or without.
     assert_eq!(gateway.connect(A).await.ask(get("/health", "")).await.status, 200);
     assert!(upstream.only().all("x-zonegate-assertion").is_empty());
     gateway.assert_well();

@@ -309,6 +309,7 @@ fn every_file_opens_by_saying_what_it_is_for() {
         false => vec!["does not open with //!".into()],
     };
     none(&sources(&["src", "tests", "benches"]), check);
+    assert_eq!(check(&sample("src/base/mod.rs", "// Not for rustdoc.\nuse x;")).len(), 1);
 }
 
 #[test]
@@ -318,6 +319,23 @@ fn only_the_edge_names_pingora() {
     let lines = fs::read_to_string(package().join("src/main.rs")).unwrap();
     assert!(!lines.contains("pingora"));
     assert_eq!(find(&sample("src/portal/mod.rs", "use pingora::http;")).len(), 1);
+}
+
+#[test]
+fn only_the_store_speaks_sql() {
+    let find = |source: &Source| match source.is_test() {
+        true => Vec::new(),
+        false => outside(source, &["src/store/"], &["sqlx"]),
+    };
+    none(&sources(&["src"]), find);
+    assert_eq!(find(&sample("src/table/mod.rs", "sqlx::query(text)")).len(), 1);
+}
+
+#[test]
+fn nothing_is_matched_by_a_regex() {
+    let find = |source: &Source| outside(source, &[], &["regex", "Regex"]);
+    none(&sources(&["src"]), find);
+    assert_eq!(find(&sample("src/zone/mod.rs", "use regex::Regex;")).len(), 2);
 }
 
 /// The clock's readings and the sources of randomness.
@@ -342,10 +360,12 @@ const STOPWATCHES: [&str; 4] = ["src/machine/", "src/edge/", "src/portal/", "src
 
 #[test]
 fn the_monotonic_clock_is_read_only_where_durations_are_measured() {
-    none(&sources(&["src"]), |source| match source.is_test() {
+    let find = |source: &Source| match source.is_test() {
         true => Vec::new(),
         false => outside(source, &STOPWATCHES, &["Instant::now"]),
-    });
+    };
+    none(&sources(&["src"]), find);
+    assert_eq!(find(&sample("src/table/mod.rs", "let begun = Instant::now();")).len(), 1);
 }
 
 /// What would be I/O, a lock or a thread in the pure half.
@@ -408,14 +428,68 @@ fn no_file_grows_past_what_one_sitting_reads() {
     for (path, reason) in LONG_FILES {
         assert!(package().join(path).exists() && !reason.is_empty(), "stale exception for {path}");
     }
-    none(&sources(&["src"]), |source| {
+    let find = |source: &Source| {
         let lines = source.code.lines().filter(|line| !line.trim().is_empty()).count();
         let excused = LONG_FILES.iter().any(|(path, _)| *path == source.path);
         match lines > LINES_MAX && !excused && !source.is_test() {
             true => vec![format!("{lines} lines of code, over {LINES_MAX}")],
             false => Vec::new(),
         }
-    });
+    };
+    none(&sources(&["src"]), find);
+    assert_eq!(find(&sample("src/base/mod.rs", &"x();\n".repeat(LINES_MAX + 1))).len(), 1);
+}
+
+// ── citations ──
+
+/// What looks like a requirement's id in a comment and is something else.
+const NO_IDS: [&str; 2] = ["S256", "E000"];
+
+/// The ids that a source cites: in its comments, and in front of its tests' names.
+fn cited(source: &Source) -> Vec<String> {
+    let mut ids = Vec::new();
+    for line in source.text.lines().map(str::trim_start) {
+        if let Some(comment) = line.strip_prefix("//") {
+            let words = comment.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
+            ids.extend(words.map(|word| word.trim_matches('-')).filter(|word| is_id(word)).map(str::to_owned));
+        }
+        let named = line.trim_start_matches("pub ").trim_start_matches("async ").strip_prefix("fn ");
+        let mut rest = named.unwrap_or_default();
+        loop {
+            let (secure, inner) = rest.strip_prefix("sec_").map_or(("", rest), |inner| ("SEC-", inner));
+            let Some((word, after)) = inner.split_once('_') else { break };
+            let id = format!("{secure}{}", word.to_ascii_uppercase());
+            if !is_id(&id) {
+                break;
+            }
+            ids.push(id);
+            rest = after;
+        }
+    }
+    ids.retain(|id| !NO_IDS.contains(&id.as_str()));
+    ids
+}
+
+/// A letter and a number of at most three digits, or one of the two kinds that are written out.
+fn is_id(word: &str) -> bool {
+    let inner = word.strip_prefix("SEC-").filter(|inner| inner.starts_with('R')).unwrap_or(word);
+    let number =
+        inner.strip_prefix("DEV-").or_else(|| inner.strip_prefix(|c: char| "ACDEFGHKLMOPRSUVWX".contains(c)));
+    number.is_some_and(|number| (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+#[test]
+fn every_requirement_that_is_cited_is_in_the_key() {
+    let key = fs::read_to_string(package().join("REQUIREMENTS.md")).unwrap();
+    let known: Vec<_> = key.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    assert!(known.len() > 300, "{}", known.len());
+    let find = |source: &Source| {
+        let unknown = cited(source).into_iter().filter(|id| !known.contains(&id.as_str()));
+        unknown.map(|id| format!("cites {id}, which REQUIREMENTS.md does not know")).collect()
+    };
+    none(&sources(&["src", "tests", "benches"]), find);
+    let sample = sample("tests/it/x.rs", "// As R999 and SEC-R998 say.\nasync fn r82_x997_it_holds() {}");
+    assert_eq!(find(&sample).len(), 3);
 }
 
 #[test]

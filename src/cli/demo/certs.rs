@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn k2_private_keys_are_readable_by_their_owner_only() {
+    fn sec_r91_private_keys_are_readable_by_their_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path(), &hosts(), UnixTime::from_seconds(1_790_000_000)).unwrap();
         let keys = hosts().into_iter().map(|host| format!("certs/{host}.key")).chain(["ca.key".into()]);

@@ -149,7 +149,7 @@ fn h9_k1_what_no_header_takes_or_a_terminal_obeys_is_refused_where_it_is_set() {
 }
 
 #[test]
-fn r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
+fn sec_r91_a_provider_is_told_off_whole_and_its_secret_never_stands_in_the_file() {
     let tenant = |sso: &str, users: &str| {
         format!(
             "tenants:\n  - {{ slug: a, zone: a.example, domains: [a.example], users: [{users}], sso: {sso} }}\n"

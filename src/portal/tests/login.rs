@@ -241,7 +241,7 @@ async fn r70_a_dashboard_needs_its_password_only() {
 }
 
 #[tokio::test]
-async fn r31_sec_the_browser_gets_a_new_token_and_a_planted_one_is_not_adopted() {
+async fn sec_r31_the_browser_gets_a_new_token_and_a_planted_one_is_not_adopted() {
     let world = World::new().await;
     let browser = world.browser();
     let planted = "A".repeat(43);

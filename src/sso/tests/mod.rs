@@ -1,4 +1,4 @@
-//! A right answer, altered in one thing at a time, and the problem that comes out (security.md 2.1, 2.3, group O).
+//! A right answer, altered in one thing at a time, and the problem that comes out (group O).
 
 mod answers;
 mod keys;
