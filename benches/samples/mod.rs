@@ -75,7 +75,7 @@ pub(crate) fn record(host: &str, serial: u64) -> SessionRecord {
         class: Class::Web,
         method: Method::Local,
         factors: [Factor::Password, Factor::Totp].into(),
-        authenticated_at: START,
+        authenticated_at: Some(START),
         started_at: START,
         last_seen: START,
         lifetimes: Lifetimes::default(),

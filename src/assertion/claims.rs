@@ -1,4 +1,4 @@
-//! The claims of the upstream assertion (design.md section 4, SEC-R62), and the header they are signed under.
+//! The claims of the upstream assertion (SEC-R62), and the header they are signed under.
 
 use std::fmt::Write as _;
 
@@ -97,7 +97,8 @@ pub struct Claims<'a> {
     kind: UserKind,
     method: Method,
     amr: Vec<&'static str>,
-    auth_time: UnixTime,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auth_time: Option<UnixTime>,
     /// An id, not the token.
     #[serde(serialize_with = "as_text")]
     sid: SessionId,

@@ -208,7 +208,7 @@ fn session(account: &Account, now: UnixTime) -> Session {
         class: Class::Web,
         method: crate::session::Method::Local,
         factors: Factors::default(),
-        authenticated_at: now,
+        authenticated_at: Some(now),
         started_at: now,
         last_seen: now,
         lifetimes: Lifetimes::default(),

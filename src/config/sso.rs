@@ -15,7 +15,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path, outside: &dyn Surroun
     let settings = OutboundSettings {
         networks: listen::networks(&section, "networks"),
         roots: section.scalar("ca_file").and_then(|scalar| upstream::pem(&section, &scalar, directory, outside)),
-        timeout: section.duration("timeout", TIMEOUT_DEFAULT, 1..=60).into(),
+        timeout: section.duration("timeout", TIMEOUT_DEFAULT, 1..=20).into(),
     };
     section.finish();
     settings

@@ -5,8 +5,8 @@
 //!
 //! 1. The old process starts the program anew, with its sockets. The new one reads and checks everything that does not
 //!    need the store, and says `ready`. If it does not, nothing has changed.
-//! 2. The old one takes no further connection (they wait in the sockets' queues), lets requests end that may write,
-//!    writes behind what is to be written, lets go of the store, and says `go`.
+//! 2. The old one lets requests end that may write while others wait, takes no further connection (they wait in the sockets'
+//!    queues), writes behind what is to be written, lets go of the store, and says `go`.
 //! 3. The new one opens the store, loads the sessions, accepts connections, and says `serving`. If it does not, the old
 //!    one takes the store back and goes on as if nothing had been.
 //! 4. The old one ends with its last connection. Each may carry one more request: a signed-in one is forwarded, as what
@@ -47,7 +47,8 @@ const TAKE_OVER: &str = "--take-over";
 const READY_MAX: Duration = Duration::from_secs(120);
 /// How long it may take to load the sessions: new connections wait for it, and everybody who would log in.
 const SERVING_MAX: Duration = Duration::from_secs(30);
-/// How long requests that may write may take to end: they read no form any more, and wait for no client.
+/// How long requests that may write may take to end: they read no form any more, wait for no client, and for a provider no
+/// longer than twenty seconds (`portal::sso::callback`).
 const QUIET_MAX: Duration = Duration::from_secs(30);
 /// How long a process that was killed may take to be gone: one that waits for a disk stays for as long as that takes.
 const KILLED_MAX: Duration = Duration::from_secs(10);
@@ -198,8 +199,8 @@ impl Handover {
         let mut successor = Successor::start(&self.program, &self.sockets).map_err(failed)?;
         let store_path = self.in_use.load().settings.store_path.clone();
         self.unless_stopped(successor.expect(&ready(&store_path), READY_MAX)).await?;
-        // From here on nothing that may write begins, and everything that has begun ends.
-        self.acceptor.pause();
+        // From here on nothing that may write begins, and everything that has begun ends. New connections are still taken: a
+        // request that may write waits, and any other is forwarded.
         let quiet = async {
             let quiet = tokio::time::timeout(QUIET_MAX, self.turn.taken.write()).await;
             quiet.map_err(|_| failed(format_args!("requests that may write have not ended in {QUIET_MAX:?}")))
@@ -208,10 +209,10 @@ impl Handover {
             Ok(turn) => turn,
             Err(why) => {
                 successor.kill().await;
-                self.acceptor.go_on();
                 return Err(why);
             }
         };
+        self.acceptor.pause();
         match self.give(&mut successor, &mut hold).await {
             Ok(writes) => {
                 self.end();

@@ -76,7 +76,7 @@ fn session_at(host: &str, user_epoch: Arc<AtomicU64>) -> Session {
         class: Class::Web,
         method: Method::Local,
         factors: [Factor::Password, Factor::Totp].into(),
-        authenticated_at: UnixTime::from_seconds(START),
+        authenticated_at: Some(UnixTime::from_seconds(START)),
         started_at: UnixTime::from_seconds(START),
         last_seen: UnixTime::from_seconds(START),
         lifetimes: Lifetimes::default(),

@@ -46,6 +46,8 @@ const PROVIDERS_MAX: usize = 1024;
 /// How many exchanges with one provider may be under way; others wait for their turn. One that hangs holds up so many
 /// connections of ours, for the time of one exchange.
 const EXCHANGES_MAX: usize = 64;
+/// And that may wait for their turn: whoever comes then is told at once.
+const WAITING_MAX: usize = 512;
 /// How long somebody who logs out waits for a word of their provider.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
@@ -77,6 +79,8 @@ struct Known {
     metadata: Arc<Kept<Metadata>>,
     keys: Arc<Kept<KeySet>>,
     exchanges: Arc<Semaphore>,
+    /// Those under way and those that wait for their turn.
+    places: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Providers {
@@ -231,12 +235,15 @@ impl Providers {
         url: &Url,
         ask: Ask,
     ) -> Result<Answer, ProviderFault> {
-        let turns = Arc::clone(&self.known(settings).exchanges);
+        let known = self.known(settings);
+        let (turns, places) = (Arc::clone(&known.exchanges), Arc::clone(&known.places));
+        let place = places.try_acquire_owned().map_err(|_| ProviderFault::Busy(step))?;
         let (providers, settings, url) = (self.clone(), settings.clone(), url.clone());
         let task = self.0.runtime.spawn(async move {
             // A whole company may come at the same minute. One whose provider hangs waits no longer than for an answer.
+            let _held_until_the_end = place;
             let turn = timeout(providers.0.patience, turns.acquire_owned()).await;
-            let Ok(Ok(_held_until_the_end)) = turn else { return Err(ProviderFault::Busy(step)) };
+            let Ok(Ok(_turn)) = turn else { return Err(ProviderFault::Busy(step)) };
             providers.0.http.exchange(step, &settings, &url, ask).await
         });
         task.await.unwrap_or(Err(ProviderFault::Stopped))
@@ -268,6 +275,7 @@ impl Providers {
             metadata: Arc::new(Kept::new(Arc::clone(clock), runtime.clone())),
             keys: Arc::new(Kept::new(Arc::clone(clock), runtime.clone())),
             exchanges: Arc::new(Semaphore::new(EXCHANGES_MAX)),
+            places: Arc::new(Semaphore::new(EXCHANGES_MAX + WAITING_MAX)),
         }
     }
 }

@@ -322,16 +322,14 @@ impl Proven {
         &self.factors
     }
 
-    /// When it was proved here.
-    pub const fn proved_at(&self) -> UnixTime {
-        self.authenticated_at
-    }
-
-    /// When the last of them was shown: at a provider, when it says that they were. A session of its own lets it answer
-    /// without asking anybody, and that shows nothing of who sits there now (SEC-R36, SEC-R49).
-    pub fn authenticated_at(&self) -> UnixTime {
-        let there = self.provider.as_ref().and_then(Proof::shown_at);
-        there.map_or(self.authenticated_at, |shown_at| shown_at.min(self.authenticated_at))
+    /// When the last factor was shown, if that is known. A provider that has a session of its own answers without asking
+    /// anybody, which shows nothing of who sits there now; one that does not say when it asked counts as never having done
+    /// so (SEC-R36, SEC-R49).
+    pub fn authenticated_at(&self) -> Option<UnixTime> {
+        match &self.provider {
+            None => Some(self.authenticated_at),
+            Some(proof) => proof.shown_at().map(|shown_at| shown_at.min(self.authenticated_at)),
+        }
     }
 }
 

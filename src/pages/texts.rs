@@ -224,6 +224,8 @@ const TEXTS: &[Entry] = &[
     ("error.413.title", "Too large", "Zu groß"),
     ("error.421.text", "This address is not served here. Check it for a typing error.", "Diese Adresse wird hier nicht bedient. Prüfen Sie sie auf Tippfehler."),
     ("error.421.title", "Unknown address", "Unbekannte Adresse"),
+    ("error.429.text", "Please wait a moment, then try again.", "Bitte warten Sie einen Moment, und versuchen Sie es dann erneut."),
+    ("error.429.title", "Too many requests", "Zu viele Anfragen"),
     ("error.431.text", "Your browser sent more than is allowed here. Clear the cookies of this site and try again.", "Ihr Browser hat mehr gesendet, als hier erlaubt ist. Löschen Sie die Cookies dieser Seite und versuchen Sie es noch einmal."),
     ("error.431.title", "Request too large", "Anfrage zu groß"),
     ("error.500.text", "Something went wrong on our side. Try again in a moment.", "Auf unserer Seite ist etwas schiefgegangen. Versuchen Sie es gleich noch einmal."),

@@ -186,7 +186,7 @@ impl Portal {
         } else {
             problem(visit, status, None)
         };
-        if status == StatusCode::SERVICE_UNAVAILABLE {
+        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         answer
@@ -238,6 +238,7 @@ fn error_texts(status: StatusCode) -> (&'static str, &'static str) {
         405 => ("error.405.title", "error.405.text"),
         408 => ("error.408.title", "error.408.text"),
         413 => ("error.413.title", "error.413.text"),
+        429 => ("error.429.title", "error.429.text"),
         421 => ("error.421.title", "error.421.text"),
         431 => ("error.431.title", "error.431.text"),
         501 => ("error.501.title", "error.501.text"),

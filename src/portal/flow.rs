@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::outcome::{Message, Notice, Outcome, TROUBLE, Trouble};
-use super::verifier::{Attempt, Verdict, VerifyFault};
+use super::verifier::{Attempt, Shed, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit};
 use crate::base::{FlowId, Hostname, LocalPath, SessionId, UserId, Username};
 use crate::credential::{TotpCode, TotpSecret, accept};
@@ -379,6 +379,10 @@ impl Portal {
         let Some(account) = self.account_of(step.claimant(), step.method(), asking).await? else {
             return Ok(Outcome::Restart(Notice::Expired, flow.wish()));
         };
+        // Each choice is a commit, and leads to the next where it makes no room.
+        if !self.forms.allows(&account.user.id) {
+            return Ok(Outcome::Overloaded(flow.at(Step::Slot(step)), Shed::Account));
+        }
         // Each choice is made once.
         if !self.is_first(&flow).await? {
             return Ok(Outcome::Restart(Notice::Expired, flow.wish()));

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
-use axum::http::{Request, StatusCode, Uri};
+use axum::http::{Method, Request, StatusCode, Uri};
 use axum::routing::get;
 use axum::{Extension, Router};
 
@@ -62,12 +62,13 @@ struct Here<'a> {
 async fn show(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
     let known = cookies::browser(&headers);
     let answer = match known.clone().map_or_else(new_browser, Ok) {
-        Ok(browser) => match first_page(&portal, &visit, &uri, &headers, &browser).await {
+        Ok(browser) => match first_page(&portal, &visit, (&method, &uri), &headers, &browser).await {
             Ok(mut answer) => {
                 if sso::query(&uri, "with").as_deref() == Some(Entry::Usual.name()) {
                     answer.headers_mut().append(header::SET_COOKIE, cookies::clear_tenant());
@@ -91,7 +92,7 @@ fn new_browser() -> Result<BrowserToken, Trouble> {
 async fn first_page(
     portal: &Portal,
     visit: &Visit,
-    uri: &Uri,
+    (method, uri): (&Method, &Uri),
     headers: &HeaderMap,
     browser: &BrowserToken,
 ) -> Result<Answer, Trouble> {
@@ -124,24 +125,28 @@ async fn first_page(
         return Ok(portal.to_provider(&registration, errand, visit, headers).await);
     }
     let flow = here.new_flow(return_to, entry)?;
-    if let Some(sealed) = query("handover")
+    // Whoever only asks what is there (HEAD) does not use it up.
+    if *method == Method::GET
+        && let Some(sealed) = query("handover")
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
     {
-        if !portal.verifier.takes(visit.address) {
+        // Who typed the name is asked for it, and not who was led here: any page can have a link be opened again and again.
+        if !portal.verifier.takes(handover.from) {
             return here.end(Outcome::Overloaded(flow, Shed::Source), handover.username.as_str()).await;
         }
         if !portal.store.spend(handover.id, handover.expires_at).await? {
             return here.page(&flow, Above::default());
         }
         let outcome = portal.username_known(flow, handover.username).await?;
-        // The link says who typed the name as little as any other: from elsewhere it may have been sent, to log somebody in as
-        // whom a company's provider likes (SEC-R38). *Why by address and not by the browser?* Two hosts share no cookie; and
-        // who is asked without need has one click more.
+        // The link says who typed the name as little as any other: it may have been sent, to log somebody in as whom a
+        // company's provider likes (S12, SEC-R38). Two hosts share no cookie. The address alone says too little, as all of an
+        // office have one; that a page of the same site led here, browsers say and no page can.
         if let Outcome::ToProvider(_, tenant, username) = &outcome
-            && Source::of(handover.from) != Source::of(visit.address)
+            && !(Source::of(handover.from) == Source::of(visit.address) && is_same_site(headers))
             && let Some(registration) = portal.registration(visit, &tenant.slug).await?
         {
-            return Ok(sso::question(portal, &registration, None, Some(username.as_str()), visit, headers));
+            let hint = Some(username.as_str());
+            return Ok(sso::question(portal, &registration, (None, hint), Some(browser), visit, headers));
         }
         return here.end(outcome, "").await;
     }
@@ -166,6 +171,12 @@ async fn first_page(
         (notice, None) | (None, notice) => notice,
     };
     here.page(&flow, Above { notice, ..Above::default() })
+}
+
+/// Whether the browser says that it was led here by a page of the same site (Fetch Metadata, `Sec-Fetch-Site`).
+fn is_same_site(headers: &HeaderMap) -> bool {
+    let mut said = headers.get_all("sec-fetch-site").iter();
+    said.next().is_some_and(|site| site == "same-site" || site == "same-origin") && said.next().is_none()
 }
 
 async fn take(

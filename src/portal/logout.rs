@@ -70,8 +70,11 @@ impl Portal {
             Err(_) if from_here => {
                 let left = visit.left.as_ref().filter(|left| left.end_reason() == Some(EndReason::LoggedOut));
                 let provider_logout = match left {
-                    Some(left) => self.provider_logout(visit, left, cookies::browser(headers).as_ref()).await,
-                    None => ProviderLogout::Nothing,
+                    // It asks the provider whether it is there, and may be sent as often as somebody likes.
+                    Some(left) if self.verifier.takes(visit.address) => {
+                        self.provider_logout(visit, left, cookies::browser(headers).as_ref()).await
+                    }
+                    Some(_) | None => ProviderLogout::Nothing,
                 };
                 return Ok(self.logged_out(zone, headers, &provider_logout));
             }

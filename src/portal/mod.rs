@@ -21,6 +21,7 @@ mod logout;
 pub mod metrics;
 pub mod native;
 mod outcome;
+mod pace;
 mod person;
 mod pool;
 mod public;
@@ -31,6 +32,7 @@ mod throttle;
 pub mod verifier;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::Router;
@@ -38,10 +40,13 @@ use axum::extract::State;
 use axum::http::header::{self, HeaderMap};
 use axum::http::{Method, Request, StatusCode};
 use axum::middleware::Next;
+use governor::Quota;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base::{Hostname, RequestId, SealKey, UnixTime};
+use crate::base::{Hostname, RequestId, SealKey, TenantId, UnixTime, UserId};
 use crate::config::Settings;
+use crate::directory::SecurityLevel;
 use crate::idp::{OutboundProblem, Providers};
 use crate::machine::Clock;
 use crate::pages::{Assets, Chrome, choose_language};
@@ -55,9 +60,19 @@ pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_r
 
 use answer::{Answer, Policies};
 use csrf::Csrf;
+use pace::Pace;
 use strangers::Strangers;
 use throttle::Throttle;
 use verifier::{Verifier, VerifierProblem};
+
+/// Forms that one person may send in a minute, all at once if need be.
+const FORMS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(120).unwrap();
+/// Log-outs that one provider may tell of in a second, when it goes on.
+const TOLD_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+/// And at once: a whole company goes home.
+const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
+/// Tables that are read at once, each as long as a form may take.
+const TABLES_AT_ONCE: usize = 4;
 
 /// What our pages and endpoints work with.
 #[derive(Debug)]
@@ -77,6 +92,12 @@ pub struct Portal {
     /// The same for what rules do not let people have. With a rate of its own: who is logged in must not be able to
     /// crowd out what strangers do.
     pub denials: Arc<Strangers>,
+    /// How often one person may send a form: most are a commit, and all tenants share one disk (D9).
+    forms: Arc<Pace<UserId>>,
+    /// How often one provider may tell of log-outs over the back channel; the suite's is `None`.
+    told: Arc<Pace<Option<TenantId>>>,
+    /// How many tables are read at once.
+    tables: Arc<Semaphore>,
     /// The clock; requests use their visit's reading of it.
     pub clock: Arc<Clock>,
     /// Stylesheet, script, logo.
@@ -148,6 +169,14 @@ impl Visit {
     }
 }
 
+/// How much of a form is read. Held until it is answered.
+#[derive(Debug)]
+pub struct FormRoom {
+    /// In bytes.
+    pub bytes_max: usize,
+    _table: Option<OwnedSemaphorePermit>,
+}
+
 /// Under which host a request came.
 #[derive(Clone, Debug)]
 pub enum Realm {
@@ -176,6 +205,9 @@ impl Portal {
             verifier,
             strangers,
             denials: Arc::new(Strangers::new(store.clone())),
+            forms: Arc::new(Pace::new(Quota::per_minute(FORMS_PER_MINUTE))),
+            told: Arc::new(Pace::new(Quota::per_second(TOLD_PER_SECOND).allow_burst(TOLD_AT_ONCE))),
+            tables: Arc::new(Semaphore::new(TABLES_AT_ONCE)),
             csrf: Csrf::new(master),
             logout_state: Csrf::of_logouts(master),
             providers,
@@ -210,6 +242,9 @@ impl Portal {
             )?,
             strangers: Arc::clone(&self.strangers),
             denials: Arc::clone(&self.denials),
+            forms: Arc::clone(&self.forms),
+            told: Arc::clone(&self.told),
+            tables: Arc::clone(&self.tables),
             csrf: self.csrf.clone(),
             logout_state: self.logout_state.clone(),
             providers,
@@ -245,14 +280,19 @@ impl Portal {
         }
     }
 
-    /// The largest form that is read for this visitor at `path`, in bytes: a table is longer than what a person types, and
-    /// is nobody's to send who is not logged in.
-    pub fn form_bytes_max(&self, visit: &Visit, path: &str) -> usize {
+    /// Room for the form that this visitor may send to `path`: a table is longer than what a person types, is an
+    /// administrator's only, and waits while others are read.
+    pub async fn room_for_form(&self, visit: &Visit, path: &str) -> FormRoom {
         let usual = self.settings.limits.form_bytes_max;
-        if path == administration::IMPORT && visit.session.is_some() {
-            usual.max(administration::TABLE_BYTES_MAX)
-        } else {
-            usual
+        let no_more = FormRoom { bytes_max: usual, _table: None };
+        let (administration::IMPORT, Some(session)) = (path, &visit.session) else { return no_more };
+        match self.store.account_by_id(session.user).await {
+            Ok(Some(account)) if account.user.level == SecurityLevel::Admin => {
+                let table = Arc::clone(&self.tables).acquire_owned().await.ok();
+                FormRoom { bytes_max: usual.max(administration::TABLE_BYTES_MAX), _table: table }
+            }
+            // Whoever sends no more than usual is told by the page what is wrong.
+            Ok(_) | Err(_) => no_more,
         }
     }
 

@@ -79,6 +79,9 @@ impl Portal {
         body: Body,
     ) -> Result<Form, Answer> {
         let refuse = |status| self.refusal(visit, headers, status);
+        if !self.forms.allows(&person.session.user) {
+            return Err(refuse(StatusCode::TOO_MANY_REQUESTS));
+        }
         let ours = csrf::came_from(headers, &person.zone.origin);
         let form = match ours {
             true => Form::read(headers, body, bytes_max).await.map_err(refuse)?,
@@ -103,7 +106,7 @@ impl Portal {
         reason: &'static str,
     ) -> Answer {
         let event = SecurityEvent { reason: Some(reason), ..person.event(visit, EventKind::RequestForged) };
-        if let Err(fault) = self.store.append_event(&event).await {
+        if let Err(fault) = self.denials.note(event).await {
             return self.store_fault(visit, headers, &fault);
         }
         self.refusal(visit, headers, StatusCode::FORBIDDEN)
@@ -183,7 +186,7 @@ pub(super) fn lead_back(answer: &mut Answer, path: &str, sent: bool) {
     }
 }
 
-/// "Log in first": the log-in page for people, which says why; JSON for programs (design.md section 4).
+/// "Log in first": the log-in page for people, which says why; JSON for programs.
 pub(super) fn unauthenticated(visit: &Visit, zone: &Zone, headers: &HeaderMap) -> Answer {
     if wants_html(headers) {
         let mut answer = see_other(LOGIN);

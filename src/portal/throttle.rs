@@ -10,22 +10,19 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::Quota;
 
+use super::pace::Pace;
 use crate::base::Source;
 
 /// Sources that are told apart.
 const SOURCES_MAX: usize = 50_000;
-/// After so many attempts, sources that were quiet long enough are forgotten.
-const TIDY_EVERY: u32 = 1024;
 
 /// The sources of late.
 pub(super) struct Throttle {
     per_minute: NonZeroU32,
-    limiter: DefaultKeyedRateLimiter<Source>,
-    attempts: AtomicU32,
+    pace: Pace<Source>,
 }
 
 impl std::fmt::Debug for Throttle {
@@ -37,8 +34,7 @@ impl std::fmt::Debug for Throttle {
 impl Throttle {
     /// `per_minute` attempts a source, all at once if need be.
     pub(super) fn new(per_minute: NonZeroU32) -> Self {
-        let limiter = RateLimiter::keyed(Quota::per_minute(per_minute));
-        Self { per_minute, limiter, attempts: AtomicU32::new(0) }
+        Self { per_minute, pace: Pace::new(Quota::per_minute(per_minute)) }
     }
 
     /// This one, with all that it remembers, as long as the rate is the same; else one that begins anew.
@@ -48,12 +44,8 @@ impl Throttle {
 
     /// Whether one more attempt from `address` is taken.
     pub(super) fn allows(&self, address: IpAddr) -> bool {
-        if self.attempts.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == TIDY_EVERY - 1 {
-            self.limiter.retain_recent();
-            self.limiter.shrink_to_fit();
-        }
-        let source = if self.limiter.len() < SOURCES_MAX { Source::of(address) } else { Source::wide(address) };
-        self.limiter.check_key(&source).is_ok()
+        let source = if self.pace.len() < SOURCES_MAX { Source::of(address) } else { Source::wide(address) };
+        self.pace.allows(&source)
     }
 }
 
@@ -80,7 +72,7 @@ mod tests {
         for number in 0..1_000_000_u32 {
             throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + number).into());
         }
-        assert!(throttle.limiter.len() <= SOURCES_MAX + 65_536, "{}", throttle.limiter.len());
+        assert!(throttle.pace.len() <= SOURCES_MAX + 65_536, "{}", throttle.pace.len());
         // The last neighbourhood has nothing left, but for what it gets back in the time that this takes: one a second.
         let last = || throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + 999_999).into());
         let begun = std::time::Instant::now();

@@ -43,8 +43,8 @@ pub struct Session {
     pub terms: Arc<Terms>,
     /// The user's epoch at log-in; a later epoch kills the session.
     pub epoch: u64,
-    /// When the factors were proved.
-    pub authenticated_at: UnixTime,
+    /// When the factors were shown, if that is known.
+    pub authenticated_at: Option<UnixTime>,
     /// When it began.
     pub started_at: UnixTime,
     /// Which slots it takes.

@@ -38,8 +38,8 @@ pub struct SessionRecord {
     pub method: Method,
     /// With which factors.
     pub factors: Factors,
-    /// When the factors were proved (OpenID Connect Core `auth_time`).
-    pub authenticated_at: UnixTime,
+    /// When the factors were shown (OpenID Connect Core `auth_time`). `None`: at a provider, which does not say when.
+    pub authenticated_at: Option<UnixTime>,
     /// When it began.
     pub started_at: UnixTime,
     /// The last activity that was written back; the live value may be later.

@@ -48,7 +48,7 @@ pub(crate) fn record(host: &str) -> SessionRecord {
         class: Class::Web,
         method: Method::Local,
         factors: [Factor::Password, Factor::Totp].into(),
-        authenticated_at: START,
+        authenticated_at: Some(START),
         started_at: START,
         last_seen: START,
         lifetimes: Lifetimes::default(),

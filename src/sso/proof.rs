@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, IdToken, Issuer, Subject};
+use super::{Audience, IdToken, Issuer, Subject, Transaction};
 use crate::base::UnixTime;
 
 /// The longest ID token that is kept for the log-out, in bytes: it travels through a page when all slots are held.
@@ -23,19 +23,22 @@ pub struct Proof {
     modules: Vec<String>,
     #[serde(default)]
     shown_at: Option<UnixTime>,
+    #[serde(default)]
+    asked_at: UnixTime,
 }
 
 impl Proof {
-    /// What `token`, whose text was `text`, proves.
-    pub fn of(token: &IdToken, text: &str, audience: Audience, issuer: Issuer) -> Self {
+    /// What `token`, whose text was `text` and which came at `now` for `transaction`, proves.
+    pub fn of(token: &IdToken, text: &str, transaction: &Transaction, now: UnixTime) -> Self {
         Self {
-            audience,
-            issuer,
+            audience: transaction.audience,
+            issuer: transaction.issuer.clone(),
             subject: token.subject().clone(),
             sid: token.sid().map(str::to_owned),
             hint: (text.len() <= HINT_BYTES_MAX).then(|| text.to_owned()),
             modules: Vec::new(),
-            shown_at: token.auth_time(),
+            shown_at: transaction.shown_at(token.auth_time(), now),
+            asked_at: transaction.started_at,
         }
     }
 
@@ -65,9 +68,14 @@ impl Proof {
         self.sid.as_deref()
     }
 
-    /// When the person showed the provider who they are, where it says so (`auth_time`, OpenID Connect Core 1.0 section 2).
+    /// When the person showed the provider who they are, as far as that is known.
     pub const fn shown_at(&self) -> Option<UnixTime> {
         self.shown_at
+    }
+
+    /// When the person was sent to the provider: it cannot have proved anything of this log-in before.
+    pub const fn asked_at(&self) -> UnixTime {
+        self.asked_at
     }
 
     /// The ids of the suite's modules that the person may open (R95).

@@ -217,6 +217,12 @@ impl Transaction {
         !self.anew || auth_time.is_none_or(|shown_at| shown_at >= since)
     }
 
+    /// When the person showed the provider who they are: as it says (`auth_time`, OpenID Connect Core 1.0 section 2), or
+    /// `now` where it was told to ask and does not say. Otherwise nobody knows: its own session may have answered.
+    pub fn shown_at(&self, auth_time: Option<UnixTime>, now: UnixTime) -> Option<UnixTime> {
+        auth_time.or(self.anew.then_some(now))
+    }
+
     fn is_answered_at(&self, callback: CallbackOf) -> bool {
         match (self.audience, callback) {
             (Audience::Tenant, CallbackOf::Tenant(tenant)) => self.tenant == Some(tenant),

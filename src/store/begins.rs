@@ -17,7 +17,7 @@ use sqlx::sqlite::SqliteArguments;
 use tokio::sync::oneshot;
 
 use super::provider_sessions::ProviderSessionRow;
-use super::rows::{integer, is_null_violation, is_unique_violation, seconds, to_json};
+use super::rows::{integer, is_null_violation, is_unique_violation, known_seconds, seconds, to_json};
 use super::sessions::end_one;
 use super::{Store, StoreFault, Tx, events, ledger, provider_sessions, transaction};
 use crate::base::SessionId;
@@ -109,7 +109,7 @@ impl Waiting {
             .bind(record.class.name())
             .bind(record.method.name())
             .bind(to_json(&record.factors)?)
-            .bind(seconds(record.authenticated_at))
+            .bind(known_seconds(record.authenticated_at))
             .bind(seconds(record.started_at))
             .bind(seconds(record.last_seen))
             .bind(i64::from(record.lifetimes.idle_max.seconds()))

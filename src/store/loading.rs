@@ -23,7 +23,7 @@ use foldhash::quality::RandomState;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::rows::Columns;
+use super::rows::{Columns, if_known};
 use super::sessions::LoadedSession;
 use super::{Store, StoreFault};
 use crate::base::{FlowId, Hostname, SessionId, TenantId, TokenDigest, Ttl, UnixTime, UserId, hex_bytes};
@@ -199,7 +199,7 @@ impl Reader {
             class: Class::from_name(cells.raw()?)?,
             method: Method::from_name(cells.raw()?)?,
             factors: self.factors.or_parse(cells.raw()?, |text| serde_json::from_str(text).ok())?,
-            authenticated_at: UnixTime::from_seconds(cells.number()?),
+            authenticated_at: if_known(UnixTime::from_seconds(cells.number()?)),
             started_at: UnixTime::from_seconds(cells.number()?),
             last_seen: UnixTime::from_seconds(cells.number()?),
             lifetimes: Lifetimes {

@@ -12,6 +12,16 @@ pub(super) fn seconds(time: UnixTime) -> i64 {
     i64::try_from(time.seconds()).unwrap_or(i64::MAX)
 }
 
+/// A time as a column holds it that may be unknown: zero, then.
+pub(super) fn known_seconds(time: Option<UnixTime>) -> i64 {
+    time.map_or(0, seconds)
+}
+
+/// What [`known_seconds`] wrote.
+pub(super) fn if_known(time: UnixTime) -> Option<UnixTime> {
+    (time.seconds() > 0).then_some(time)
+}
+
 /// A number as a column holds it.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

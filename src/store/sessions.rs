@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::SqliteRow;
 
-use super::rows::{Columns, integer, seconds};
+use super::rows::{Columns, if_known, integer, seconds};
 use super::{Store, StoreFault, Tx, events};
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
@@ -279,7 +279,7 @@ fn loaded(row: &SqliteRow) -> Result<LoadedSession, StoreFault> {
         class: columns.named("class", Class::from_name)?,
         method: columns.named("method", Method::from_name)?,
         factors: columns.json("factors")?,
-        authenticated_at: columns.time("authenticated_at")?,
+        authenticated_at: if_known(columns.time("authenticated_at")?),
         started_at: columns.time("started_at")?,
         last_seen: columns.time("last_seen")?,
         lifetimes: Lifetimes { idle_max: columns.ttl("idle_max")?, absolute_max: columns.ttl("absolute_max")? },

@@ -46,7 +46,7 @@ pub(crate) fn session(now: UnixTime) -> Session {
         class: Class::Web,
         method: Method::Local,
         factors: [Factor::Password, Factor::Totp].into(),
-        authenticated_at: now,
+        authenticated_at: Some(now),
         started_at: now,
         last_seen: now,
         lifetimes: Lifetimes::default(),

@@ -37,9 +37,13 @@ impl Edge {
     ) -> Result<bool> {
         let limits = &generation.settings.limits;
         let too_slow: Duration = limits.form_time_max.into();
-        let most = generation.portal.form_bytes_max(&visit, exchange.req_header().uri.path());
-        let body = match tokio::time::timeout(too_slow, read_form(exchange, most)).await {
-            Ok(Ok(Some(body))) => body,
+        let read = async {
+            let room = generation.portal.room_for_form(&visit, exchange.req_header().uri.path()).await;
+            let body = read_form(exchange, room.bytes_max).await;
+            body.map(|body| body.map(|body| (body, room)))
+        };
+        let (body, _room) = match tokio::time::timeout(too_slow, read).await {
+            Ok(Ok(Some(read))) => read,
             Ok(Ok(None)) => {
                 return self.refuse_form(exchange, generation, &visit, StatusCode::PAYLOAD_TOO_LARGE).await;
             }

@@ -5,6 +5,7 @@
 //! reaches no token endpoint (O2).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
@@ -20,7 +21,7 @@ use super::suite::Bound;
 use super::{Failed, OpenIdProvider, Refused, Registration, SOURCE_LIMIT};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
-use crate::idp::Client;
+use crate::idp::{Client, ProviderFault, Step};
 use crate::login::{Binding, Claimant, Entry, Flow, Proven};
 use crate::pages::{Page, TrialPage};
 use crate::sso::{
@@ -48,7 +49,19 @@ struct Tried {
     counts: bool,
 }
 
-/// What a provider has said of a person, verified.
+/// How long all exchanges of one answer may take together. An upgrade waits for them (`edge::handover`), and a provider that
+/// answers each as late as it may must not keep it from happening.
+const EXCHANGES_MAX: Duration = Duration::from_secs(20);
+
+/// What a provider has said, verified.
+struct Said {
+    token: IdToken,
+    info: Option<UserInfo>,
+    /// The ID token as it came.
+    text: String,
+}
+
+/// The same of a person.
 pub(super) struct Claims<'a> {
     pub(super) token: &'a IdToken,
     pub(super) info: Option<&'a UserInfo>,
@@ -123,26 +136,10 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Come, Failed> {
         let (visit, settings) = (asking.visit, registration.settings());
-        // Before the code goes anywhere: an answer of somebody else's provider must not reach this one's (RFC 9207).
-        let metadata = self.providers.metadata(settings).await?;
-        check_issuer(callback, &transaction, &metadata, settings)
-            .map_err(|problem| Refused::because(problem.name()))?;
-        let code = match &callback.answer {
-            ProviderAnswer::Code(code) => code,
-            ProviderAnswer::Error(error) => return Err(Refused::because(error.name()).into()),
-        };
-        let signer = self.keys.signer();
-        let client = Client { settings, secret: registration.secret(), signer: Some(&signer) };
-        let (verifier, redirect_uri) = (transaction.verifier.reveal(), registration.redirect_uri());
-        let tokens = self.providers.redeem(&client, code, verifier, &redirect_uri, visit.now).await?;
-        let (nonce, access_token) = (transaction.nonce.as_str(), tokens.access_token.reveal());
-        let expected = Expected { settings, nonce: Some(nonce), access_token: Some(access_token), now: visit.now };
-        let token = self.providers.id_token(&tokens.id_token, &expected).await?;
-        if !transaction.accepts(token.auth_time()) {
-            return Err(Refused::because("login_not_anew").into());
-        }
-        let info = self.providers.user_info(settings, &tokens.access_token, token.subject()).await?;
-        let claims = Claims { token: &token, info: info.as_ref(), text: &tokens.id_token };
+        let asked = self.ask(registration, callback, &transaction, visit.now);
+        let too_slow = |_| ProviderFault::Slow { step: Step::Tokens };
+        let Said { token, info, text } = tokio::time::timeout(EXCHANGES_MAX, asked).await.map_err(too_slow)??;
+        let claims = Claims { token: &token, info: info.as_ref(), text: &text };
         match (transaction.purpose, &registration.provider) {
             (Purpose::LogIn, peer) => {
                 let outcome = match peer {
@@ -170,6 +167,37 @@ impl Portal {
         }
     }
 
+    /// Asks the provider who it is, and verifies what it says.
+    async fn ask(
+        &self,
+        registration: &Registration,
+        callback: &Callback,
+        transaction: &Transaction,
+        now: UnixTime,
+    ) -> Result<Said, Failed> {
+        let settings = registration.settings();
+        // Before the code goes anywhere: an answer of somebody else's provider must not reach this one's (RFC 9207).
+        let metadata = self.providers.metadata(settings).await?;
+        check_issuer(callback, transaction, &metadata, settings)
+            .map_err(|problem| Refused::because(problem.name()))?;
+        let code = match &callback.answer {
+            ProviderAnswer::Code(code) => code,
+            ProviderAnswer::Error(error) => return Err(Refused::because(error.name()).into()),
+        };
+        let signer = self.keys.signer();
+        let client = Client { settings, secret: registration.secret(), signer: Some(&signer) };
+        let (verifier, redirect_uri) = (transaction.verifier.reveal(), registration.redirect_uri());
+        let tokens = self.providers.redeem(&client, code, verifier, &redirect_uri, now).await?;
+        let (nonce, access_token) = (transaction.nonce.as_str(), tokens.access_token.reveal());
+        let expected = Expected { settings, nonce: Some(nonce), access_token: Some(access_token), now };
+        let token = self.providers.id_token(&tokens.id_token, &expected).await?;
+        if !transaction.accepts(token.auth_time()) {
+            return Err(Refused::because("login_not_anew").into());
+        }
+        let info = self.providers.user_info(settings, &tokens.access_token, token.subject()).await?;
+        Ok(Said { token, info, text: tokens.id_token })
+    }
+
     async fn log_in_at_tenant(
         &self,
         registration: &Registration,
@@ -179,7 +207,7 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Outcome, Failed> {
         let account = self.person_of(registration, tenant, claims, asking).await?;
-        let proof = Proof::of(claims.token, claims.text, Audience::Tenant, registration.settings().issuer.clone());
+        let proof = Proof::of(claims.token, claims.text, &transaction, asking.visit.now);
         let proven = Proven::by_provider(Claimant::of(&account.user), proof, asking.visit.now);
         Ok(self.finish(flow_of(transaction, asking.visit.now), proven, &account, None, asking).await?)
     }

@@ -38,19 +38,19 @@ pub(super) async fn ask(
     }
     let target = query(&uri, "target_link_uri").and_then(|text| target(&registration, &text));
     let hint = query(&uri, "login_hint").filter(|hint| hint.len() <= HINT_BYTES_MAX);
-    question(&portal, &registration, target.as_ref(), hint.as_deref(), &visit, &headers)
+    question(&portal, &registration, (target.as_ref(), hint.as_deref()), None, &visit, &headers)
 }
 
-/// Whether the person wants to log in there.
+/// Asks whether the person wants to log in there. `browser`: the caller's answer gives it that token, where it has none.
 pub(in crate::portal) fn question(
     portal: &Portal,
     registration: &Registration,
-    target: Option<&LocalPath>,
-    hint: Option<&str>,
+    (target, hint): (Option<&LocalPath>, Option<&str>),
+    browser: Option<&BrowserToken>,
     visit: &Visit,
     headers: &HeaderMap,
 ) -> Answer {
-    let known = cookies::browser(headers);
+    let known = cookies::browser(headers).or(browser.cloned());
     let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
         Ok(browser) => browser,
         Err(fault) => return portal.trouble(visit, headers, &fault.into()),

@@ -19,7 +19,7 @@ use super::{Failed, Refused, Registration, query};
 use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest, UnixTime};
 use crate::login::{PROOF_MAX, Proven};
 use crate::session::{EndReason, Method, Session};
-use crate::sso::{Audience, Issuer, LogoutToken};
+use crate::sso::{Audience, Issuer, LogoutToken, TRANSACTION_MAX};
 use crate::store::{ProviderSession, SessionOfProvider, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
@@ -32,6 +32,10 @@ pub(super) async fn back_channel(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
+    // Each that is obeyed is two commits, and all tenants share one disk (O14).
+    if !portal.told.allows(&registration.tenant_id()) {
+        return portal.refusal(&visit, &headers, StatusCode::TOO_MANY_REQUESTS);
+    }
     let form = Form::read(&headers, body, portal.settings.limits.form_bytes_max).await;
     let token = form.as_ref().ok().and_then(|form| form.field("logout_token")).unwrap_or_default();
     let refused = match portal.told_to_end(&registration, token, &visit).await {
@@ -105,7 +109,7 @@ impl Portal {
         };
         // First: a log-in that waits for a choice has no session yet that could be ended (R117).
         let over = over(registration.tenant_id(), &settings.issuer, who);
-        self.store.spend_until(over, visit.now.plus(PROOF_MAX)).await?;
+        self.store.spend_until(over, visit.now.plus(TRANSACTION_MAX).plus(PROOF_MAX)).await?;
         self.end_of_provider(registration, who, visit).await?;
         if self.store.spend(once, token.acceptable_until()).await? { Ok(()) } else { Err(replayed()) }
     }
@@ -238,16 +242,17 @@ pub(in crate::portal) enum ProviderLogout {
     Unreached,
 }
 
-/// What is spent, and until when at least, once the provider has said that a log-in is over since it proved who somebody is:
-/// its own session, or all of the person's. Also in that very second, because the proof took a part of it. Only the back
-/// channel is remembered: what it says is signed, and the front channel is anybody's.
+/// What is spent, and until when at least, once the provider has said that a log-in is over since somebody was sent there:
+/// its own session, or all of the person's. *Why not since it answered?* Its answer may be long on its way, and a session that
+/// was over before it came would never be told of again. Only the back channel is remembered: what it says is signed, and
+/// the front channel is anybody's.
 pub(in crate::portal) fn endings_at_provider(proven: &Proven, tenant: TenantId) -> Vec<(FlowId, UnixTime)> {
     let Some(proof) = proven.provider() else { return Vec::new() };
     let tenant = match proof.audience() {
         Audience::Tenant => Some(tenant),
         Audience::Suite => None,
     };
-    let until = proven.proved_at().plus(PROOF_MAX);
+    let until = proof.asked_at().plus(TRANSACTION_MAX).plus(PROOF_MAX);
     let whose = [proof.sid().map(ProviderSession::Sid), Some(ProviderSession::Subject(proof.subject()))];
     whose.into_iter().flatten().map(|who| (over(tenant, proof.issuer(), who), until)).collect()
 }

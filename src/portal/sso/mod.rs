@@ -333,7 +333,7 @@ async fn begin(
     // own, here and, by the cookie that remembers it, from then on. The suite is nobody's of theirs, and its launcher
     // leads from one product to the next without a question (R94).
     if registration.tenant().is_some() && !is_trial && was_sent_by_another_page(&headers) {
-        return question(&portal, &registration, return_to.as_ref(), None, &visit, &headers);
+        return question(&portal, &registration, (return_to.as_ref(), None), None, &visit, &headers);
     }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },

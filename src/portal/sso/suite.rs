@@ -42,7 +42,7 @@ impl Portal {
     ) -> Result<Outcome, Failed> {
         let now = asking.visit.now;
         let company = suite.company(claims.token, claims.info).ok_or(mismatch("suite_company_missing"))?;
-        let proof = Proof::of(claims.token, claims.text, Audience::Suite, suite.settings.issuer.clone())
+        let proof = Proof::of(claims.token, claims.text, &transaction, now)
             .with_modules(suite.modules_of(claims.token, claims.info));
         let person = Person { company, email: sso::verified_email(claims.token, claims.info), proof };
         let accounts = match &transaction.username {

@@ -331,17 +331,28 @@ async fn s12_nobody_is_sent_to_a_companys_provider_by_a_foreign_page_without_bei
         assert_eq!(sent_by(site).await.status, StatusCode::FORBIDDEN, "{site:?}");
     }
     // A name that was typed elsewhere, and by somebody else.
-    let handed_over = async |from: [u8; 4]| {
+    let handed_over = async |from: [u8; 4], id: u8, site: &str| {
         let (zone, alice) = ("desk.localhost".parse().unwrap(), "alice@acme.example".parse().unwrap());
-        let handover = Handover::new(FlowId::from_bytes([from[0]; 16]), zone, alice, from.into(), at(0));
-        let sealed = handover.seal(&world.portal.handover_key, [from[0]; 12]).unwrap();
-        world.browser().open(&format!("/.zonegate/login?handover={sealed}")).await
+        let handover = Handover::new(FlowId::from_bytes([id; 16]), zone, alice, from.into(), at(0));
+        let sealed = handover.seal(&world.portal.handover_key, [id; 12]).unwrap();
+        let request = http::Request::get(format!("/.zonegate/login?handover={sealed}"));
+        let request = request.header(header::ACCEPT, "text/html").header("sec-fetch-site", site);
+        world.browser().send(request, String::new()).await
     };
-    let page = handed_over([192, 0, 2, 1]).await;
-    assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.contains("action=\"/.zonegate/sso/acme/initiate\""), "{}", page.body);
-    assert!(page.body.contains("value=\"alice@acme.example\""), "{}", page.body);
-    assert_eq!(handed_over([127, 0, 0, 1]).await.status, StatusCode::FORBIDDEN, "whoever typed it goes on");
+    // All of an office have one address.
+    for (id, from, site) in [
+        (1, [192, 0, 2, 1], "cross-site"),
+        (2, [192, 0, 2, 1], "same-site"),
+        (3, [127, 0, 0, 1], "cross-site"),
+        (4, [127, 0, 0, 1], "none"),
+    ] {
+        let page = handed_over(from, id, site).await;
+        assert_eq!(page.status, StatusCode::OK, "{site}");
+        assert!(page.body.contains("action=\"/.zonegate/sso/acme/initiate\""), "{site}: {}", page.body);
+        assert!(page.body.contains("value=\"alice@acme.example\""), "{site}: {}", page.body);
+    }
+    let went_on = handed_over([127, 0, 0, 1], 5, "same-site").await.status;
+    assert_eq!(went_on, StatusCode::FORBIDDEN, "whoever typed it goes on");
 }
 
 #[tokio::test]
@@ -355,4 +366,41 @@ async fn a_form_that_arrives_when_its_session_has_ended_is_nobodys() {
     let (user, ended) = (session.user, event(EventKind::SessionEnded));
     world.portal.sessions.end(user, &[session.id], EndReason::Revoked, &[ended], at(1)).await.unwrap();
     assert!(world.portal.person(&visit, &http::HeaderMap::new()).is_err());
+}
+
+#[tokio::test]
+async fn r83_whoever_only_asks_what_is_there_does_not_use_up_a_hand_over() {
+    let world = World::new().await;
+    let (zone, alice) = ("desk.localhost".parse().unwrap(), "alice@acme.example".parse().unwrap());
+    let handover = Handover::new(FlowId::from_bytes([7; 16]), zone, alice, [192, 0, 2, 1].into(), at(0));
+    let link =
+        format!("/.zonegate/login?handover={}", handover.seal(&world.portal.handover_key, [7; 12]).unwrap());
+    let browser = world.browser();
+    let scanned =
+        browser.send(http::Request::head(&link).header(header::ACCEPT, "text/html"), String::new()).await;
+    assert_eq!(scanned.status, StatusCode::OK);
+    let page = browser.open(&link).await;
+    assert!(page.body.contains("name=\"password\""), "{}", page.body);
+}
+
+#[tokio::test]
+async fn d9_one_persons_forms_leave_the_disk_to_everybody_else() {
+    let world = World::new().await;
+    let (alice, bob) = (alice(&world, 0).await, world.browser());
+    bob.at(0).log_in("bob@acme.example").await.expect_in("/");
+    let forge = |browser| Browser::send(browser, form(SESSIONS, "https://evil.example"), String::new());
+    let mut turned_away = 0;
+    for _ in 0..300 {
+        match forge(&alice).await.status {
+            StatusCode::FORBIDDEN => {}
+            StatusCode::TOO_MANY_REQUESTS => turned_away += 1,
+            status => panic!("{status}"),
+        }
+    }
+    // More come with the time that this takes.
+    assert!(turned_away > 100, "{turned_away}");
+    assert_eq!(forge(&bob).await.status, StatusCode::FORBIDDEN, "and another one's are taken");
+    let written = world.fixture.store.events(None, 10_000).await.unwrap();
+    let written = written.iter().filter(|line| line.kind == "request_forged").count();
+    assert!((1..=301 - turned_away).contains(&written), "{written}");
 }

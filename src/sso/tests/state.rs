@@ -202,3 +202,11 @@ fn sec_r36_who_is_to_show_it_anew_has_not_shown_it_before() {
     check(true, Some(86_400), false);
     check(true, None, true);
 }
+
+#[test]
+fn sec_r49_a_provider_that_does_not_say_when_it_asked_shows_nobody_unless_it_was_told_to_ask() {
+    let shown = |anew, said| Transaction { anew, ..transaction() }.shown_at(said, NOW);
+    let before = UnixTime::from_seconds(NOW.seconds() - 3600);
+    assert_eq!((shown(false, Some(before)), shown(true, Some(before))), (Some(before), Some(before)));
+    assert_eq!((shown(false, None), shown(true, None)), (None, Some(NOW)));
+}

@@ -225,6 +225,21 @@ async fn r117_who_logs_out_at_the_provider_before_the_limit_page_is_answered_beg
 }
 
 #[tokio::test]
+async fn r117_a_log_out_that_is_told_before_the_providers_answer_arrives_holds_for_that_answer() {
+    let world = World::start().await;
+    let visitor = world.browser();
+    // The browser is slow, and the person logs out at the provider meanwhile.
+    let back = world.provider.authorize(&location(&world.set_out(&visitor).await));
+    let token = world.provider.logout_token(|_, _| {});
+    world.gateway.advance(1).await;
+    assert_eq!(world.told(&token).await.status, StatusCode::OK);
+    world.gateway.advance(3).await;
+    let answer = visitor.open(&back).await;
+    assert!(!world.has_session(&visitor) && answer.has("form-username"), "{} {}", answer.status, answer.body);
+    world.log_in(&visitor).await;
+}
+
+#[tokio::test]
 async fn o14_front_channel_log_out_needs_issuer_and_session_and_is_framed_by_the_provider_alone() {
     let world = World::start().await;
     let visitor = world.browser();

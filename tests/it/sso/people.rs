@@ -7,7 +7,7 @@ use zonegate::directory::{SecurityLevel, SsoScope};
 use zonegate::session::Method;
 use zonegate::telemetry::EventKind;
 
-use super::{ALICE, BOB, CAROL, IAN, ROOT, World, location, name, noted, parameter};
+use super::{ALICE, BOB, CAROL, IAN, ROOT, World, location, name, noted, parameter, put};
 use crate::harness::{A, Answer, B, LOGIN, Visitor, WALL, code};
 use crate::provider::{KEYS, METADATA, Play, TOKENS, USER_INFO};
 
@@ -310,7 +310,12 @@ async fn r14_r38_a_name_that_was_typed_on_another_host_leads_to_its_provider_too
         let elsewhere = format!("https://{}/", world.gateway.authority(host));
         let answer = visitor.give_username(&elsewhere, ALICE).await.unwrap();
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{host}: {}", answer.body);
-        let answer = visitor.open(&location(&answer)).await;
+        // Anybody may have sent a link from another site (S12), so that the person says yes.
+        let page = visitor.open(&location(&answer)).await;
+        let csrf = page.field("csrf").unwrap_or_else(|| panic!("{host}: {}", page.body));
+        let yes = [("csrf", csrf.as_str()), ("login_hint", ALICE)];
+        assert!(page.body.contains(&format!("name=\"login_hint\" value=\"{ALICE}\"")), "{host}: {}", page.body);
+        let answer = visitor.post(&world.sso("/initiate"), &yes).await.unwrap();
         assert_eq!(
             parameter(&location(&answer), "login_hint").as_deref(),
             Some(ALICE),
@@ -396,4 +401,22 @@ async fn sec_r36_who_is_to_log_in_anew_is_not_taken_at_the_word_of_before() {
     let back = world.provider.authorize(&location(&visitor.open(&anew).await));
     let answer = visitor.open(&back).await;
     assert_eq!(location(&answer), world.url("/.zonegate/account"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn sec_r49_a_session_of_a_provider_that_does_not_say_when_it_asked_is_no_proof_of_who_sits_there() {
+    let world = World::start().await;
+    let visitor = world.browser();
+    let asks = async || visitor.open(&world.url("/.zonegate/account")).await.body.contains("?anew&#38;return_to=");
+    world.log_in(&visitor).await;
+    assert!(!asks().await, "a provider that does say");
+    world.provider.script(|script| script.token_claims = put("auth_time", Value::Null));
+    let there = world.sso("?return_to=/.zonegate/account");
+    let back = world.provider.authorize(&location(&visitor.open(&there).await));
+    assert_eq!(location(&visitor.open(&back).await), world.url("/.zonegate/account"));
+    assert!(asks().await, "its own session may have answered");
+    let anew = world.sso("?anew&return_to=/.zonegate/account");
+    let back = world.provider.authorize(&location(&visitor.open(&anew).await));
+    assert_eq!(location(&visitor.open(&back).await), world.url("/.zonegate/account"));
+    assert!(!asks().await, "it was told to ask");
 }
