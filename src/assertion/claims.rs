@@ -128,7 +128,7 @@ impl<'a> Claims<'a> {
             kind: principal.kind(),
             method: session.method,
             amr: amr(session.factors),
-            auth_time: session.authenticated_at,
+            auth_time: session.authenticated_at(),
             sid: session.id,
             iat: now,
             nbf: now,

@@ -495,7 +495,7 @@ fn o6_where_providers_may_be_is_read_whole_or_told_off() {
         &[
             "4: sso.networks[0] \"intranet\" is neither an address like 10.0.0.7 nor a range like 10.0.0.0/8 or fd00::/8",
             "4: sso.ca_file /etc/zg/nothing.pem cannot be read",
-            "4: sso.timeout \"2m\" is not a length of time from 1s to 1m, written like 90s, 15m or 8h",
+            "4: sso.timeout \"2m\" is not a length of time from 1s to 20s, written like 90s, 15m or 8h",
             "4: sso.proxy is not a key here; the keys are networks, ca_file, timeout",
         ],
     );

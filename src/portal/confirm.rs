@@ -56,7 +56,7 @@ fn log_in(account: &Account, path: &str) -> Option<String> {
 }
 
 fn is_fresh(session: &Session, visit: &Visit) -> bool {
-    session.authenticated_at.is_some_and(|shown_at| visit.now < shown_at.plus(FRESH))
+    session.authenticated_at().is_some_and(|shown_at| visit.now < shown_at.plus(FRESH))
 }
 
 impl Portal {

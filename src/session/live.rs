@@ -43,8 +43,8 @@ pub struct Session {
     pub terms: Arc<Terms>,
     /// The user's epoch at log-in; a later epoch kills the session.
     pub epoch: u64,
-    /// When the factors were shown, if that is known.
-    pub authenticated_at: Option<UnixTime>,
+    /// When the factors were shown; zero where that is not known, because an `Option` would take eight bytes more.
+    authenticated_at: UnixTime,
     /// When it began.
     pub started_at: UnixTime,
     /// Which slots it takes.
@@ -90,7 +90,7 @@ impl Session {
             principal,
             terms,
             epoch: record.epoch,
-            authenticated_at: record.authenticated_at,
+            authenticated_at: record.authenticated_at.unwrap_or_default(),
             started_at: record.started_at,
             class: record.class,
             method: record.method,
@@ -167,6 +167,11 @@ impl Session {
     /// Ends the session. Returns whether this call did it; the first reason stays.
     pub fn end(&self, reason: EndReason) -> bool {
         self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// When the factors were shown, if that is known: see [`SessionRecord::authenticated_at`].
+    pub fn authenticated_at(&self) -> Option<UnixTime> {
+        Some(self.authenticated_at).filter(|at| *at != UnixTime::default())
     }
 
     /// Why the session ended, if it has been ended.
