@@ -244,7 +244,7 @@ impl Gateway {
             watch(&reloader).map(|()| administered)
         })?;
         run_clock(&portal.clock)?;
-        spawn_background(&background, portal, &streams);
+        spawn_background(&background, portal, &streams, &in_use);
         background.spawn(retry_provider_logouts(Arc::clone(&in_use), handed_over.clone()));
         background.spawn(Arc::clone(&acceptor).watch());
         if let Some(listener) = bound.take_forward_auth() {
@@ -279,7 +279,8 @@ impl Gateway {
             if handed_over {
                 // Idle connections may carry one more request each: their clients do not know yet. Once their time is over
                 // there are none, and whatever is under way was asked for before. Nobody waits for this process to end, and
-                // what it still carries has its own limits, of which a session's end is the last.
+                // what it still carries has its own limits, of which a session's end is the last. What is nobody's has none.
+                streams.let_go_within(settings.limits.drain_max.into());
                 tokio::select! {
                     () = ends(&acceptor) => {}
                     () = signalled() => {}
@@ -350,11 +351,11 @@ fn run_clock(clock: &Arc<Clock>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<Streams>) {
+fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<Streams>, in_use: &InUse) {
     background.spawn(Arc::clone(&portal.sessions).run());
     background.spawn(Arc::clone(&portal.keys).run(Arc::clone(&portal.clock)));
-    let (streams, clock) = (Arc::clone(streams), Arc::clone(&portal.clock));
-    background.spawn(async move { streams.run(&clock).await });
+    let (streams, in_use) = (Arc::clone(streams), Arc::clone(in_use));
+    background.spawn(async move { streams.run(&in_use).await });
 }
 
 /// Tells providers of log-outs again that they could not be told of, until another process does (D19).

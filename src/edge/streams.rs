@@ -21,7 +21,7 @@ use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -38,16 +38,17 @@ use pingora::{ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::generation::InUse;
 use super::listen::Arrival;
-use crate::machine::Clock;
+use crate::base::UnixTime;
 use crate::session::{Liveness, Session};
-use crate::zone::UpstreamLimits;
+use crate::table::Sessions;
+use crate::zone::{UpstreamLimits, Zone, ZoneTable};
 
 /// A stream: lives as long as its request.
 #[derive(Debug)]
 pub(super) struct OpenStream {
-    /// Whose it is; one that is nobody's has no session to end with.
-    session: Option<Arc<Session>>,
+    owner: Owner,
     handles: Mutex<Vec<Handle>>,
     patience: Patience,
     heard: Mutex<Heard>,
@@ -56,6 +57,18 @@ pub(super) struct OpenStream {
     /// It has said that this is a stream, or somebody else looks after its silence. Until then it is held to its limits: the
     /// client's word for it must not be what takes them away.
     endless: AtomicBool,
+}
+
+/// What a stream ends with, besides its request.
+#[derive(Clone, Debug)]
+pub(super) enum Owner {
+    /// A person's: with the session.
+    Session(Arc<Session>),
+    /// Nobody's, on a path that is open to everybody: with the zone, and some time after another process has taken over,
+    /// which would otherwise never be alone.
+    Zone(Arc<Zone>),
+    /// Nothing else: only the application's silence is looked after.
+    Request,
 }
 
 /// How long an application may be silent.
@@ -120,22 +133,19 @@ impl Handle {
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     open: Mutex<Vec<Weak<OpenStream>>>,
+    /// When those end that are nobody's.
+    last_of_nobody: OnceLock<Instant>,
 }
 
 impl Streams {
     /// Registers a stream that is about to be connected.
-    pub(super) fn open(
-        &self,
-        session: Option<&Arc<Session>>,
-        patience: Patience,
-        client: Option<&Arc<Arrival>>,
-    ) -> Arc<OpenStream> {
-        self.register(OpenStream::new(session.cloned(), patience, client.cloned()))
+    pub(super) fn open(&self, owner: Owner, patience: Patience, client: Option<&Arc<Arrival>>) -> Arc<OpenStream> {
+        self.register(OpenStream::new(owner, patience, client.cloned()))
     }
 
     /// Registers a request that is to be cut when its session ends. How long it may be silent is not decided here.
     pub(super) fn hold(&self, session: &Arc<Session>, arrival: &Arc<Arrival>) -> Arc<OpenStream> {
-        let held = OpenStream::new(Some(Arc::clone(session)), Patience::ENDLESS, None);
+        let held = OpenStream::new(Owner::Session(Arc::clone(session)), Patience::ENDLESS, None);
         held.is_endless();
         held.hold(Handle::Request(Arc::clone(arrival)));
         self.register(held)
@@ -147,26 +157,34 @@ impl Streams {
         stream
     }
 
-    /// Cuts streams of dead sessions, for ever.
-    pub(super) async fn run(&self, clock: &Clock) {
+    /// Ends what is nobody's after that time: another process serves.
+    pub(super) fn let_go_within(&self, time: Duration) {
+        // The first word counts: it is said once.
+        let _ = self.last_of_nobody.set(Instant::now() + time);
+    }
+
+    /// Cuts streams whose owners are gone, for ever.
+    pub(super) async fn run(&self, in_use: &InUse) {
         let mut interval = tokio::time::interval(Duration::from_secs(1));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            self.cut(clock);
+            let portal = Arc::clone(&in_use.load().portal);
+            self.cut(&portal.sessions, &portal.settings.zones, portal.clock.now());
         }
     }
 
-    fn cut(&self, clock: &Clock) {
-        let now = clock.now();
+    fn cut(&self, sessions: &Sessions, zones: &ZoneTable, now: UnixTime) {
+        let is_last = self.last_of_nobody.get().is_some_and(|last| Instant::now() > *last);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|stream| {
             let Some(stream) = stream.upgrade() else { return false };
-            let is_over = match stream.session.as_ref().map(|session| session.liveness(now)) {
-                None | Some(Liveness::Live) => stream.gives_up(),
-                Some(Liveness::Ended(_)) => true,
+            let is_over = match &stream.owner {
+                Owner::Session(session) => sessions.liveness(session, now) != Liveness::Live,
+                Owner::Zone(zone) => is_last || zones.zone(&zone.host).is_none(),
+                Owner::Request => false,
             };
-            if is_over {
+            if is_over || stream.gives_up() {
                 stream.shut_down();
             }
             // Until the request is gone: its connection may still be being made.
@@ -176,10 +194,10 @@ impl Streams {
 }
 
 impl OpenStream {
-    fn new(session: Option<Arc<Session>>, patience: Patience, client: Option<Arc<Arrival>>) -> Self {
+    fn new(owner: Owner, patience: Patience, client: Option<Arc<Arrival>>) -> Self {
         let heard = Heard { at: Instant::now(), answered: false, given_up: false };
         let (handles, heard, endless) = (Mutex::default(), Mutex::new(heard), AtomicBool::new(false));
-        Self { session, handles, patience, heard, client, endless }
+        Self { owner, handles, patience, heard, client, endless }
     }
 
     fn state(&self) -> MutexGuard<'_, Heard> {

@@ -131,21 +131,31 @@ impl Session {
 
     /// Whether the session may be used at `now`. A deadline that was seen once is final.
     pub fn liveness(&self, now: UnixTime) -> Liveness {
-        if let Some(reason) = self.end_reason() {
-            return Liveness::Ended(reason);
-        }
-        let limits = if self.user_epoch.load(Ordering::Acquire) > self.epoch {
-            Liveness::Ended(EndReason::Revoked)
-        } else {
-            self.terms.lifetimes.check(self.started_at, self.last_seen(), now)
-        };
-        match limits {
+        match self.limits(now) {
             Liveness::Live => Liveness::Live,
             Liveness::Ended(reason) => {
                 self.end(reason);
                 Liveness::Ended(self.end_reason().unwrap_or(reason))
             }
         }
+    }
+
+    /// The same where activity is noted elsewhere: whether the session is idle is not decided here.
+    pub fn liveness_but_idle(&self, now: UnixTime) -> Liveness {
+        match self.limits(now) {
+            Liveness::Ended(EndReason::Idle) if self.end_reason().is_none() => Liveness::Live,
+            limits => limits,
+        }
+    }
+
+    fn limits(&self, now: UnixTime) -> Liveness {
+        if let Some(reason) = self.end_reason() {
+            return Liveness::Ended(reason);
+        }
+        if self.user_epoch.load(Ordering::Acquire) > self.epoch {
+            return Liveness::Ended(EndReason::Revoked);
+        }
+        self.terms.lifetimes.check(self.started_at, self.last_seen(), now)
     }
 
     /// Drops what was made for requests, once no request can have come for as long as an assertion is used: most

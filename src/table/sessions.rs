@@ -23,7 +23,7 @@ use crate::directory::{Lifetimes, Slots};
 use crate::gate::StoreHealth;
 use crate::login::Proven;
 use crate::machine::{Clock, EntropyFault, random};
-use crate::session::{Class, Device, EndReason, Principal, Session, SessionRecord};
+use crate::session::{Class, Device, EndReason, Liveness, Principal, Session, SessionRecord};
 use crate::store::{Account, Begin, LoadedSession, ProviderSessionRow, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Zone, ZoneTable};
@@ -394,6 +394,15 @@ impl Sessions {
                 Err(_) if self.store.is_closed() => return,
                 Err(fault) => tracing::error!(%fault, "the session store does not answer"),
             }
+        }
+    }
+
+    /// Whether the session is live. Once another process has taken over, only that one knows of what is done in it: it ends
+    /// whoever is idle, and that is obeyed here.
+    pub fn liveness(&self, session: &Session, now: UnixTime) -> Liveness {
+        match self.handed_over.load(Ordering::Acquire) {
+            true => session.liveness_but_idle(now),
+            false => session.liveness(now),
         }
     }
 

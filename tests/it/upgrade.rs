@@ -294,6 +294,24 @@ async fn f13_what_is_under_way_keeps_the_old_process_until_it_is_told_to_stop() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f13_a_stream_that_is_nobodys_does_not_keep_the_old_process() {
+    let mut upstream = Upstream::start().await;
+    let zone_a = "    access: [{ path: /news, allow: public }]\n";
+    let wishes = Wishes { limits: "keepalive: 1s, drain: 1s", zone_a, ..Wishes::USUAL };
+    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
+    upstream.on("/news", Play::Take);
+    let mut wire = gateway.connect(A).await;
+    wire.send(format!("GET /news HTTP/1.1\r\nHost: {A}\r\nAccept: text/event-stream\r\n\r\n")).await;
+    let (_, mut application) = upstream.taken().await;
+    application.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
+    assert_eq!(wire.head().await.unwrap().status, 200);
+    let mut successors = Successors(Vec::new());
+    successors.upgrade(&gateway).await;
+    application.assert_ended("no session would end it").await;
+    assert!(within(gateway.ended()).await.success(), "with its last connection");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f13_a_new_process_that_cannot_start_changes_nothing() {
     let upstream = Upstream::start().await;
     let gateway = Gateway::start_with(upstream.address(), BRISK).await;

@@ -1,5 +1,7 @@
 //! A request's end: what monitoring, the collector and the access log are told of it, once, whichever way it ended.
 
+use std::sync::Arc;
+
 use http::Method;
 use pingora::http::RequestHeader;
 use pingora::prelude::Session as Exchange;
@@ -7,16 +9,29 @@ use pingora::prelude::Session as Exchange;
 use super::{Edge, Passage};
 use crate::config::AccessLines;
 use crate::edge::access_log::{self, AccessLog, Combined, Record};
-use crate::edge::traces::About;
+use crate::edge::traces::{About, Spans};
 use crate::machine::civil_time;
 use crate::portal::metrics::Finished;
+use crate::session::Liveness;
 
 /// Of a request that ended with its session.
 const SESSION_ENDED: &str = "session_ended";
+/// Of one that was under way for too long when the process was told to stop.
+const STOPPED: &str = "stopped";
 
-/// What the log is told of a request that was cut: it came to no end of its own, at which it would have been logged.
+/// What is known of a request at its end, besides what it carried along.
+struct End<'a> {
+    method: &'a Method,
+    target: &'a [u8],
+    status: u16,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// What is told of a request that is cut: it comes to no end of its own, at which it would be told of.
 pub(in crate::edge) struct Cut {
     log: AccessLog,
+    spans: Option<Arc<Spans>>,
     method: Method,
     path: Box<[u8]>,
     combined: Option<Box<Combined>>,
@@ -25,39 +40,24 @@ pub(in crate::edge) struct Cut {
 }
 
 impl Cut {
-    pub(super) fn of(log: AccessLog, passage: &Passage, head: &RequestHeader) -> Self {
+    pub(super) fn of(edge: &Edge, passage: &Passage, head: &RequestHeader) -> Self {
         let (method, path) = (access_log::method(&head.method), access_log::path(head.raw_path()));
-        Self { log, method, path, combined: combined(passage, head), status: 0 }
+        let (log, spans) = (edge.log.clone(), edge.spans.clone());
+        Self { log, spans, method, path, combined: combined(passage, head), status: 0 }
     }
 }
 
 impl Drop for Passage {
     fn drop(&mut self) {
         let Some((_, cut)) = self.held.take() else { return };
-        let Cut { log, method, path, combined, status } = *cut;
-        let (decision, reason, took) = (self.decision, Some(SESSION_ENDED), self.began.elapsed());
-        let finished = Finished { decision, reason, status, took, bytes_in: self.body_bytes, bytes_out: 0 };
-        self.generation.portal.metrics.request(self.place.as_ref(), finished);
-        if matches!(self.generation.settings.log.access, AccessLines::Off) {
-            return;
-        }
-        log.write(Record {
-            at: self.now,
-            request: self.request,
-            zone: self.zone.take(),
-            session: self.session.take(),
-            address: self.address,
-            method,
-            path,
-            status,
-            decision,
-            reason,
-            rule: self.rule.take(),
-            took,
-            bytes_in: self.body_bytes,
-            bytes_out: 0,
-            combined,
-        });
+        let portal = &self.generation.portal;
+        let lives = |session| portal.sessions.liveness(session, portal.clock.now()) == Liveness::Live;
+        let stopped = self.session.as_deref().is_some_and(lives);
+        self.reason = Some(if stopped { STOPPED } else { SESSION_ENDED });
+        let Cut { log, spans, method, path, combined, status } = *cut;
+        let (bytes_in, bytes_out) = (self.body_bytes, 0);
+        let end = End { method: &method, target: &path, status, bytes_in, bytes_out };
+        self.tell(&log, spans.as_deref(), &end, |_| combined);
     }
 }
 
@@ -68,49 +68,66 @@ impl Edge {
             // Its application's connection was shut down, and pingora may have taken that for a good end.
             passage.reason = passage.reason.or(Some(SESSION_ENDED));
         }
-        // From here on nothing is awaited that it could be cut at, so that it is logged once. pingora still writes the client's
+        // From here on nothing is awaited that it could be cut at, so that it is told of once. pingora still writes the client's
         // last bytes; the application's connection may be another request's by then, and is not ours to end.
         (passage.held, passage.awaited, passage.stream) = (None, None, None);
-        let status = exchange.response_written().map_or(0, |answer| answer.status.as_u16());
-        let took = passage.began.elapsed();
-        let (bytes_in, bytes_out) = (exchange.body_bytes_read() as u64, exchange.body_bytes_sent() as u64);
-        let Passage { decision, reason, .. } = *passage;
-        let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
-        passage.generation.portal.metrics.request(passage.place.as_ref(), finished);
         let head = exchange.req_header();
-        if let (Some(spans), Some(trace)) = (&self.spans, &passage.trace) {
+        let end = End {
+            method: &head.method,
+            target: head.raw_path(),
+            status: exchange.response_written().map_or(0, |answer| answer.status.as_u16()),
+            bytes_in: exchange.body_bytes_read() as u64,
+            bytes_out: exchange.body_bytes_sent() as u64,
+        };
+        passage.tell(&self.log, self.spans.as_deref(), &end, |passage| combined(passage, head));
+    }
+}
+
+impl Passage {
+    fn tell(
+        &mut self,
+        log: &AccessLog,
+        spans: Option<&Spans>,
+        end: &End<'_>,
+        combined: impl FnOnce(&Self) -> Option<Box<Combined>>,
+    ) {
+        let End { method, target, status, bytes_in, bytes_out } = *end;
+        let (decision, reason, took) = (self.decision, self.reason, self.began.elapsed());
+        let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
+        self.generation.portal.metrics.request(self.place.as_ref(), finished);
+        if let (Some(spans), Some(trace)) = (spans, &self.trace) {
             spans.tell(
                 trace,
                 &About {
-                    id: passage.request,
-                    method: &head.method,
-                    path: access_log::without_query(head.raw_path()),
-                    zone: passage.zone.as_ref().map(|zone| zone.host.as_str()),
-                    address: passage.address,
+                    id: self.request,
+                    method,
+                    path: access_log::without_query(target),
+                    zone: self.zone.as_ref().map(|zone| zone.host.as_str()),
+                    address: self.address,
                     status,
                     decision,
                     reason,
-                    began: passage.began,
+                    began: self.began,
                     ended: civil_time(),
                 },
             );
         }
-        let combined = match passage.generation.settings.log.access {
+        let combined = match self.generation.settings.log.access {
             AccessLines::Off => return,
-            AccessLines::Json | AccessLines::Combined => combined(passage, head),
+            AccessLines::Json | AccessLines::Combined => combined(self),
         };
-        self.log.write(Record {
-            at: passage.now,
-            request: passage.request,
-            zone: passage.zone.take(),
-            session: passage.session.take(),
-            address: passage.address,
-            method: access_log::method(&head.method),
-            path: access_log::path(head.raw_path()),
+        log.write(Record {
+            at: self.now,
+            request: self.request,
+            zone: self.zone.take(),
+            session: self.session.take(),
+            address: self.address,
+            method: access_log::method(method),
+            path: access_log::path(target),
             status,
             decision,
             reason,
-            rule: passage.rule.take(),
+            rule: self.rule.take(),
             took,
             bytes_in,
             bytes_out,

@@ -527,7 +527,7 @@ impl Edge {
     fn still_lives(&self, passage: &Passage) -> Result<()> {
         // What is nobody's has none.
         let session = passage.grant.as_ref().and_then(Grant::session);
-        match session.map(|session| session.liveness(self.clock.now())) {
+        match session.map(|session| self.sessions.liveness(session, self.clock.now())) {
             None | Some(Liveness::Live) => Ok(()),
             Some(Liveness::Ended(_)) => Err(rescue::session_ended()),
         }
@@ -574,7 +574,7 @@ impl Edge {
             && let (Some(session), Some(arrival)) = (grant.session(), &passage.arrival)
         {
             let head = exchange.req_header();
-            let cut = Cut::of(self.log.clone(), passage, head);
+            let cut = Cut::of(self, passage, head);
             passage.held = Some((self.streams.hold(session, arrival), Box::new(cut)));
         }
         upstream::forget_case(exchange.req_header_mut());

@@ -12,7 +12,7 @@ use crate::base::{RequestId, UnixTime};
 use crate::edge::generation::Generation;
 use crate::edge::listen::Arrival;
 use crate::edge::rescue;
-use crate::edge::streams::{OpenStream, Patience, Streams};
+use crate::edge::streams::{OpenStream, Owner, Patience, Streams};
 use crate::edge::traces::Recorded;
 use crate::edge::upstream::Attempts;
 use crate::gate::Grant;
@@ -117,10 +117,14 @@ impl Passage {
         }
         let client = self.arrival.as_ref();
         if may_be_stream {
-            self.stream = Some(streams.open(grant.session(), Patience::of(limits), client));
+            let owner = match grant.session() {
+                Some(session) => Owner::Session(Arc::clone(session)),
+                None => Owner::Zone(Arc::clone(grant.zone())),
+            };
+            self.stream = Some(streams.open(owner, Patience::of(limits), client));
         } else if limits.waits_apart() {
-            // Nobody's: with its session it ends as it would without this limit.
-            self.awaited = Some(streams.open(None, Patience::of(limits), client));
+            // With its session it ends as it would without this limit.
+            self.awaited = Some(streams.open(Owner::Request, Patience::of(limits), client));
         }
     }
 

@@ -340,6 +340,23 @@ async fn an_idle_session_is_ended_in_the_store_too_whoever_noticed_it() {
 }
 
 #[tokio::test]
+async fn f13_who_is_idle_is_known_by_the_process_that_serves_and_the_one_of_before_hears_of_it() {
+    let world = World::new().await;
+    let account = world.user("alice", vec![]).await;
+    let (session, _) = world.web(&account).await;
+    let late = world.at(8 * 3600);
+    world.sessions.hand_over();
+    // What is done in the other process does not move the time of this one.
+    assert_eq!(world.sessions.liveness(&session, late), Liveness::Live);
+    world.store.end_expired(&[expiry(&session, EndReason::Idle, late)], late).await.unwrap();
+    world.sessions.tail().await.unwrap();
+    assert_eq!(world.sessions.liveness(&session, late), Liveness::Ended(EndReason::Idle));
+    let day = world.at(25 * 3600);
+    let (session, _) = world.web(&account).await;
+    assert_eq!(world.sessions.liveness(&session, day), Liveness::Ended(EndReason::Expired));
+}
+
+#[tokio::test]
 async fn r86_r89_the_reason_is_remembered_over_night_and_forgotten_in_the_end() {
     let world = World::new().await;
     let account = world.user("alice", vec![]).await;
