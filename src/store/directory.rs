@@ -106,6 +106,7 @@ macro_rules! is_selected {
         )
     };
 }
+pub(super) use is_selected;
 
 /// One row a user, with all that belongs to it.
 macro_rules! account_query {
@@ -186,8 +187,11 @@ impl Store {
 
     /// All users, by name; of one tenant when one is given.
     pub async fn accounts(&self, tenant: Option<TenantId>) -> Result<Vec<Account>, StoreFault> {
-        let query = sqlx::query(account_query!("$1 IS NULL OR account.tenant = $1 ORDER BY account.username"))
-            .bind(tenant.map(|id| id.as_bytes().to_vec()));
+        let query = match tenant {
+            None => sqlx::query(account_query!("1 = 1 ORDER BY account.username")),
+            Some(tenant) => sqlx::query(account_query!("account.tenant = $1 ORDER BY account.username"))
+                .bind(tenant.as_bytes().to_vec()),
+        };
         self.reading(query.fetch_all(&self.read)).await?.iter().map(|row| self.account_of(row)).collect()
     }
 
@@ -196,7 +200,8 @@ impl Store {
         let query =
             sqlx::query(account_query!("account.tenant = $1 AND account.level = $2 ORDER BY account.username"));
         let query = query.bind(tenant.as_bytes().to_vec()).bind(SecurityLevel::Admin.name());
-        self.reading(query.fetch_all(&self.read)).await?.iter().map(|row| self.account_of(row)).collect()
+        let rows = self.listing(self.reading(query.fetch_all(&self.read))).await?;
+        rows.iter().map(|row| self.account_of(row)).collect()
     }
 
     /// The tenant whose usernames end in that domain: it decides the zone (R17).
@@ -485,7 +490,7 @@ impl Store {
     }
 }
 
-fn user(columns: Columns<'_>) -> Result<User, StoreFault> {
+pub(super) fn user(columns: Columns<'_>) -> Result<User, StoreFault> {
     let start_page = columns.text_or_null("start_page")?;
     Ok(User {
         id: UserId::from_bytes(columns.array("id")?),

@@ -32,7 +32,7 @@ impl Store {
     /// All signing keys, newest first.
     pub async fn signing_keys(&self) -> Result<Vec<SigningKeyRow>, StoreFault> {
         let rows = self
-            .reading(sqlx::query("SELECT * FROM signing_key ORDER BY created_at DESC, kid").fetch_all(&self.read))
+            .reading(sqlx::query("SELECT * FROM signing_key ORDER BY created_at DESC, kid").fetch_all(&self.lease))
             .await?;
         rows.iter()
             .map(|row| {

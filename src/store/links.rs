@@ -162,11 +162,11 @@ impl Store {
     /// Every link of a tenant of one kind of log-in, by username.
     pub async fn links(&self, tenant: TenantId, audience: Audience) -> Result<Vec<LinkRow>, StoreFault> {
         let query = sqlx::query(
-            "SELECT link.*, account.username FROM link JOIN account ON account.id = link.account \
-             WHERE link.tenant = $1 AND link.audience = $2 ORDER BY account.username, link.issuer",
+            "SELECT link.*, account.username FROM account JOIN link ON link.account = account.id \
+             AND link.audience = $2 WHERE account.tenant = $1 ORDER BY account.username, link.issuer",
         );
         let query = query.bind(tenant.as_bytes().to_vec()).bind(audience.name());
-        let rows = self.reading(query.fetch_all(&self.read)).await?;
+        let rows = self.listing(self.reading(query.fetch_all(&self.read))).await?;
         rows.iter().map(|row| link_row(Columns { row, what: "link" })).collect()
     }
 
@@ -256,7 +256,7 @@ pub(super) async fn link(
     Ok(Linked::Yes)
 }
 
-fn link_row(columns: Columns<'_>) -> Result<LinkRow, StoreFault> {
+pub(super) fn link_row(columns: Columns<'_>) -> Result<LinkRow, StoreFault> {
     Ok(LinkRow {
         user: UserId::from_bytes(columns.array("account")?),
         username: columns.parsed("username")?,

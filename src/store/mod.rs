@@ -20,6 +20,7 @@ mod hold;
 mod keys;
 mod ledger;
 mod links;
+mod lists;
 mod loading;
 mod meter;
 mod provider_sessions;
@@ -37,6 +38,7 @@ pub use hold::{Hold, hold};
 pub use keys::{KeyAlgorithm, SigningKeyRow};
 pub use ledger::{BudgetKey, Debit};
 pub use links::{LinkRow, Linked};
+pub use lists::{Found, Listed};
 pub use meter::Meter;
 pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout, SessionOfProvider};
 pub use providers::{Provider, SsoSet};
@@ -51,6 +53,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection as _, Sqlite};
+use tokio::sync::Semaphore;
 
 use crate::base::{Domain, MasterKey, SealKey, SealProblem, UnixTime};
 use crate::machine::{EntropyFault, random};
@@ -60,9 +63,12 @@ use transaction::Tx;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
 
-/// How long a write waits for another process's.
+/// How long a write waits for another process's, and whoever reads for a reader.
 const BUSY_MAX: Duration = Duration::from_secs(2);
+/// How many read at once what people ask for.
 const READERS: u32 = 4;
+/// How many read what every request rests on, apart from those.
+const LEASE_READERS: u32 = 1;
 const CANARY: &[u8] = b"zonegate";
 
 /// Why the store did not do what it was asked.
@@ -108,6 +114,9 @@ pub enum StoreFault {
     /// A record that should be there is not.
     #[error("{0} does not exist")]
     Missing(String),
+    /// As many long lists are being read as may be at once.
+    #[error("too many lists are being read at once: try again in a moment")]
+    Busy,
     /// No randomness.
     #[error(transparent)]
     Entropy(#[from] EntropyFault),
@@ -132,6 +141,11 @@ pub struct Store {
     file: Arc<OpenFile>,
     write: SqlitePool,
     read: SqlitePool,
+    /// For what is asked by the clock and must not wait for people: what was revoked, and the signing keys. Were it to
+    /// wait for as long as a lease of the table's lasts, nobody's session would be trusted any more (G4).
+    lease: SqlitePool,
+    /// Who may read a long list at present.
+    lists: Arc<Semaphore>,
     meter: Arc<Meter>,
     begins: Arc<Begins>,
     totp_key: SealKey,
@@ -206,11 +220,15 @@ impl Store {
         let write = pool(1).connect_with(options.clone()).await.map_err(|error| unreadable(path, error))?;
         ours_or_empty(path, &write).await?;
         MIGRATIONS.run(&write).await.map_err(migration_fault)?;
-        let read = pool(READERS).connect_with(options.read_only(true)).await?;
+        let options = options.read_only(true);
+        let read = pool(READERS).connect_with(options.clone()).await?;
+        let lease = pool(LEASE_READERS).connect_with(options).await?;
         let store = Self {
             file: Arc::new(OpenFile::of(path)?),
             write,
             read,
+            lease,
+            lists: Arc::new(Semaphore::new(lists::LISTS)),
             meter: Arc::new(Meter::new()),
             begins: Arc::default(),
             totp_key: master.derive("totp secret v1"),
@@ -247,6 +265,7 @@ impl Store {
     /// Closes all connections, so that the file is complete without its log.
     pub async fn close(&self) {
         self.read.close().await;
+        self.lease.close().await;
         self.write.close().await;
     }
 

@@ -154,7 +154,7 @@ impl Store {
     pub async fn revocations_since(&self, seq: u64) -> Result<Vec<Revocation>, StoreFault> {
         self.file.is_in_place()?;
         let query = sqlx::query("SELECT * FROM revocation WHERE seq > $1 ORDER BY seq LIMIT 1000");
-        let rows = self.reading(query.bind(integer(seq)).fetch_all(&self.read)).await?;
+        let rows = self.reading(query.bind(integer(seq)).fetch_all(&self.lease)).await?;
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "revocation" };
@@ -171,8 +171,8 @@ impl Store {
 
     /// The place of the newest revocation: where a gateway that has just loaded its sessions begins to tail.
     pub async fn last_revocation(&self) -> Result<u64, StoreFault> {
-        let seq: i64 =
-            sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM revocation").fetch_one(&self.read).await?;
+        let query = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM revocation");
+        let seq: i64 = self.reading(query.fetch_one(&self.lease)).await?;
         u64::try_from(seq).map_err(|_| StoreFault::Corrupt("revocation"))
     }
 }

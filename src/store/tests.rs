@@ -13,6 +13,7 @@ use crate::session::{EndReason, SessionRecord, samples};
 
 mod begins;
 mod files;
+mod lists;
 mod loading;
 mod meter;
 mod migrations;

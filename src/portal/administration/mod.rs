@@ -25,9 +25,9 @@ use super::person::Person;
 use super::sso::query;
 use super::{Portal, Visit, cookies};
 use crate::base::BrowserToken;
-use crate::directory::{SecurityLevel, SuiteMode, methods, must_use_suite};
+use crate::directory::{SecurityLevel, SuiteMode, Tenant, methods, must_use_suite};
 use crate::pages::{AdminPage, Page, UserRow, UsersPage};
-use crate::store::Account;
+use crate::store::{Account, Listed};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// Where single sign-on is set up.
@@ -126,34 +126,26 @@ impl Portal {
         let admin = self.administrator(visit, headers).await?;
         let tenant = &admin.account.tenant;
         let search = query(uri, "search").unwrap_or_default();
-        let accounts = self.store.accounts(Some(tenant.id)).await;
-        let accounts = accounts.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        let wanted = search.trim().to_lowercase();
-        let matches = |account: &Account| {
-            let Account { user, .. } = account;
-            user.username.as_str().contains(&wanted) || user.display_name.to_lowercase().contains(&wanted)
-        };
-        let mut found: Vec<_> = accounts.into_iter().filter(matches).collect();
-        let count = found.len();
-        found.truncate(ROWS_MAX);
-        let rows = found.into_iter().map(user_row).collect();
-        let page = UsersPage { company: &tenant.name, search: &search, rows, found: count };
+        let found = self.store.users_found(tenant.id, search.trim(), ROWS_MAX).await;
+        let found = found.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let rows = found.rows.into_iter().map(|listed| user_row(tenant, listed)).collect();
+        let page = UsersPage { company: &tenant.name, search: &search, rows, found: found.count };
         Ok(self.admin_page(visit, headers, &page, None, None))
     }
 }
 
-fn user_row(account: Account) -> UserRow {
-    let Account { user, tenant, locked_at, password, .. } = account;
+fn user_row(tenant: &Tenant, listed: Listed) -> UserRow {
+    let Listed { user, has_password, locked } = listed;
     UserRow {
-        methods: methods(&tenant, &user),
+        methods: methods(tenant, &user),
         needs_code: user.kind.needs_second_factor(),
-        has_password: password.is_some(),
-        must_use_suite: must_use_suite(&tenant, &user),
+        has_password,
+        must_use_suite: must_use_suite(tenant, &user),
         suite_exempt: user.suite_exempt && tenant.suite.mode == SuiteMode::Required,
         administers: user.level == SecurityLevel::Admin,
         exempt: tenant.sso_exempt == Some(user.id),
         active: user.active,
-        locked: locked_at.is_some(),
+        locked,
         username: user.username.to_string(),
         display_name: user.display_name,
     }

@@ -20,7 +20,7 @@ use super::{Administrator, ROSTER, ROWS_MAX, TABLE_BYTES_MAX};
 use crate::base::Username;
 use crate::pages::{Field, LinkedRow, RosterPage, WrongLine};
 use crate::sso::{Audience, Entry, Issuer, LineProblem, Subject, read_roster, write_roster};
-use crate::store::{LinkRow, Linked, StoreFault};
+use crate::store::{Found, LinkRow, Linked, StoreFault};
 use crate::telemetry::EventKind;
 
 /// How many wrong lines of a table are shown.
@@ -105,6 +105,19 @@ impl Portal {
         Ok(Some((issuer.clone(), links.collect())))
     }
 
+    /// The tenant's provider, and who of those who are looked for is who there.
+    async fn roster_found(
+        &self,
+        admin: &Administrator,
+        wanted: &str,
+    ) -> Result<Option<(Issuer, Found<LinkRow>)>, StoreFault> {
+        let tenant = admin.account.tenant.id;
+        let Some(provider) = self.store.provider(tenant).await? else { return Ok(None) };
+        let issuer = provider.settings.issuer;
+        let found = self.store.links_found(tenant, (Audience::Tenant, &issuer), wanted, ROWS_MAX).await?;
+        Ok(Some((issuer, found)))
+    }
+
     async fn roster_page(
         &self,
         visit: &Visit,
@@ -112,7 +125,7 @@ impl Portal {
         admin: &Administrator,
         mut said: Said,
     ) -> Answer {
-        let roster = match self.roster(admin).await {
+        let roster = match self.roster_found(admin, said.search.trim()).await {
             Ok(roster) => roster,
             Err(fault) => return self.store_fault(visit, headers, &fault),
         };
@@ -121,22 +134,18 @@ impl Portal {
             Err(answer) => return answer,
         };
         let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ROSTER);
-        let (issuer, links) = roster.map_or((None, Vec::new()), |(issuer, links)| (Some(issuer), links));
-        let wanted = said.search.trim();
-        let found: Vec<_> = links
-            .into_iter()
-            .filter(|link| {
-                link.username.as_str().contains(&wanted.to_lowercase()) || link.subject.as_str().contains(wanted)
-            })
-            .collect();
+        let (issuer, links, found) = match roster {
+            None => (None, Vec::new(), 0),
+            Some((issuer, found)) => (Some(issuer), found.rows, found.count),
+        };
         let more_wrong = said.wrong.len().saturating_sub(WRONG_MAX);
         said.wrong.truncate(WRONG_MAX);
         let page = RosterPage {
             company: &admin.account.tenant.name,
             issuer: issuer.as_ref().map(Issuer::as_str),
             search: &said.search,
-            found: found.len(),
-            rows: found.into_iter().take(ROWS_MAX).map(linked_row).collect(),
+            found,
+            rows: links.into_iter().map(linked_row).collect(),
             username: said.username,
             subject: said.subject,
             table: &said.table,
@@ -244,9 +253,7 @@ impl Portal {
         let tenant = admin.account.tenant.id;
         let Some(provider) = self.store.provider(tenant).await? else { return Ok(None) };
         let issuer = &provider.settings.issuer;
-        let accounts = self.store.accounts(Some(tenant)).await?;
-        let known: HashMap<_, _> =
-            accounts.iter().map(|account| (&account.user.username, account.user.id)).collect();
+        let known: HashMap<_, _> = self.store.usernames(tenant).await?.into_iter().collect();
         let entries = match read_roster(table, |username| known.get(username).copied()) {
             Ok(entries) => entries,
             Err(wrong) => return Ok(Some(Err(wrong.into_iter().map(wrong_line).collect()))),

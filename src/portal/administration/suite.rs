@@ -17,11 +17,11 @@ use super::super::form::Form;
 use super::super::sso::query;
 use super::super::{Portal, Visit};
 use super::{ADMIN_SUITE, Administrator, ROWS_MAX};
-use crate::base::Username;
+use crate::base::{UserId, Username};
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind, exemption};
 use crate::pages::{ExemptRow, Field, SuitePage};
 use crate::sso::{Audience, Suite};
-use crate::store::{Account, LinkRow, StoreFault, SuiteSet};
+use crate::store::{Account, Found, LinkRow, Listed, StoreFault, SuiteSet};
 use crate::telemetry::EventKind;
 
 /// What a page says besides what is kept.
@@ -130,19 +130,17 @@ impl Portal {
         Ok(Sent { admin, suite, form, unconfirmed })
     }
 
-    /// Who of the tenant is who at the suite, and who is exempt from it.
+    /// Who of the tenant is who at the suite, as far as they are looked for, and who is exempt from it.
     async fn suite_users(
         &self,
         admin: &Administrator,
         suite: &Suite,
-    ) -> Result<(Vec<LinkRow>, Vec<Account>), StoreFault> {
+        wanted: &str,
+    ) -> Result<(Found<LinkRow>, Found<Listed>), StoreFault> {
         let tenant = admin.account.tenant.id;
-        let links = self.store.links(tenant, Audience::Suite).await?.into_iter();
-        let accounts = self.store.accounts(Some(tenant)).await?.into_iter();
-        Ok((
-            links.filter(|link| link.issuer == suite.settings.issuer).collect(),
-            accounts.filter(|account| account.user.suite_exempt).collect(),
-        ))
+        let at = (Audience::Suite, &suite.settings.issuer);
+        let links = self.store.links_found(tenant, at, wanted, ROWS_MAX).await?;
+        Ok((links, self.store.suite_exempt(tenant, ROWS_MAX).await?))
     }
 
     async fn suite_page(
@@ -153,7 +151,7 @@ impl Portal {
         suite: &Suite,
         said: Said,
     ) -> Answer {
-        let (links, exempt) = match self.suite_users(admin, suite).await {
+        let (links, exempt) = match self.suite_users(admin, suite, said.search.trim()).await {
             Ok(users) => users,
             Err(fault) => return self.store_fault(visit, headers, &fault),
         };
@@ -163,17 +161,10 @@ impl Portal {
         };
         let tenant = &admin.account.tenant;
         let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ADMIN_SUITE);
-        let wanted = said.search.trim();
-        let found: Vec<_> = links
-            .into_iter()
-            .filter(|link| {
-                link.username.as_str().contains(&wanted.to_lowercase()) || link.subject.as_str().contains(wanted)
-            })
-            .collect();
-        let exempt_row = |account: Account| ExemptRow {
-            id: account.user.id.to_string(),
-            username: account.user.username.to_string(),
-            has_password: account.password.is_some(),
+        let exempt_row = |listed: Listed| ExemptRow {
+            id: listed.user.id.to_string(),
+            username: listed.user.username.to_string(),
+            has_password: listed.has_password,
         };
         let page = SuitePage {
             company: &tenant.name,
@@ -183,11 +174,11 @@ impl Portal {
             bound: tenant.suite.company.as_ref().map(SuiteCompany::as_str),
             provisioning: said.chosen.map_or(tenant.suite.provisioning, |(_, provisioning)| provisioning),
             address: &format!("{}/.zonegate/login?with=password", admin.person.zone.origin),
-            exempt_found: exempt.len(),
-            exempt: exempt.into_iter().take(ROWS_MAX).map(exempt_row).collect(),
+            exempt_found: exempt.count,
+            exempt: exempt.rows.into_iter().map(exempt_row).collect(),
             search: &said.search,
-            found: found.len(),
-            rows: found.into_iter().take(ROWS_MAX).map(super::roster::linked_row).collect(),
+            found: links.count,
+            rows: links.rows.into_iter().map(super::roster::linked_row).collect(),
             username: said.username,
             confirm: confirmation.shown(),
             csrf: &csrf,
@@ -246,10 +237,7 @@ impl Portal {
             return again(error, None).await;
         }
         let found = match removed {
-            Some(id) => self
-                .suite_users(&admin, suite)
-                .await
-                .map(|(_, exempt)| exempt.into_iter().find(|account| account.user.id.to_string() == id)),
+            Some(id) => self.exempt_user(&admin, id).await,
             None => self.own_user(&admin, &typed.value).await,
         };
         let found = found.map_err(|fault| self.store_fault(visit, headers, &fault))?;
@@ -281,16 +269,24 @@ impl Portal {
         Ok(account.filter(|account| account.tenant.id == admin.account.tenant.id))
     }
 
+    /// The account of that id, if it is exempt and one of the administrator's tenant.
+    async fn exempt_user(&self, admin: &Administrator, id: &str) -> Result<Option<Account>, StoreFault> {
+        let Ok(id) = id.parse::<UserId>() else { return Ok(None) };
+        let account = self.store.account_by_id(id).await?;
+        Ok(account.filter(|found| found.tenant.id == admin.account.tenant.id && found.user.suite_exempt))
+    }
+
     async fn unlink_from_suite(&self, visit: &Visit, headers: &HeaderMap, body: Body) -> Result<Answer, Answer> {
         let Sent { admin, suite, form, unconfirmed } = self.suite_form(visit, headers, body).await?;
         let again = async |error| Ok(self.suite_page(visit, headers, &admin, suite, Said::wrong(error)).await);
         if let Some(error) = unconfirmed {
             return again(error).await;
         }
-        let users = self.suite_users(&admin, suite).await;
-        let (links, _) = users.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        let links = self.store.links(admin.account.tenant.id, Audience::Suite).await;
+        let links = links.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         let id = form.field("remove").unwrap_or_default();
-        let Some(link) = links.iter().find(|link| link.user.to_string() == id) else {
+        let is_it = |link: &&LinkRow| link.issuer == suite.settings.issuer && link.user.to_string() == id;
+        let Some(link) = links.iter().find(is_it) else {
             return again("admin.wrong.user.unknown").await;
         };
         let event = admin.event(visit, EventKind::AccountUnlinked, link.issuer.as_str());
