@@ -293,6 +293,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         set_domains(&mut tx, tenant).await?;
+        events::append(&mut tx, event).await?;
         if before != tenant.zone.as_str() {
             let users: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM account WHERE tenant = $1")
                 .bind(tenant.id.as_bytes().to_vec())
@@ -300,10 +301,9 @@ impl Store {
                 .await?;
             for user in users {
                 let user = user.try_into().map_err(|_| StoreFault::Corrupt("account"))?;
-                sessions::raise_epoch(&mut tx, UserId::from_bytes(user), EndReason::Revoked, event.at).await?;
+                sessions::raise_epoch(&mut tx, UserId::from_bytes(user), EndReason::Revoked, event).await?;
             }
         }
-        events::append(&mut tx, event).await?;
         Ok(tx.commit().await?)
     }
 
@@ -320,15 +320,23 @@ impl Store {
         Ok(id)
     }
 
-    /// Writes a user's changed record; the tenant stays. One who is no longer active loses their sessions.
+    /// Writes a user's changed record; the tenant stays. One who is no longer active, is of another kind or has lost a
+    /// group loses their sessions: until their end these would go on with what the person has no more. What was given
+    /// counts from the next log-in on.
     pub async fn update_user(&self, user: UserId, new: &NewUser, event: &SecurityEvent) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        let tenant: Option<Vec<u8>> = sqlx::query_scalar("SELECT tenant FROM account WHERE id = $1")
+        let before = sqlx::query("SELECT tenant, kind, groups FROM account WHERE id = $1")
             .bind(user.as_bytes().to_vec())
             .fetch_optional(&mut *tx)
             .await?;
-        let tenant = tenant.ok_or_else(|| StoreFault::Missing(format!("user {}", new.username)))?;
-        let tenant = TenantId::from_bytes(tenant.try_into().map_err(|_| StoreFault::Corrupt("account"))?);
+        let before = before.ok_or_else(|| StoreFault::Missing(format!("user {}", new.username)))?;
+        let before = Columns { row: &before, what: "account" };
+        let tenant = TenantId::from_bytes(before.array("tenant")?);
+        // What does not read back may have been anything.
+        let keeps_kind = before.named("kind", UserKind::from_name).is_ok_and(|kind| kind == new.kind);
+        let keeps_groups = before
+            .json("groups")
+            .is_ok_and(|groups: Vec<String>| groups.iter().all(|group| new.groups.contains(group)));
         domain_belongs(&mut tx, tenant, &new.username).await?;
         sqlx::query(
             "UPDATE account SET username = $2, email = $3, display_name = $4, kind = $5, level = $6, groups = $7, \
@@ -346,13 +354,11 @@ impl Store {
         .execute(&mut *tx)
         .await
         .map_err(|error| taken(error, || format!("user {}", new.username)))?;
-        if !new.active {
-            sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event.at).await?;
-        }
-        let mut event = event.clone();
-        event.user = Some(user);
-        event.tenant = Some(tenant);
+        let event = SecurityEvent { user: Some(user), tenant: Some(tenant), ..event.clone() };
         events::append(&mut tx, &event).await?;
+        if !(new.active && keeps_kind && keeps_groups) {
+            sessions::raise_epoch(&mut tx, user, EndReason::Revoked, &event).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -367,10 +373,10 @@ impl Store {
         if changed.rows_affected() == 0 {
             return Err(StoreFault::Missing(format!("user {user}")));
         }
-        if !active {
-            sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event.at).await?;
-        }
         events::append(&mut tx, event).await?;
+        if !active {
+            sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -425,8 +431,8 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         super::ledger::clear(&mut tx, user).await?;
-        sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event.at).await?;
         events::append(&mut tx, event).await?;
+        sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event).await?;
         Ok(tx.commit().await?)
     }
 
@@ -447,8 +453,8 @@ impl Store {
             .bind(user.as_bytes().to_vec())
             .execute(&mut *tx)
             .await?;
-        sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event.at).await?;
         events::append(&mut tx, event).await?;
+        sessions::raise_epoch(&mut tx, user, EndReason::Revoked, event).await?;
         tx.commit().await?;
         Ok(removed.rows_affected() == 1)
     }

@@ -7,7 +7,7 @@ use super::{Store, StoreFault, Tx, events};
 use crate::base::{FlowId, SessionId, TenantId, TokenDigest, UnixTime, UserId};
 use crate::directory::{Lifetimes, UserKind};
 use crate::session::{Class, Device, EndReason, Method, Principal, SessionRecord};
-use crate::telemetry::SecurityEvent;
+use crate::telemetry::{EventKind, SecurityEvent};
 
 /// A session as it comes back after a restart.
 #[derive(Clone, Debug)]
@@ -104,7 +104,8 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
-    /// Ends every session of a user, and whatever flow is under way, by raising the epoch.
+    /// Ends every session of a user, and whatever flow is under way, by raising the epoch. `event` tells of each; and of
+    /// itself where there is none, because log-ins under way end all the same.
     pub async fn end_user(
         &self,
         user: UserId,
@@ -112,8 +113,9 @@ impl Store {
         event: &SecurityEvent,
     ) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        raise_epoch(&mut tx, user, reason, event.at).await?;
-        events::append(&mut tx, event).await?;
+        if raise_epoch(&mut tx, user, reason, event).await? == 0 {
+            events::append(&mut tx, event).await?;
+        }
         Ok(tx.commit().await?)
     }
 
@@ -177,33 +179,52 @@ impl Store {
     }
 }
 
-/// Raises a user's epoch and ends all their sessions: no flow, replica or late write of the old epoch counts.
+/// Raises a user's epoch and ends all their sessions: no flow, replica or late write of the old epoch counts. Each session
+/// that ends gets a line of its own in the security log (R121), by whom and why `event` says. Gives how many there were.
 pub(super) async fn raise_epoch(
     tx: &mut Tx,
     user: UserId,
     reason: EndReason,
-    now: UnixTime,
-) -> Result<(), StoreFault> {
+    event: &SecurityEvent,
+) -> Result<usize, StoreFault> {
     sqlx::query("UPDATE account SET epoch = epoch + 1, flow_epoch = flow_epoch + 1 WHERE id = $1")
         .bind(user.as_bytes().to_vec())
         .execute(&mut **tx)
         .await?;
-    sqlx::query("UPDATE session SET ended_at = $2, end_reason = $3 WHERE account = $1 AND ended_at IS NULL")
-        .bind(user.as_bytes().to_vec())
-        .bind(seconds(now))
-        .bind(reason.name())
-        .execute(&mut **tx)
-        .await?;
+    let ended = sqlx::query(
+        "UPDATE session SET ended_at = $2, end_reason = $3 WHERE account = $1 AND ended_at IS NULL \
+         RETURNING id, tenant, zone, class",
+    )
+    .bind(user.as_bytes().to_vec())
+    .bind(seconds(event.at))
+    .bind(reason.name())
+    .fetch_all(&mut **tx)
+    .await?;
     sqlx::query(
         "INSERT INTO revocation (account, session, epoch, reason, at) \
          SELECT id, NULL, epoch, $2, $3 FROM account WHERE id = $1",
     )
     .bind(user.as_bytes().to_vec())
     .bind(reason.name())
-    .bind(seconds(now))
+    .bind(seconds(event.at))
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    for row in &ended {
+        let columns = Columns { row, what: "session" };
+        // What of a session does not read back is left out: that it ends must not hang on it.
+        let event = SecurityEvent {
+            kind: EventKind::SessionEnded,
+            zone: columns.parsed("zone").ok(),
+            tenant: columns.array("tenant").ok().map(TenantId::from_bytes),
+            user: Some(user),
+            session: columns.array("id").ok().map(SessionId::from_bytes),
+            class: columns.named("class", Class::from_name).ok(),
+            reason: Some(reason.name()),
+            ..event.clone()
+        };
+        events::append(tx, &event).await?;
+    }
+    Ok(ended.len())
 }
 
 /// Ends every session of a user but one. What is under way rests on proofs that somebody else may have made, and ends

@@ -313,7 +313,103 @@ async fn c3_a_tenant_that_moves_to_another_zone_takes_no_session_along() {
     assert!(world.store.live_sessions().await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn whoever_loses_a_group_or_is_of_another_kind_loses_what_went_with_it_at_once() {
+    let world = World::new().await;
+    let record = |groups: &[&str]| NewUser {
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        ..user("alice@acme.example")
+    };
+    let mut number = 0;
+    let mut survives = async |new: &NewUser| {
+        number += 1;
+        assert_eq!(world.begin(world.epoch().await, number).await, Begin::Begun);
+        world.store.update_user(world.alice, new, &event(EventKind::UserChanged)).await.unwrap();
+        let id = SessionId::from_bytes([number; 16]);
+        world.store.live_sessions().await.unwrap().iter().any(|live| live.record.id == id)
+    };
+    let named =
+        NewUser { display_name: "Alice Beech".into(), email: Some("a@acme.example".into()), ..record(&["staff"]) };
+    assert!(survives(&named).await, "a name");
+    assert!(survives(&record(&["admins", "staff"])).await, "a group that was given");
+    assert!(survives(&record(&["staff", "admins"])).await, "the same in another order");
+    assert!(!survives(&record(&["staff", "board"])).await, "a group that was taken away");
+    let ended = world.store.ended_sessions(UnixTime::from_seconds(0), 10).await.unwrap();
+    assert_eq!(ended[0].reason, EndReason::Revoked);
+    assert!(!survives(&record(&[])).await);
+    assert!(!survives(&NewUser { kind: UserKind::Contractor, ..record(&[]) }).await, "another kind");
+    assert!(!survives(&NewUser { active: false, ..record(&[]) }).await);
+}
+
 // ── the security log ──
+
+#[tokio::test]
+async fn r121_each_session_that_ends_with_an_epoch_has_a_line_of_its_own_behind_what_ended_it() {
+    let world = World::new().await;
+    let (store, alice) = (&world.store, world.alice);
+    let disabled = NewUser { active: false, ..user("alice@acme.example") };
+    let moved = Tenant { zone: "b.example".parse().unwrap(), ..tenant(ACME, "acme", &["acme.example"]) };
+    let mut begun = 0;
+    for (act, first) in [
+        ("session end", None),
+        ("set-password", Some("password_set")),
+        ("reset-2fa", Some("second_factor_reset")),
+        ("apply", Some("user_changed")),
+        ("disable", Some("user_disabled")),
+        ("move", Some("tenant_changed")),
+    ] {
+        store.set_active(alice, true, &event(EventKind::UserEnabled)).await.unwrap();
+        for _ in 0..2 {
+            begun += 1;
+            assert_eq!(world.begin(world.epoch().await, begun).await, Begin::Begun);
+        }
+        let seen = store.events(None, 1).await.unwrap()[0].seq;
+        match act {
+            "session end" => {
+                store.end_user(alice, EndReason::Revoked, &event(EventKind::SessionEnded)).await.unwrap();
+            }
+            "set-password" => {
+                let hash = PasswordHash::from_phc("$argon2id$canary".into());
+                store.set_password(alice, &hash, 5, &event(EventKind::PasswordSet)).await.unwrap();
+            }
+            "reset-2fa" => {
+                store.reset_totp(alice, &event(EventKind::SecondFactorReset)).await.unwrap();
+            }
+            "apply" => store.update_user(alice, &disabled, &event(EventKind::UserChanged)).await.unwrap(),
+            "disable" => store.set_active(alice, false, &event(EventKind::UserDisabled)).await.unwrap(),
+            _ => store.update_tenant(&moved, &event(EventKind::TenantChanged)).await.unwrap(),
+        }
+        let mut events = store.events(None, 10).await.unwrap();
+        events.retain(|row| row.seq > seen);
+        events.reverse();
+        let (acts, ended): (Vec<_>, Vec<_>) = events.iter().partition(|row| row.session.is_none());
+        assert_eq!(acts.first().map(|row| row.kind.as_str()), first, "{act}");
+        assert!(acts.len() < 2 && events.last().unwrap().session.is_some(), "{act}: {events:?}");
+        let mut ids: Vec<_> = ended.iter().map(|row| row.session.unwrap()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, [begun - 1, begun].map(|number| SessionId::from_bytes([number; 16])), "{act}");
+        for row in ended {
+            assert_eq!((row.kind.as_str(), row.actor.as_str()), ("session_ended", "operator"), "{act}");
+            assert_eq!((row.user, row.tenant, row.at), (Some(alice), Some(ACME), NOW), "{act}");
+            assert_eq!((row.zone.as_deref(), row.class.as_deref()), (Some("a.example"), Some("web")), "{act}");
+            assert_eq!(row.reason.as_deref(), Some("revoked"), "{act}");
+        }
+    }
+    // Nobody is logged in: that somebody ended it all is written down nevertheless.
+    store.end_user(alice, EndReason::Revoked, &event(EventKind::SessionEnded)).await.unwrap();
+    let told = &store.events(None, 1).await.unwrap()[0];
+    assert_eq!((told.kind.as_str(), told.session), ("session_ended", None));
+}
+
+#[tokio::test]
+async fn a_session_that_does_not_read_back_ends_with_the_others() {
+    let world = World::new().await;
+    world.begin(world.epoch().await, 1).await;
+    world.by_hand("UPDATE session SET zone = 'not a host', class = 'watch'").await.unwrap();
+    world.store.set_active(world.alice, false, &event(EventKind::UserDisabled)).await.unwrap();
+    assert!(world.store.live_sessions().await.unwrap().is_empty());
+    assert_eq!(world.store.events(None, 1).await.unwrap()[0].session, Some(SessionId::from_bytes([1; 16])));
+}
 
 #[tokio::test]
 async fn r121_the_security_log_is_appended_to_and_never_changed_not_even_by_hand() {
