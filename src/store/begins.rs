@@ -218,8 +218,8 @@ impl Store {
 
     /// Writes one that is alone, if it may begin, in one statement, which the engine commits by itself.
     async fn begin_plain(&self, alone: &Waiting) -> Result<Begin, StoreFault> {
-        self.file.is_in_place().inspect_err(|_| self.meter.write_failed())?;
-        outcome(transaction::run_alone(&self.write, &self.meter, alone.insert()?, &alone.event).await)
+        self.check_in_place()?;
+        outcome(transaction::run_alone(&self.write, &self.meter, alone.insert()?, Some(&alone.event)).await)
     }
 
     /// Writes one, if it may begin; otherwise nothing.

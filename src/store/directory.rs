@@ -153,16 +153,15 @@ impl Store {
 
     /// Who has that name; nothing secret is opened.
     pub async fn owner(&self, username: &Username) -> Result<Option<Owner>, StoreFault> {
-        let row = sqlx::query(concat!(
+        let query = sqlx::query(concat!(
             "SELECT account.id, account.tenant, account.kind, account.suite_exempt, tenant.overrides, ",
             "tenant.sso, tenant.suite_mode, ",
             is_selected!(),
             ", CASE WHEN tenant.sso_exempt = account.id THEN 1 ELSE 0 END AS exempt ",
             "FROM account JOIN tenant ON tenant.id = account.tenant WHERE account.username = $1",
         ))
-        .bind(username.as_str())
-        .fetch_optional(&self.read)
-        .await?;
+        .bind(username.as_str());
+        let row = self.reading(query.fetch_optional(&self.read)).await?;
         row.map(|row| {
             let columns = Columns { row: &row, what: "account" };
             let (kind, sso) = (columns.named("kind", UserKind::from_name)?, columns.json("sso")?);
@@ -382,25 +381,20 @@ impl Store {
 
     /// The hashes of the last `most` passwords, newest first: none of them may come back (R45).
     pub async fn password_history(&self, user: UserId, most: u8) -> Result<Vec<PasswordHash>, StoreFault> {
-        let hashes: Vec<String> =
+        let query =
             sqlx::query_scalar("SELECT hash FROM password WHERE account = $1 ORDER BY serial DESC LIMIT $2")
                 .bind(user.as_bytes().to_vec())
-                .bind(i64::from(most))
-                .fetch_all(&self.read)
-                .await?;
+                .bind(i64::from(most));
+        let hashes: Vec<String> = self.reading(query.fetch_all(&self.read)).await?;
         Ok(hashes.into_iter().map(PasswordHash::from_phc).collect())
     }
 
     /// Puts a hash of today's cost in the place of one of the same password (SEC-R7). Nothing changes if the
     /// password was changed meanwhile.
     pub async fn rehash(&self, user: UserId, old: &PasswordHash, new: &PasswordHash) -> Result<(), StoreFault> {
-        sqlx::query("UPDATE password SET hash = $3 WHERE account = $1 AND hash = $2")
-            .bind(user.as_bytes().to_vec())
-            .bind(old.as_phc())
-            .bind(new.as_phc())
-            .execute(&self.write)
-            .await?;
-        Ok(())
+        let query = sqlx::query("UPDATE password SET hash = $3 WHERE account = $1 AND hash = $2");
+        let query = query.bind(user.as_bytes().to_vec()).bind(old.as_phc()).bind(new.as_phc());
+        self.execute(query).await.map(drop)
     }
 
     /// Sets a password that satisfies the rules, keeps `history` hashes in all, ends the user's sessions and gives

@@ -74,10 +74,7 @@ impl Store {
 
     /// Removes keys that were retired before `before`: their overlap is over.
     pub async fn remove_signing_keys(&self, before: UnixTime) -> Result<u64, StoreFault> {
-        let removed = sqlx::query("DELETE FROM signing_key WHERE retired_at < $1")
-            .bind(seconds(before))
-            .execute(&self.write)
-            .await?;
-        Ok(removed.rows_affected())
+        let query = sqlx::query("DELETE FROM signing_key WHERE retired_at < $1");
+        self.execute(query.bind(seconds(before))).await
     }
 }

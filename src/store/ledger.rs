@@ -134,8 +134,7 @@ impl Store {
             .bind(locks)
             .bind(SHADOW_LOCKED),
         };
-        query.execute(&self.write).await?;
-        Ok(())
+        self.execute(query).await.map(drop)
     }
 
     /// Gives all attempts back: a log-in was complete, for a kind of user that has no second factor (R58).
@@ -239,25 +238,18 @@ impl Store {
 
     /// Marks something as used that may be used once. `false`: it was used before.
     pub async fn spend(&self, flow: FlowId, expires_at: UnixTime) -> Result<bool, StoreFault> {
-        let spent = sqlx::query("INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING")
-            .bind(flow.as_bytes().to_vec())
-            .bind(seconds(expires_at))
-            .execute(&self.write)
-            .await?;
-        Ok(spent.rows_affected() == 1)
+        let query = sqlx::query("INSERT INTO spent (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING");
+        let spent = self.execute(query.bind(flow.as_bytes().to_vec()).bind(seconds(expires_at))).await?;
+        Ok(spent == 1)
     }
 
     /// Notes that something is spent until then, also where it was for less.
     pub async fn spend_until(&self, what: FlowId, until: UnixTime) -> Result<(), StoreFault> {
-        sqlx::query(
+        let query = sqlx::query(
             "INSERT INTO spent (id, expires_at) VALUES ($1, $2) \
              ON CONFLICT (id) DO UPDATE SET expires_at = max(spent.expires_at, $2)",
-        )
-        .bind(what.as_bytes().to_vec())
-        .bind(seconds(until))
-        .execute(&self.write)
-        .await?;
-        Ok(())
+        );
+        self.execute(query.bind(what.as_bytes().to_vec()).bind(seconds(until))).await.map(drop)
     }
 
     /// Whether something is spent until then or longer.

@@ -51,7 +51,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::query::Query;
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Connection as _, Sqlite};
 use tokio::sync::Semaphore;
 
@@ -165,11 +168,15 @@ struct OpenFile {
 impl OpenFile {
     fn of(path: &Path) -> Result<Self, StoreFault> {
         let found = std::fs::metadata(path).map_err(|_| StoreFault::Replaced(path.to_owned()))?;
-        Ok(Self { path: path.to_owned(), device: found.dev(), inode: found.ino() })
+        Ok(Self::new(path, &found))
+    }
+
+    fn new(path: &Path, found: &std::fs::Metadata) -> Self {
+        Self { path: path.to_owned(), device: found.dev(), inode: found.ino() }
     }
 
     /// Errors: [`StoreFault::Replaced`] when its name leads elsewhere by now.
-    fn is_in_place(&self) -> Result<(), StoreFault> {
+    fn check_in_place(&self) -> Result<(), StoreFault> {
         let now = Self::of(&self.path)?;
         if (now.device, now.inode) == (self.device, self.inode) {
             Ok(())
@@ -200,7 +207,13 @@ impl Store {
     /// Opens the store at `path`, creating it with mode 0600 when nothing is there, and brings its schema up to
     /// date.
     pub async fn open(path: &Path, master: &MasterKey) -> Result<Self, StoreFault> {
-        private_file(path)?;
+        Self::open_checked(private_file(path)?, master).await
+    }
+
+    /// Opens a file that was looked at. SQLite opens it by its name, and nobody says what it found there: that it is the
+    /// file whose mode was looked at is made sure of before anything is written, and once all have opened it.
+    async fn open_checked(file: OpenFile, master: &MasterKey) -> Result<Self, StoreFault> {
+        let path = &*file.path.clone();
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
@@ -218,13 +231,15 @@ impl Store {
                 .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
         };
         let write = pool(1).connect_with(options.clone()).await.map_err(|error| unreadable(path, error))?;
+        file.check_in_place()?;
         ours_or_empty(path, &write).await?;
         MIGRATIONS.run(&write).await.map_err(migration_fault)?;
         let options = options.read_only(true);
         let read = pool(READERS).connect_with(options.clone()).await?;
         let lease = pool(LEASE_READERS).connect_with(options).await?;
+        file.check_in_place()?;
         let store = Self {
-            file: Arc::new(OpenFile::of(path)?),
+            file: Arc::new(file),
             write,
             read,
             lease,
@@ -272,7 +287,7 @@ impl Store {
     /// Damages what is kept, as nothing of ours would.
     #[cfg(test)]
     pub(crate) async fn by_hand(&self, statement: &'static str) {
-        sqlx::query(statement).execute(&self.write).await.unwrap();
+        self.execute(sqlx::query(statement)).await.unwrap();
     }
 
     /// Writes a copy of the store, as of now, to `path`, which must not exist. The copy is as secret as the store.
@@ -283,11 +298,11 @@ impl Store {
         }
         create_private(path)?;
         // SQLite fills an empty file, and leaves its mode alone.
-        let copied = sqlx::query("VACUUM INTO $1").bind(name).execute(&self.write).await;
-        if let Err(error) = copied {
+        let copied = self.execute(sqlx::query("VACUUM INTO $1").bind(name)).await;
+        if let Err(fault) = copied {
             // A copy that is not whole must not be mistaken for one.
             let _ = std::fs::remove_file(path);
-            return Err(error.into());
+            return Err(fault);
         }
         sync_folder_of(path)
     }
@@ -343,8 +358,19 @@ impl Store {
 
     /// A transaction that holds the write lock from its start, so that it never has to be tried again.
     async fn begin(&self) -> Result<Tx, StoreFault> {
-        self.file.is_in_place().inspect_err(|_| self.meter.write_failed())?;
+        self.check_in_place()?;
         Ok(Tx::begin(&self.write, &self.meter).await?)
+    }
+
+    /// Runs one statement that is a transaction of its own, and gives how many rows it changed.
+    async fn execute(&self, statement: Query<'_, Sqlite, SqliteArguments>) -> Result<u64, StoreFault> {
+        self.check_in_place()?;
+        Ok(transaction::run_alone(&self.write, &self.meter, statement, None).await?)
+    }
+
+    /// Comes before every write: what is written to a file that was moved away is acknowledged and lost (F6).
+    fn check_in_place(&self) -> Result<(), StoreFault> {
+        self.file.check_in_place().inspect_err(|_| self.meter.write_failed())
     }
 
     async fn check_master_key(&self, key: &SealKey) -> Result<(), StoreFault> {
@@ -354,11 +380,8 @@ impl Store {
             Some(sealed) => key.open(b"canary", &sealed).map(|_| ()).map_err(|_| StoreFault::WrongMasterKey),
             None => {
                 let sealed = key.seal(random()?, b"canary", CANARY)?;
-                sqlx::query("INSERT INTO meta (key, value) VALUES ('canary', $1)")
-                    .bind(sealed)
-                    .execute(&self.write)
-                    .await?;
-                Ok(())
+                let query = sqlx::query("INSERT INTO meta (key, value) VALUES ('canary', $1)");
+                self.execute(query.bind(sealed)).await.map(drop)
             }
         }
     }
@@ -443,7 +466,7 @@ async fn stage(staged: &Path, backup: &Path, master: &MasterKey, now: UnixTime) 
     }
     let store = Store::open(staged, master).await?;
     let ended = store.end_everything(now).await;
-    let complete = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&store.write).await;
+    let complete = store.execute(sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")).await;
     store.close().await;
     ended?;
     complete?;
@@ -504,15 +527,20 @@ fn migration_fault(error: sqlx::migrate::MigrateError) -> StoreFault {
 }
 
 /// Creates the file when it is not there, and refuses one that others may read.
-fn private_file(path: &Path) -> Result<(), StoreFault> {
-    match std::fs::metadata(path) {
-        Ok(found) => {
-            let mode = found.permissions().mode() & 0o777;
-            if mode & 0o077 == 0 { Ok(()) } else { Err(StoreFault::Exposed(path.to_owned(), mode)) }
+fn private_file(path: &Path) -> Result<OpenFile, StoreFault> {
+    let found = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            create_private(path)?;
+            std::fs::metadata(path)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => create_private(path),
-        Err(error) => Err(StoreFault::Unavailable(format!("{}: {error}", path.display()))),
+        found => found,
+    };
+    let found = found.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", path.display())))?;
+    let mode = found.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(StoreFault::Exposed(path.to_owned(), mode));
     }
+    Ok(OpenFile::new(path, &found))
 }
 
 fn create_private(path: &Path) -> Result<(), StoreFault> {

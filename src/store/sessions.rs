@@ -121,11 +121,10 @@ impl Store {
 
     /// The sessions that have ended since `since`, newest first, at most `most`.
     pub async fn ended_sessions(&self, since: UnixTime, most: u32) -> Result<Vec<EndedSession>, StoreFault> {
-        let rows = sqlx::query(session_query!("session.ended_at >= $1 ORDER BY session.ended_at DESC LIMIT $2"))
+        let query = sqlx::query(session_query!("session.ended_at >= $1 ORDER BY session.ended_at DESC LIMIT $2"))
             .bind(seconds(since))
-            .bind(i64::from(most))
-            .fetch_all(&self.read)
-            .await?;
+            .bind(i64::from(most));
+        let rows = self.reading(query.fetch_all(&self.read)).await?;
         rows.iter()
             .map(|row| {
                 let columns = Columns { row, what: "session" };
@@ -154,7 +153,7 @@ impl Store {
     ///
     /// Refused once the file is no longer where commands write: then nothing that is revoked would be seen here.
     pub async fn revocations_since(&self, seq: u64) -> Result<Vec<Revocation>, StoreFault> {
-        self.file.is_in_place()?;
+        self.file.check_in_place()?;
         let query = sqlx::query("SELECT * FROM revocation WHERE seq > $1 ORDER BY seq LIMIT 1000");
         let rows = self.reading(query.bind(integer(seq)).fetch_all(&self.lease)).await?;
         rows.iter()

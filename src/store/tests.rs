@@ -500,3 +500,48 @@ async fn f6_a_store_whose_file_was_replaced_is_no_longer_trusted() {
     std::fs::rename(&aside, &world.path).unwrap();
     world.store.revocations_since(0).await.unwrap();
 }
+
+#[tokio::test]
+async fn f6_no_write_of_one_statement_is_acknowledged_in_a_file_that_nobody_looks_at() {
+    let world = World::new().await;
+    let (store, key, flow) = (&world.store, BudgetKey::User(world.alice), FlowId::from_bytes([5; 16]));
+    let hash = PasswordHash::from_phc("$argon2id$canary".into());
+    std::fs::rename(&world.path, world.folder.path().join("aside.db")).unwrap();
+    let before = store.meter().failed().1;
+    let outcomes = [
+        store.spend(flow, NOW).await.map(drop),
+        store.spend_until(flow, NOW).await,
+        store.refund(key, false).await,
+        store.refund(BudgetKey::Shadow([9; 16]), false).await,
+        store.rehash(world.alice, &hash, &hash).await,
+        store.remove_signing_keys(NOW).await.map(drop),
+        store.begin_session(&world.record(0, 1), 0, &[], None, &event(EventKind::LoginSucceeded)).await.map(drop),
+    ];
+    for outcome in &outcomes {
+        assert!(matches!(outcome, Err(StoreFault::Replaced(_))), "{outcome:?}");
+    }
+    assert_eq!(store.meter().failed().1 - before, outcomes.len() as u64, "and each is counted");
+}
+
+#[tokio::test]
+async fn what_fails_is_counted_wherever_it_is_read_or_written() {
+    let world = World::new().await;
+    let (store, alice) = (&world.store, world.alice);
+    let hash = PasswordHash::from_phc("$argon2id$canary".into());
+    for table in ["spent", "attempts", "password", "signing_key", "session", "revocation", "tenant"] {
+        let away = sqlx::AssertSqlSafe(format!("ALTER TABLE {table} RENAME TO {table}_away"));
+        sqlx::query(away).execute(&store.write).await.unwrap();
+    }
+    let before = store.meter().failed();
+    assert!(store.spend(FlowId::from_bytes([5; 16]), NOW).await.is_err());
+    assert!(store.refund(BudgetKey::User(alice), false).await.is_err());
+    assert!(store.rehash(alice, &hash, &hash).await.is_err());
+    assert!(store.remove_signing_keys(NOW).await.is_err());
+    assert!(store.owner(&"alice@acme.example".parse().unwrap()).await.is_err());
+    assert!(store.password_history(alice, 5).await.is_err());
+    assert!(store.ended_sessions(NOW, 1).await.is_err());
+    assert!(store.last_revocation().await.is_err());
+    assert!(store.session_zones().await.is_err());
+    let after = store.meter().failed();
+    assert_eq!((after.0 - before.0, after.1 - before.1), (5, 4));
+}

@@ -51,24 +51,25 @@ impl Tx {
     }
 }
 
-/// Runs one statement that is a transaction of its own, and tells of it.
+/// Runs one statement that is a transaction of its own, tells of it if there is something to tell, and gives how many rows
+/// it changed.
 ///
 /// *Why not always a [`Tx`]?* Each of its three steps is a message to the connection's thread and back, and for a log-in
 /// that is alone these were half of what the disk takes. *And why not all three in one text?* One that fails or is dropped
 /// before its `COMMIT` leaves the only writer within a transaction, and whatever comes next would be acknowledged and
 /// never committed. One statement is committed or undone by the engine before anything else is run.
 ///
-/// It must return no rows: whoever stops at the first one does not hear that the disk refused the commit.
+/// It is read to its end: whoever stops at a row that it returns does not hear that the disk refused the commit.
 pub(super) async fn run_alone(
     write: &SqlitePool,
     meter: &Meter,
     statement: Query<'_, Sqlite, SqliteArguments>,
-    event: &SecurityEvent,
-) -> Result<(), sqlx::Error> {
+    event: Option<&SecurityEvent>,
+) -> Result<u64, sqlx::Error> {
     let asked = Stopwatch::start();
     let mut connection = write.acquire().await.inspect_err(|_| meter.write_failed())?;
     let committing = Stopwatch::start();
-    statement.execute(&mut *connection).await.inspect_err(|error| {
+    let done = statement.execute(&mut *connection).await.inspect_err(|error| {
         // A row that may not be there is no fault of the disk's.
         if !is_constraint(error) {
             meter.write_failed();
@@ -76,8 +77,8 @@ pub(super) async fn run_alone(
     })?;
     meter.commits.observe(committing.elapsed());
     meter.wrote(asked.elapsed());
-    tell(meter, event);
-    Ok(())
+    event.into_iter().for_each(|event| tell(meter, event));
+    Ok(done.rows_affected())
 }
 
 fn tell(meter: &Meter, event: &SecurityEvent) {

@@ -16,7 +16,7 @@ impl Store {
     /// Not by the index of live sessions: that is in the order of people's random ids, a page of the file for each.
     pub async fn session_zones(&self) -> Result<Vec<Hostname>, StoreFault> {
         let query = sqlx::query("SELECT DISTINCT zone FROM session NOT INDEXED WHERE ended_at IS NULL");
-        let rows = query.fetch_all(&self.read).await?;
+        let rows = self.reading(query.fetch_all(&self.read)).await?;
         rows.iter()
             .map(|row| row.try_get::<&str, _>(0).ok().and_then(|zone| zone.parse().ok()))
             .map(|zone| zone.ok_or(StoreFault::Corrupt("session")))

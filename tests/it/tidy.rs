@@ -393,6 +393,17 @@ fn the_pure_half_does_no_io_and_holds_no_lock() {
 }
 
 #[test]
+fn the_store_is_written_to_where_its_file_is_looked_for_and_failures_are_counted() {
+    // `Store::begin`, `Store::execute` and the log-ins' `run_alone` do both; a query that is given the pool does neither.
+    let find = |source: &Source| match source.is_test() {
+        true => Vec::new(),
+        false => outside(source, &[], &["execute(&self.write)", "execute(&store.write)"]),
+    };
+    none(&sources(&["src/store"]), find);
+    assert_eq!(find(&sample("src/store/x.rs", "query\n    .execute(&self.write)\n    .await?;")).len(), 1);
+}
+
+#[test]
 fn exceptions_to_a_lint_have_a_reason_and_in_src_end_with_it() {
     let find = |source: &Source| {
         // An `expect` is reported once its reason is gone; an `allow` stays for ever.

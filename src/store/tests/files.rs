@@ -27,6 +27,23 @@ async fn a_new_store_is_for_its_owner_only_and_one_that_others_may_read_is_refus
 }
 
 #[tokio::test]
+async fn a_file_that_took_the_place_of_the_one_that_was_looked_at_is_not_opened() {
+    let world = World::new().await;
+    world.store.close().await;
+    let looked_at = private_file(&world.path).unwrap();
+    let aside = world.folder.path().join("aside.db");
+    fs::rename(&world.path, &aside).unwrap();
+    fs::write(&world.path, "").unwrap();
+    fs::set_permissions(&world.path, fs::Permissions::from_mode(0o644)).unwrap();
+    let opened = Store::open_checked(looked_at, &master()).await;
+    assert!(matches!(opened, Err(StoreFault::Replaced(_))), "{opened:?}");
+    let tables = SqliteConnectOptions::new().filename(&world.path).read_only(true);
+    let pool = SqlitePool::connect_with(tables).await.unwrap();
+    let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_master").fetch_one(&pool).await.unwrap();
+    assert_eq!(tables, 0, "and no table is made there");
+}
+
+#[tokio::test]
 async fn a_store_of_a_newer_program_is_refused_and_left_as_it_is() {
     let world = World::new().await;
     world
