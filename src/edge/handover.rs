@@ -276,7 +276,7 @@ impl Handover {
             interval.tick().await;
             tries -= 1;
             match store::hold(&path) {
-                Err(StoreFault::InUse(_)) if tries > 0 => {}
+                Err(StoreFault::InUse(..)) if tries > 0 => {}
                 outcome => return outcome,
             }
         }

@@ -1,10 +1,14 @@
-//! One gateway a store.
+//! One gateway a store, and no command on one that is being restored.
 //!
 //! Two gateways on one file would each count slots in their own memory, and a user would hold six sessions instead of
-//! three (F6). Commands do not take the lock: what they commit, a running gateway reads from the store.
+//! three (F6). Commands do not take the gateway's lock: what they commit, a running gateway reads from the store.
+//!
+//! *Why do commands have a lock of their own?* A restore puts another file in the place of the one that a command has
+//! opened. What the command committed until then would be acknowledged and gone.
 
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnectOptions;
@@ -12,25 +16,71 @@ use sqlx::{Connection as _, SqliteConnection};
 
 use super::{MIGRATIONS, StoreFault};
 
-/// Held for as long as a gateway runs on a store. The system lets go of it however the process ends.
+/// Held for as long as a gateway, a command or a restore has a store. The system lets go of it however the process ends.
 #[derive(Debug)]
 pub struct Hold(#[expect(dead_code, reason = "holding it is its purpose")] File);
 
 /// Holds the store at `path`, by a file beside it that ends in `.lock`.
 ///
-/// Errors: [`StoreFault::InUse`] while another gateway holds it; [`StoreFault::Unavailable`].
+/// Errors: [`StoreFault::InUse`] while another gateway or a restore holds it; [`StoreFault::Unavailable`].
 pub fn hold(path: &Path) -> Result<Hold, StoreFault> {
+    const TAKEN: &str = "a gateway runs on it, or it is being restored; stop that first";
+    lock(path, ".lock", File::try_lock, TAKEN)
+}
+
+/// Held by a command for as long as it has the store open, beside any others.
+///
+/// Errors: [`StoreFault::InUse`] during a restore; [`StoreFault::Unavailable`].
+pub(super) fn hold_as_command(path: &Path) -> Result<Hold, StoreFault> {
+    const TAKEN: &str = "`zonegate restore` is putting another store in its place; try again once it has ended";
+    lock(path, COMMANDS, File::try_lock_shared, TAKEN)
+}
+
+/// Held by a restore: no command works on the store, and none begins to.
+///
+/// Errors: [`StoreFault::InUse`] while a command has it open; [`StoreFault::Unavailable`].
+pub(super) fn hold_off_commands(path: &Path) -> Result<Hold, StoreFault> {
+    const TAKEN: &str = "another command is working on it; try again once that has ended";
+    lock(path, COMMANDS, File::try_lock, TAKEN)
+}
+
+/// What the name of the commands' lock ends in.
+const COMMANDS: &str = ".commands";
+
+fn lock(
+    path: &Path,
+    suffix: &str,
+    try_lock: impl FnOnce(&File) -> Result<(), TryLockError>,
+    taken: &'static str,
+) -> Result<Hold, StoreFault> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
+    name.push(suffix);
     let name = PathBuf::from(name);
-    let unavailable = |error: std::io::Error| StoreFault::Unavailable(format!("{}: {error}", name.display()));
-    let options = File::options().create(true).truncate(false).write(true).mode(0o600).open(&name);
-    let file = options.map_err(unavailable)?;
-    match file.try_lock() {
+    let unavailable = |error: io::Error| StoreFault::Unavailable(format!("{}: {error}", name.display()));
+    let file = match File::options().create_new(true).write(true).mode(0o600).open(&name) {
+        Ok(made) => give_to_owner_of(path, made),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().write(true).open(&name),
+        Err(error) => Err(error),
+    };
+    let file = file.map_err(unavailable)?;
+    match try_lock(&file) {
         Ok(()) => Ok(Hold(file)),
-        Err(TryLockError::WouldBlock) => Err(StoreFault::InUse(path.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(StoreFault::InUse(path.to_owned(), taken)),
         Err(TryLockError::Error(error)) => Err(unavailable(error)),
     }
+}
+
+/// What root's command leaves beside the store, the gateway's own user must be able to open.
+///
+/// *Why only what was made just now?* Whoever may write to the folder could have put a link to any file in its place.
+fn give_to_owner_of(path: &Path, made: File) -> io::Result<File> {
+    let Ok(store) = std::fs::metadata(path) else { return Ok(made) };
+    let mine = made.metadata()?;
+    if (store.uid(), store.gid()) != (mine.uid(), mine.gid()) {
+        // Nobody but root may give anything away.
+        let _ = fchown(&made, Some(store.uid()), Some(store.gid()));
+    }
+    Ok(made)
 }
 
 /// For a command, which brings an older store up to date: where one is, no gateway may run on it until that is done.
@@ -42,7 +92,7 @@ pub(super) async fn beside(path: &Path) -> Result<Option<Hold>, StoreFault> {
     }
     match hold(path) {
         Ok(held) => Ok(Some(held)),
-        Err(StoreFault::InUse(path)) => Err(StoreFault::OlderGateway(path)),
+        Err(StoreFault::InUse(path, _)) => Err(StoreFault::OlderGateway(path)),
         Err(fault) => Err(fault),
     }
 }
@@ -68,8 +118,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store.db");
         let first = hold(&path).unwrap();
-        assert!(matches!(hold(&path), Err(StoreFault::InUse(_))));
+        assert!(matches!(hold(&path), Err(StoreFault::InUse(..))));
         drop(first);
         assert!(hold(&path).is_ok());
+    }
+
+    #[test]
+    fn what_root_leaves_beside_a_store_is_its_owners() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        std::fs::write(&path, "").unwrap();
+        if std::os::unix::fs::chown(&path, Some(65_534), Some(65_534)).is_err() {
+            // Only root can have done so.
+            return;
+        }
+        let held = (hold(&path).unwrap(), hold_as_command(&path).unwrap());
+        for name in ["store.db.lock", "store.db.commands"] {
+            let made = std::fs::metadata(folder.path().join(name)).unwrap();
+            assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (65_534, 65_534, 0o600), "{name}");
+        }
+        drop(held);
+        // A link that the owner of the folder has put there.
+        let other = folder.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        std::fs::remove_file(folder.path().join("store.db.lock")).unwrap();
+        std::os::unix::fs::symlink(&other, folder.path().join("store.db.lock")).unwrap();
+        let _linked = hold(&path);
+        assert_eq!(std::fs::metadata(&other).unwrap().uid(), 0, "nothing of root's is given away");
     }
 }

@@ -86,10 +86,10 @@ pub enum StoreFault {
     /// The file was written by a newer program.
     #[error("the store was written by a newer zonegate: start that version, or restore a backup made before it")]
     NewerSchema,
-    /// A gateway runs on a file of before, which would be brought up to date under it.
+    /// A gateway runs on the file of an older version, which would be brought up to date under it.
     #[error(
-        "an older zonegate runs on {0}, and what this one writes could not be read by it: run `zonegate upgrade` first, or \
-         take the older program for this"
+        "{0} is in use by an older zonegate, which could not read what this version writes: run `zonegate upgrade` first, \
+         or use the older binary"
     )]
     OlderGateway(PathBuf),
     /// The file is something else.
@@ -104,15 +104,17 @@ pub enum StoreFault {
     /// The file was moved away or replaced while it was open: what others write there is not what is read here.
     #[error("{0} was moved away or replaced while it was in use: put it back, or restart")]
     Replaced(PathBuf),
-    /// Another process holds the file.
-    #[error("{0} is in use by another process: stop it first")]
-    InUse(PathBuf),
+    /// Another process holds the file: which, and what to do.
+    #[error("{0} is in use: {1}")]
+    InUse(PathBuf, &'static str),
     /// Two records claim the same name.
     #[error("{0} is taken already")]
     Taken(String),
     /// A domain that a tenant is to lose is still in its users' names. Were it lost, the next tenant to take it would
     /// share a wall with them.
-    #[error("domain {0} cannot be taken away while {1} has it: rename or move its users first, or keep it")]
+    #[error(
+        "domain {0} cannot be taken away, because {1} has it and users keep their names: list it for the tenant again"
+    )]
     DomainInUse(Domain, String),
     /// A record that should be there is not.
     #[error("{0} does not exist")]
@@ -151,6 +153,9 @@ pub struct Store {
     lists: Arc<Semaphore>,
     meter: Arc<Meter>,
     begins: Arc<Begins>,
+    /// A command's hold of the store.
+    #[expect(dead_code, reason = "holding it is its purpose")]
+    command: Option<Arc<Hold>>,
     totp_key: SealKey,
     signing_key: SealKey,
     provider_key: SealKey,
@@ -246,6 +251,7 @@ impl Store {
             lists: Arc::new(Semaphore::new(lists::LISTS)),
             meter: Arc::new(Meter::new()),
             begins: Arc::default(),
+            command: None,
             totp_key: master.derive("totp secret v1"),
             signing_key: master.derive("signing key v1"),
             provider_key: master.derive("provider secret v1"),
@@ -255,13 +261,15 @@ impl Store {
         Ok(store)
     }
 
-    /// The same for a command, beside a gateway that may run: then nothing is brought up to date under it, because it could
-    /// not be started again afterwards.
+    /// Opens the store at `path` for a command, beside a gateway that may run on it: then nothing is brought up to date
+    /// under the gateway, because it could not be started again afterwards. No restore begins before all clones are dropped.
     ///
-    /// Errors: [`StoreFault::OlderGateway`].
+    /// Errors: [`StoreFault::OlderGateway`]; [`StoreFault::InUse`] during a restore.
     pub async fn open_beside(path: &Path, master: &MasterKey) -> Result<Self, StoreFault> {
+        let command = hold::hold_as_command(path)?;
         let _held = hold::beside(path).await?;
-        Self::open(path, master).await
+        let store = Self::open(path, master).await?;
+        Ok(Self { command: Some(Arc::new(command)), ..store })
     }
 
     /// Lets no further write begin, once those that have begun are done. Reading goes on.
@@ -407,7 +415,7 @@ pub async fn restore(
         return Err(StoreFault::Missing(backup.display().to_string()));
     }
     // No gateway begins meanwhile, which would write into the file that is taken away.
-    let _held = hold(path)?;
+    let _held = (hold(path)?, hold::hold_off_commands(path)?);
     if path.exists() {
         in_use_by_nobody(path).await?;
     }
@@ -490,7 +498,7 @@ async fn in_use_by_nobody(path: &Path) -> Result<(), StoreFault> {
     match alone {
         Ok(()) => Ok(()),
         Err(error) if is_no_database(&error) => Ok(()),
-        Err(_) => Err(StoreFault::InUse(path.to_owned())),
+        Err(_) => Err(StoreFault::InUse(path.to_owned(), "another process has it open; stop that first")),
     }
 }
 
