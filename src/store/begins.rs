@@ -18,10 +18,9 @@ use tokio::sync::oneshot;
 
 use super::provider_sessions::ProviderSessionRow;
 use super::rows::{integer, is_null_violation, is_unique_violation, known_seconds, seconds, to_json};
-use super::sessions::end_one;
+use super::sessions::{Ending, end_one};
 use super::{Store, StoreFault, Tx, events, ledger, provider_sessions, transaction};
-use crate::base::SessionId;
-use crate::session::{EndReason, SessionRecord};
+use crate::session::SessionRecord;
 use crate::telemetry::SecurityEvent;
 
 /// How many log-ins share a commit: other writers wait as long.
@@ -51,7 +50,7 @@ pub(super) struct Begins {
 struct Waiting {
     record: SessionRecord,
     flow_epoch: u64,
-    leaving: Vec<(SessionId, EndReason, SecurityEvent)>,
+    leaving: Vec<Ending>,
     provider: Option<ProviderSessionRow>,
     event: SecurityEvent,
     answer: oneshot::Sender<Result<Begin, StoreFault>>,
@@ -132,7 +131,7 @@ impl Store {
         &self,
         record: &SessionRecord,
         flow_epoch: u64,
-        leaving: &[(SessionId, EndReason, SecurityEvent)],
+        leaving: &[Ending],
         provider: Option<&ProviderSessionRow>,
         event: &SecurityEvent,
     ) -> Result<Begin, StoreFault> {
@@ -238,9 +237,9 @@ impl Store {
         if let Some(provider) = provider {
             provider_sessions::begin(tx, record.id, provider, &self.id_token_key).await?;
         }
-        for (session, reason, ended) in leaving {
-            if end_one(tx, record.user, *session, *reason, record.started_at).await? {
-                events::append(tx, ended).await?;
+        for ending in leaving {
+            if end_one(tx, record.user, ending.session, ending.reason, record.started_at).await? {
+                events::append(tx, &ending.event).await?;
             }
         }
         Ok(Begin::Begun)

@@ -285,7 +285,7 @@ impl Store {
             .fetch_all(&mut *tx)
             .await?;
         for lost in domains.into_iter().filter(|old| !tenant.domains.iter().any(|kept| kept.as_str() == old)) {
-            nobody_has(&mut tx, tenant.id, &lost).await?;
+            ensure_domain_unused(&mut tx, tenant.id, &lost).await?;
         }
         sqlx::query("DELETE FROM tenant_domain WHERE tenant = $1")
             .bind(tenant.id.as_bytes().to_vec())
@@ -336,7 +336,7 @@ impl Store {
         let keeps_groups = before
             .json("groups")
             .is_ok_and(|groups: Vec<String>| groups.iter().all(|group| new.groups.contains(group)));
-        domain_belongs(&mut tx, tenant, &new.username).await?;
+        ensure_domain_of(&mut tx, tenant, &new.username).await?;
         sqlx::query(
             "UPDATE account SET username = $2, email = $3, display_name = $4, kind = $5, level = $6, groups = $7, \
              active = $8, start_page = $9 WHERE id = $1",
@@ -549,7 +549,7 @@ async fn set_domains(tx: &mut Tx, tenant: &Tenant) -> Result<(), StoreFault> {
 }
 
 /// A domain that users have cannot leave their tenant.
-async fn nobody_has(tx: &mut Tx, tenant: TenantId, domain: &str) -> Result<(), StoreFault> {
+async fn ensure_domain_unused(tx: &mut Tx, tenant: TenantId, domain: &str) -> Result<(), StoreFault> {
     // No character of a domain means anything to LIKE.
     let user: Option<String> = sqlx::query_scalar(
         "SELECT username FROM account WHERE tenant = $1 AND username LIKE '%@' || $2 ORDER BY username LIMIT 1",
@@ -575,7 +575,7 @@ pub(super) async fn insert_user(
     event: &SecurityEvent,
 ) -> Result<UserId, StoreFault> {
     let id = UserId::from_bytes(random()?);
-    domain_belongs(tx, tenant, &new.username).await?;
+    ensure_domain_of(tx, tenant, &new.username).await?;
     sqlx::query(
         "INSERT INTO account (id, tenant, username, email, display_name, kind, level, groups, active, \
          sso_selected, start_page, epoch, flow_epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, 0, 0)",
@@ -597,7 +597,7 @@ pub(super) async fn insert_user(
     Ok(id)
 }
 
-async fn domain_belongs(tx: &mut Tx, tenant: TenantId, username: &Username) -> Result<(), StoreFault> {
+async fn ensure_domain_of(tx: &mut Tx, tenant: TenantId, username: &Username) -> Result<(), StoreFault> {
     let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM tenant_domain WHERE domain = $1 AND tenant = $2")
         .bind(username.domain())
         .bind(tenant.as_bytes().to_vec())

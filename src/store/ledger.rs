@@ -37,8 +37,6 @@ pub enum BudgetKey {
 pub enum Debit {
     /// One was taken.
     Taken {
-        /// Attempts used up by now, this one included.
-        used: u8,
         /// Whether it was the last one: the account is locked from here on, unless this one is given back.
         locks: bool,
     },
@@ -61,7 +59,7 @@ impl Store {
                      VALUES ($1, 1, CASE WHEN $2 <= 1 THEN $3 ELSE NULL END) \
                      ON CONFLICT (account) DO UPDATE SET used = attempts.used + 1, \
                      locked_at = CASE WHEN attempts.used + 1 >= $2 THEN $3 ELSE NULL END \
-                     WHERE attempts.locked_at IS NULL RETURNING used, locked_at IS NOT NULL AS locks",
+                     WHERE attempts.locked_at IS NULL RETURNING locked_at IS NOT NULL AS locks",
                 )
                 .bind(user.as_bytes().to_vec())
                 .bind(i64::from(limit.get()))
@@ -75,7 +73,7 @@ impl Store {
                      VALUES ($1, CASE WHEN $2 <= 1 THEN 1 + $4 ELSE 1 END, $3) \
                      ON CONFLICT (subject) DO UPDATE SET touched_at = $3, used = shadow_attempts.used + 1 + \
                      CASE WHEN shadow_attempts.used + 1 >= $2 THEN $4 ELSE 0 END \
-                     WHERE shadow_attempts.used < $4 RETURNING used % $4 AS used, used >= $4 AS locks",
+                     WHERE shadow_attempts.used < $4 RETURNING used >= $4 AS locks",
                 )
                 .bind(subject.to_vec())
                 .bind(i64::from(limit.get()))
@@ -91,10 +89,8 @@ impl Store {
         match row {
             None => Ok(Debit::Locked),
             Some(row) => {
-                let corrupt = || StoreFault::Corrupt("attempts");
-                let used: i64 = row.try_get("used").map_err(|_| corrupt())?;
-                let locks: i64 = row.try_get("locks").map_err(|_| corrupt())?;
-                Ok(Debit::Taken { used: u8::try_from(used).map_err(|_| corrupt())?, locks: locks != 0 })
+                let locks: i64 = row.try_get("locks").map_err(|_| StoreFault::Corrupt("attempts"))?;
+                Ok(Debit::Taken { locks: locks != 0 })
             }
         }
     }

@@ -1,10 +1,10 @@
 //! Who of an issuer's people has which account: issuer and subject, within one tenant, and nothing else (SEC-R44).
 
-use super::rows::{Columns, integer, seconds};
-use super::sessions::end_one;
+use super::rows::{Columns, integer, seconds, to_json};
+use super::sessions::{end_log_ins_of, end_one};
 use super::{Store, StoreFault, Tx, events};
 use crate::base::{SessionId, TenantId, UnixTime, UserId, Username};
-use crate::directory::UserKind;
+use crate::directory::{SsoScope, UserKind};
 use crate::session::EndReason;
 use crate::sso::{Audience, Issuer, Proof, Subject};
 use crate::telemetry::{EventKind, SecurityEvent};
@@ -63,9 +63,9 @@ impl Store {
         Ok(linked)
     }
 
-    /// The same for somebody in the middle of a log-in that began at this flow epoch of the account's. `None`: it is
-    /// another one by now, and nothing was linked. Who was unlinked a moment ago would else be linked again by what was
-    /// read before, and get in by that link from then on.
+    /// Links an account to the subject of a proof, as [`Self::link`] does, for somebody in the middle of a log-in that began
+    /// at this flow epoch of the account's. `None`: it is another one by now, and nothing was linked. Otherwise whoever was
+    /// unlinked a moment ago would be linked again by what was read before, and get in by that link from then on.
     pub async fn link_claimant(
         &self,
         tenant: TenantId,
@@ -89,7 +89,7 @@ impl Store {
         Ok(Some(linked))
     }
 
-    /// The same for several accounts, all or none: unless every answer is [`Linked::Yes`], nothing was changed.
+    /// Links several accounts, each as [`Self::link`] does, all or none: unless every answer is [`Linked::Yes`], nothing was changed.
     pub async fn link_all(
         &self,
         tenant: TenantId,
@@ -128,10 +128,7 @@ impl Store {
         if removed.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1")
-            .bind(user.as_bytes().to_vec())
-            .execute(&mut *tx)
-            .await?;
+        end_log_ins_of(&mut tx, user).await?;
         let sessions: Vec<Vec<u8>> = sqlx::query_scalar(
             "SELECT session.id FROM session JOIN provider_session ON provider_session.session = session.id \
              WHERE session.account = $1 AND provider_session.issuer = $2 AND provider_session.audience = $3 \
@@ -244,13 +241,12 @@ pub(super) async fn link(
     }
     if audience == Audience::Tenant {
         // Where it is for selected users, this one's password counts no more, nor does one that was proved just now.
-        sqlx::query(
-            "UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1 \
-             AND EXISTS (SELECT 1 FROM tenant WHERE tenant.id = account.tenant AND tenant.sso = '\"selected\"')",
-        )
-        .bind(user.as_bytes().to_vec())
-        .execute(&mut **tx)
-        .await?;
+        let selects = sqlx::query_scalar("SELECT 1 FROM tenant WHERE id = $1 AND sso = $2");
+        let selects = selects.bind(tenant.as_bytes().to_vec()).bind(to_json(&SsoScope::Selected)?);
+        let selects: Option<i64> = selects.fetch_optional(&mut **tx).await?;
+        if selects.is_some() {
+            end_log_ins_of(tx, user).await?;
+        }
     }
     events::append(tx, &SecurityEvent { user: Some(user), tenant: Some(tenant), ..event.clone() }).await?;
     Ok(Linked::Yes)

@@ -42,7 +42,7 @@ pub use lists::{Found, Listed};
 pub use meter::Meter;
 pub use provider_sessions::{ProviderSession, ProviderSessionRow, QueuedLogout, SessionOfProvider};
 pub use providers::{Provider, SsoSet};
-pub use sessions::{EndedSession, LoadedSession, Revocation};
+pub use sessions::{EndedSession, Ending, LoadedSession, Revocation};
 pub use suite::{SuitePerson, SuiteSet};
 
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -315,8 +315,9 @@ impl Store {
         sync_folder_of(path)
     }
 
-    /// Raises every user's epochs, ends every session, forgets the signing keys and what sessions kept of their providers: after a restore, what was ended or
-    /// withdrawn since the backup must not live again (F13). The next start makes a new key.
+    /// Ends whatever rests on an earlier proof, for a store that comes from a backup: what was ended or withdrawn since then
+    /// must not live again (F13). Raises every user's epochs, ends every session, and forgets the signing keys and what
+    /// sessions kept of their providers. The next start makes a new key.
     ///
     /// The epochs become the time, because one more than the backup's would be an epoch that was in force between
     /// the backup and now, and flows and cookies of that time would count again. A code that was used since then is
@@ -417,7 +418,7 @@ pub async fn restore(
     // No gateway begins meanwhile, which would write into the file that is taken away.
     let _held = (hold(path)?, hold::hold_off_commands(path)?);
     if path.exists() {
-        in_use_by_nobody(path).await?;
+        ensure_not_open(path).await?;
     }
     let staged = beside(".restoring");
     let remove_staged = || {
@@ -483,7 +484,7 @@ async fn stage(staged: &Path, backup: &Path, master: &MasterKey, now: UnixTime) 
 
 /// Succeeds only while no other connection is open: SQLite's exclusive locking mode refuses otherwise. A file that is
 /// damaged beyond reading is open to nobody, and the very reason to restore.
-async fn in_use_by_nobody(path: &Path) -> Result<(), StoreFault> {
+async fn ensure_not_open(path: &Path) -> Result<(), StoreFault> {
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::ZERO);
     let options = options.locking_mode(sqlx::sqlite::SqliteLockingMode::Exclusive);
     let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_MAX).connect_with(options).await;

@@ -7,6 +7,7 @@
 //! and there is no other writer. A digest would have to be of the secret as well, and would be something to guess at.
 
 use super::rows::{Columns, seconds, to_json};
+use super::sessions::end_log_ins_of_tenant;
 use super::{Store, StoreFault, Tx, events};
 use crate::base::{SealKey, TenantId, UnixTime, UserId};
 use crate::directory::SsoScope;
@@ -85,10 +86,7 @@ impl Store {
         .await?;
         if is_another {
             // Some log in at a provider from now on, or no more: what was proved in the other way must not end in a session (R8).
-            sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
-                .bind(tenant.as_bytes().to_vec())
-                .execute(&mut *tx)
-                .await?;
+            end_log_ins_of_tenant(&mut tx, tenant).await?;
         }
         told(&mut tx, tenant, event).await?;
         Ok(tx.commit().await?)
@@ -170,10 +168,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         // A password that was proved before must not end in a session of somebody who may use none (R8).
-        sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
-            .bind(tenant.as_bytes().to_vec())
-            .execute(&mut *tx)
-            .await?;
+        end_log_ins_of_tenant(&mut tx, tenant).await?;
         told(&mut tx, tenant, event).await?;
         tx.commit().await?;
         Ok(SsoSet::Yes)

@@ -14,7 +14,8 @@ use crate::telemetry::{EventKind, SecurityEvent};
 pub struct LoadedSession {
     /// The session.
     pub record: SessionRecord,
-    /// Whose it is.
+    /// Whose it is, as the directory describes them by now: a session that outlives a restart goes on with the names and
+    /// groups that were given to its person meanwhile.
     pub principal: Principal,
     /// The user's epoch now.
     pub user_epoch: u64,
@@ -27,6 +28,17 @@ pub struct EndedSession {
     pub session: LoadedSession,
     /// Why it ended.
     pub reason: EndReason,
+}
+
+/// A session that is to end, why, and what the security log says of it.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Which.
+    pub session: SessionId,
+    /// Why.
+    pub reason: EndReason,
+    /// The line in the log.
+    pub event: SecurityEvent,
 }
 
 /// One ending, or one raised epoch, in the order they were committed.
@@ -90,15 +102,11 @@ impl Store {
 
     /// Ends sessions of any users in one commit, each with its own event. Those that have ended before keep their
     /// reason and get no event.
-    pub async fn end_expired(
-        &self,
-        expired: &[(UserId, SessionId, EndReason, SecurityEvent)],
-        now: UnixTime,
-    ) -> Result<(), StoreFault> {
+    pub async fn end_expired(&self, expired: &[(UserId, Ending)], now: UnixTime) -> Result<(), StoreFault> {
         let mut tx = self.begin().await?;
-        for (user, session, reason, event) in expired {
-            if end_one(&mut tx, *user, *session, *reason, now).await? {
-                events::append(&mut tx, event).await?;
+        for (user, ending) in expired {
+            if end_one(&mut tx, *user, ending.session, ending.reason, now).await? {
+                events::append(&mut tx, &ending.event).await?;
             }
         }
         Ok(tx.commit().await?)
@@ -226,6 +234,20 @@ pub(super) async fn raise_epoch(
     Ok(ended.len())
 }
 
+/// Ends every log-in of a user that is under way: what was proved in it counts no more.
+pub(super) async fn end_log_ins_of(tx: &mut Tx, user: UserId) -> Result<(), StoreFault> {
+    let query = sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1");
+    query.bind(user.as_bytes().to_vec()).execute(&mut **tx).await?;
+    Ok(())
+}
+
+/// Ends every log-in of a tenant's users that is under way.
+pub(super) async fn end_log_ins_of_tenant(tx: &mut Tx, tenant: TenantId) -> Result<(), StoreFault> {
+    let query = sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1");
+    query.bind(tenant.as_bytes().to_vec()).execute(&mut **tx).await?;
+    Ok(())
+}
+
 /// Ends every session of a user but one. What is under way rests on proofs that somebody else may have made, and ends
 /// with them.
 pub(super) async fn end_others(
@@ -235,10 +257,7 @@ pub(super) async fn end_others(
     reason: EndReason,
     event: &SecurityEvent,
 ) -> Result<(), StoreFault> {
-    sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE id = $1")
-        .bind(user.as_bytes().to_vec())
-        .execute(&mut **tx)
-        .await?;
+    end_log_ins_of(tx, user).await?;
     let others: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT id FROM session WHERE account = $1 AND id <> $2 AND ended_at IS NULL")
             .bind(user.as_bytes().to_vec())

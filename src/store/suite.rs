@@ -3,6 +3,7 @@
 use super::directory::insert_user;
 use super::links::link;
 use super::rows::Columns;
+use super::sessions::end_log_ins_of_tenant;
 use super::{Account, Linked, NewUser, Store, StoreFault, Tx, events};
 use crate::base::{Hostname, TenantId, UserId};
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode};
@@ -46,8 +47,8 @@ impl Store {
         Ok(set)
     }
 
-    /// The same for who has seen what it was `before`, and changes a part of it. [`SuiteSet::Overtaken`]: somebody else has changed
-    /// it since, and that stays.
+    /// Sets what a tenant's users may do with the suite, as [`Self::set_suite`] does, if it still is what the caller has seen
+    /// `before`. [`SuiteSet::Overtaken`]: somebody else has changed it since, and that stays.
     pub async fn change_suite(
         &self,
         tenant: TenantId,
@@ -74,8 +75,8 @@ impl Store {
         Ok(SuiteSet::Yes)
     }
 
-    /// Enters somebody into the directory whom the suite knows, and links them in the same step: an account without a link and
-    /// without a password would be nobody's to use (D23).
+    /// Creates and links, in one step, an account for somebody known only to the suite: an account with neither a link nor a
+    /// password would be nobody's to use (D23).
     ///
     /// Errors: [`StoreFault::Taken`] when the name is.
     pub async fn enter_from_suite(
@@ -97,6 +98,7 @@ impl Store {
             }
         }
     }
+
     /// Sets whether a user logs in locally although the tenant requires the suite (D22).
     ///
     /// Errors: [`StoreFault::Missing`] when there is no such user.
@@ -183,10 +185,7 @@ async fn set_suite(
         return Err(StoreFault::Missing(format!("tenant {tenant}")));
     }
     // A password that was proved before must not end in a session of somebody who may use none.
-    sqlx::query("UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant = $1")
-        .bind(tenant.as_bytes().to_vec())
-        .execute(&mut **tx)
-        .await?;
+    end_log_ins_of_tenant(tx, tenant).await?;
     events::append(tx, &SecurityEvent { tenant: Some(tenant), ..event.clone() }).await?;
     Ok(true)
 }

@@ -3,8 +3,9 @@
 use sqlx::Row as _;
 
 use super::rows::seconds;
+use super::sessions::end_log_ins_of_tenant;
 use super::{Store, StoreFault, events};
-use crate::base::{Hostname, UnixTime};
+use crate::base::{Hostname, TenantId, UnixTime};
 use crate::session::EndReason;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
@@ -64,12 +65,14 @@ impl Store {
             .execute(&mut *tx)
             .await?;
             // A password that was proved before must not end in a session once the zone is back.
-            sqlx::query(
-                "UPDATE account SET flow_epoch = flow_epoch + 1 WHERE tenant IN (SELECT id FROM tenant WHERE zone = $1)",
-            )
-            .bind(zone.as_str())
-            .execute(&mut *tx)
-            .await?;
+            let tenants: Vec<Vec<u8>> = sqlx::query_scalar("SELECT id FROM tenant WHERE zone = $1")
+                .bind(zone.as_str())
+                .fetch_all(&mut *tx)
+                .await?;
+            for tenant in tenants {
+                let tenant = tenant.try_into().map_err(|_| StoreFault::Corrupt("tenant"))?;
+                end_log_ins_of_tenant(&mut tx, TenantId::from_bytes(tenant)).await?;
+            }
             let removed = SecurityEvent {
                 zone: Some(zone.clone()),
                 detail: Some(Snippet::of(&format!("{} sessions ended: {WHY}", ended.rows_affected()))),

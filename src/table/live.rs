@@ -20,8 +20,7 @@ use crate::directory::Slots;
 use crate::session::{
     Admission, Class, EndReason, Liveness, Principal, Session, SessionRecord, SharedPrincipal, Terms, admit,
 };
-use crate::store::LoadedSession;
-use crate::telemetry::SecurityEvent;
+use crate::store::{Ending, LoadedSession};
 
 /// The sessions in memory.
 #[derive(Debug, Default)]
@@ -30,21 +29,21 @@ pub struct LiveTable {
     users: Users,
     /// The part that the next sweep begins with.
     swept: AtomicUsize,
-    terms: Common<Terms>,
-    groups: Common<[String]>,
+    terms: Interner<Terms>,
+    groups: Interner<[String]>,
 }
 
 /// Values that many sessions have in common, each kept once.
 #[derive(Debug)]
-struct Common<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
+struct Interner<T: ?Sized>(Mutex<HashSet<Arc<T>>>);
 
-impl<T: ?Sized> Default for Common<T> {
+impl<T: ?Sized> Default for Interner<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<T: ?Sized + Eq + Hash> Common<T> {
+impl<T: ?Sized + Eq + Hash> Interner<T> {
     /// The value that is kept, which is this one unless there is its like.
     fn share(&self, value: impl Borrow<T> + Into<Arc<T>>) -> Arc<T> {
         let mut kept = self.lock();
@@ -206,12 +205,13 @@ impl LiveTable {
         live
     }
 
-    /// The sessions that have ended by `now`, but for those whose key is `known`. Deadlines that have passed are
-    /// noticed here if no request noticed them before, and sessions that nobody uses just now become small again.
+    /// Looks at the next sessions, at most `most` or few more, and at as large a part of the users; the next sweep goes on
+    /// after them. Gives those that have ended by `now` and why, but for those whose key is `known`.
     ///
-    /// Of `most` sessions and their like among the users, each time of the next ones: whoever looks at ten million every
-    /// few seconds has no time for requests.
-    pub(super) fn ended(
+    /// This is where a deadline is noticed that no request noticed, users who hold nothing are forgotten, and sessions that
+    /// nobody is using give memory back. *Why in parts?* Whoever looks at ten million sessions at once has no time for
+    /// requests.
+    pub(super) fn sweep(
         &self,
         now: UnixTime,
         most: usize,
@@ -250,10 +250,10 @@ impl LiveTable {
 
 impl Reservation {
     /// The committed session takes the slot, and those that leave for it end with their reasons.
-    pub(super) fn commit(self, session: &Arc<Session>, leaving: &[(SessionId, EndReason, SecurityEvent)]) {
+    pub(super) fn commit(self, session: &Arc<Session>, leaving: &[Ending]) {
         self.table.users.with(self.user, |seats| {
-            for (id, reason, _) in leaving {
-                seats.end(*id, *reason);
+            for ending in leaving {
+                seats.end(ending.session, ending.reason);
             }
             let revoked = seats.reserved.iter().find(|reserved| reserved.id == self.id).and_then(|own| own.ended);
             match revoked {
@@ -283,7 +283,7 @@ mod tests {
 
     use super::*;
     use crate::session::samples;
-    use crate::telemetry::{Actor, EventKind};
+    use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
     const NOW: UnixTime = samples::START;
 
@@ -297,6 +297,11 @@ mod tests {
 
     fn user() -> UserId {
         record(0).user
+    }
+
+    fn displaced(session: SessionId) -> Ending {
+        let event = SecurityEvent::new(EventKind::SessionEnded, Actor::Operator, NOW);
+        Ending { session, reason: EndReason::Displaced, event }
     }
 
     fn reserve(table: &Arc<LiveTable>, n: u8, leaving: &[SessionId]) -> Result<Reservation, Vec<Arc<Session>>> {
@@ -355,7 +360,7 @@ mod tests {
                         let (n, class, leaving, reservation) = under_way.remove(at);
                         let record = SessionRecord { class, ..record(n) };
                         let session = table.session(&record, &samples::principal(), record.epoch);
-                        let leaving = leaving.into_iter().map(|id| (id, EndReason::Displaced, SecurityEvent::new(EventKind::SessionEnded, Actor::Operator, NOW)));
+                        let leaving = leaving.into_iter().map(displaced);
                         reservation.commit(&session, &leaving.collect::<Vec<_>>());
                     }
                 }
@@ -490,9 +495,7 @@ mod tests {
                     Act::Commit(at) if at < under_way.len() => {
                         let (record, leaving, reservation) = under_way.remove(at);
                         let session = table.session(&record, &samples::principal(), record.epoch);
-                        let ended = || SecurityEvent::new(EventKind::SessionEnded, Actor::Operator, NOW);
-                        let leaving: Vec<_> =
-                            leaving.into_iter().map(|id| (id, EndReason::Displaced, ended())).collect();
+                        let leaving: Vec<_> = leaving.into_iter().map(displaced).collect();
                         reservation.commit(&session, &leaving);
                     }
                     Act::Fail(at) if at < under_way.len() => drop(under_way.remove(at)),
@@ -521,7 +524,7 @@ mod tests {
                     Act::Look { user: of, session } => {
                         seated(of).get(session).map(|session| session.liveness(now));
                     }
-                    Act::Sweep(most) => drop(table.ended(now, most, |_| false)),
+                    Act::Sweep(most) => drop(table.sweep(now, most, |_| false)),
                     Act::Forget => {
                         let mut keys = Vec::new();
                         table.by_key.for_each(|session| keys.push(session.key()));
@@ -535,7 +538,7 @@ mod tests {
             // And those that are counted are the live ones, once a sweep has been everywhere.
             // From where the last one stopped, and from the beginning.
             for _ in 0..2 {
-                table.ended(now, usize::MAX, |_| false);
+                table.sweep(now, usize::MAX, |_| false);
             }
             let (mut web, mut mobile, mut users) = (0, 0, HashSet::new());
             table.by_key.for_each(|session| {
@@ -554,11 +557,11 @@ mod tests {
         let table = Arc::new(LiveTable::default());
         let session = commit(&table, 1, reserve(&table, 1, &[]).unwrap());
         session.end(EndReason::LoggedOut);
-        table.ended(NOW, usize::MAX, |_| false);
+        table.sweep(NOW, usize::MAX, |_| false);
         assert_eq!(table.users.len(), 1, "the epoch must outlive whoever looks at it");
         table.forget(session.key());
         drop(session);
-        table.ended(NOW, usize::MAX, |_| false);
+        table.sweep(NOW, usize::MAX, |_| false);
         assert_eq!((table.users.len(), table.by_key.len()), (0, 0));
     }
 
@@ -569,7 +572,7 @@ mod tests {
             commit(&table, n, reserve(&table, n, &[]).unwrap()).end(EndReason::LoggedOut);
         }
         let found =
-            |most| table.ended(NOW, most, |_| false).iter().map(|(session, _)| session.id).collect::<Vec<_>>();
+            |most| table.sweep(NOW, most, |_| false).iter().map(|(session, _)| session.id).collect::<Vec<_>>();
         assert_eq!(found(usize::MAX).len(), 3);
         let mut turns: Vec<_> = (0..3).flat_map(|_| found(1)).collect();
         turns.sort_unstable();
@@ -605,7 +608,7 @@ mod tests {
             assert!(table.end(user, session.id, EndReason::LoggedOut));
             table.forget(session.key());
         }
-        table.ended(NOW, usize::MAX, |_| true);
+        table.sweep(NOW, usize::MAX, |_| true);
         assert_eq!((table.users.len(), table.terms.lock().len(), table.groups.lock().len()), (0, 0, 0));
     }
 

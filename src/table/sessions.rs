@@ -24,7 +24,7 @@ use crate::gate::StoreHealth;
 use crate::login::Proven;
 use crate::machine::{Clock, EntropyFault, random};
 use crate::session::{Class, Device, EndReason, Liveness, Principal, Session, SessionRecord};
-use crate::store::{Account, Begin, LoadedSession, ProviderSessionRow, Store, StoreFault};
+use crate::store::{Account, Begin, Ending, LoadedSession, ProviderSessionRow, Store, StoreFault};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Zone, ZoneTable};
 
@@ -258,7 +258,7 @@ impl Sessions {
         };
         let leaving = new.leaving.into_iter().map(|(id, reason)| {
             let (kind, session, name) = (EventKind::SessionEnded, Some(id), Some(reason.name()));
-            (id, reason, SecurityEvent { kind, session, reason: name, ..event.clone() })
+            Ending { session: id, reason, event: SecurityEvent { kind, session, reason: name, ..event.clone() } }
         });
         let leaving: Vec<_> = leaving.collect();
         let provider = new.proven.provider().map(|proof| ProviderSessionRow::of(proof, new.endings_at_provider));
@@ -464,7 +464,7 @@ impl Sessions {
     pub async fn sweep(&self, now: UnixTime) -> Result<(), StoreFault> {
         let ended = {
             let tombstones = lock(&self.tombstones);
-            self.table.ended(now, SWEEP_MAX, |key| tombstones.known.contains(&key))
+            self.table.sweep(now, SWEEP_MAX, |key| tombstones.known.contains(&key))
         };
         for batch in ended.chunks(BATCH) {
             let expired: Vec<_> = batch.iter().map(|(session, reason)| expiry(session, *reason, now)).collect();
@@ -474,7 +474,7 @@ impl Sessions {
             for (session, reason) in batch {
                 session.assertion.store(None);
                 tombstones.add(session.key(), now);
-                self.ended(*reason);
+                self.count_ending(*reason);
             }
         }
         let mut tombstones = lock(&self.tombstones);
@@ -484,7 +484,7 @@ impl Sessions {
         Ok(())
     }
 
-    fn ended(&self, reason: EndReason) {
+    fn count_ending(&self, reason: EndReason) {
         let at = EndReason::ALL.iter().position(|known| *known == reason);
         if let Some(count) = at.and_then(|at| self.endings.get(at)) {
             count.fetch_add(1, Ordering::Relaxed);
@@ -506,7 +506,7 @@ fn hosts(zones: &ZoneTable) -> HashSet<Hostname> {
     zones.zones().iter().map(|zone| zone.host.clone()).collect()
 }
 
-fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, SessionId, EndReason, SecurityEvent) {
+fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, Ending) {
     let event = SecurityEvent {
         zone: Some(session.terms.zone.clone()),
         tenant: Some(session.terms.tenant),
@@ -516,7 +516,7 @@ fn expiry(session: &Session, reason: EndReason, now: UnixTime) -> (UserId, Sessi
         reason: Some(reason.name()),
         ..SecurityEvent::new(EventKind::SessionEnded, Actor::System, now)
     };
-    (session.user, session.id, reason, event)
+    (session.user, Ending { session: session.id, reason, event })
 }
 
 fn record(new: &NewSession<'_>, id: SessionId, token: TokenDigest, now: UnixTime) -> SessionRecord {

@@ -178,8 +178,10 @@ impl Seats {
         Arc::clone(&self.epoch)
     }
 
-    /// What holds slots however the log-ins under way end. One that fails leaves alive whatever was to leave for it, in
-    /// whichever class; so its own slot counts only where none of those holds one in its class already.
+    /// What counts against the user's slots: every live session, and every log-in under way that may add one to its class.
+    ///
+    /// A log-in that takes the place of a session of its class adds none: either it succeeds and that session ends, or it
+    /// fails and that session stays. So only the session is counted.
     pub(super) fn held(&self) -> impl Iterator<Item = Held> {
         let live = self.sessions.iter().map(|session| Held { id: session.id, class: session.class });
         let begin = self.reserved.iter().filter(|own| {

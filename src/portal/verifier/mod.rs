@@ -247,7 +247,7 @@ impl Verifier {
         // The place comes before the attempt: what the pool cannot take must not cost one.
         let Some(place) = self.pool.place() else { return self.shed(attempt, Shed::Queue).await };
         let locks = match self.store.debit(key, limit, attempt.now).await? {
-            Debit::Taken { locks, .. } => locks,
+            Debit::Taken { locks } => locks,
             Debit::Locked => return self.locked(attempt, owner).await,
         };
         let asked = match &account {
@@ -318,7 +318,7 @@ impl Verifier {
         let Some(_turn) = self.turns.take(key).await else { return self.shed(attempt, Shed::Account).await };
         self.settle(key).await?;
         let locks = match self.store.debit(key, limit, attempt.now).await? {
-            Debit::Taken { locks, .. } => locks,
+            Debit::Taken { locks } => locks,
             Debit::Locked => return self.locked(attempt, Some(owner_of(account))).await,
         };
         let step = account

@@ -121,7 +121,7 @@ async fn an_attempt_that_the_store_could_not_give_back_is_given_back_before_the_
     }
     let seven = NonZeroU8::new(7).unwrap();
     let taken = world.store.debit(BudgetKey::User(id), seven, world.attempt(0).now).await.unwrap();
-    assert_eq!(taken, Debit::Taken { used: 7, locks: true });
+    assert_eq!(taken, Debit::Taken { locks: true });
     verifier.owed.lock().unwrap().insert(BudgetKey::User(id), Owed { count: 1, locks: true });
     assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
     assert_eq!(used(&world, "alice").await, 6);
