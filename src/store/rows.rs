@@ -44,6 +44,12 @@ pub(super) fn is_constraint(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code & 0xff == 19)
 }
 
+/// SQLite's codes for a file whose content is not a database, or a broken one (SQLITE_NOTADB, SQLITE_CORRUPT).
+pub(super) fn is_no_database(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+    code.is_some_and(|code| matches!(code & 0xff, 26 | 11))
+}
+
 /// Reads one row's columns; `what` names the table in a fault.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'r> {

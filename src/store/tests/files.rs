@@ -1,6 +1,7 @@
 //! Files: what may be opened, what is in them, copies and what becomes of them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 

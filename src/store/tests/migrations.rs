@@ -6,6 +6,7 @@ use sqlx::Row as _;
 use sqlx::migrate::Migrator;
 
 use super::*;
+use crate::store::files::create_private;
 
 /// A store as the program wrote it whose newest migration was `version`.
 async fn of_version(path: &Path, version: i64) -> SqlitePool {

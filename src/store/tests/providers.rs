@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sso::{Audience, ClientSecret, IdTokenHint, Issuer, ProviderSettings, Subject};
+use crate::store::files::create_private;
 
 const BOLT: TenantId = TenantId::from_bytes([5; 16]);
 const CLIENT_SECRET: &str = "canary-client-secret";
