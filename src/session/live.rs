@@ -144,7 +144,7 @@ impl Session {
     pub fn liveness_but_idle(&self, now: UnixTime) -> Liveness {
         match self.limits(now) {
             Liveness::Ended(EndReason::Idle) if self.end_reason().is_none() => Liveness::Live,
-            limits => limits,
+            limits @ (Liveness::Live | Liveness::Ended(_)) => limits,
         }
     }
 
