@@ -50,7 +50,7 @@ const ENVIRONMENT_PREFIX: &str = "ZONEGATE_";
 pub trait Surroundings {
     /// The bytes of a file; the error is a sentence.
     fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
-    /// The bytes of a file that only its owner may read; the error is a sentence.
+    /// The bytes of a file that nobody but its owner and its group may read; the error is a sentence.
     fn read_secret(&self, path: &Path) -> Result<Vec<u8>, String>;
     /// The names of the files in a directory; the error is a sentence.
     fn list(&self, path: &Path) -> Result<Vec<String>, String>;

@@ -120,8 +120,8 @@ zones:
     let (code, told, problems) = folder.run("check");
     assert_eq!((code, told.as_str()), (2, ""));
     let want = [
-        "zonegate.yaml:3: certificates.directory certs/open.key may be read by other users (mode 644): run \
-         `chmod 600 certs/open.key`",
+        "zonegate.yaml:3: certificates.directory certs/open.key has the mode 644, so that others than its owner and group \
+         may use it: run `chmod 640 certs/open.key`, or `chmod 600 certs/open.key`",
         "zonegate.yaml:3: certificates.directory certs/early.crt is valid only from Jan  1 00:00:00 3999 +00:00 on: \
          look at this computer's clock",
         "zonegate.yaml:3: certificates.directory certs/empty.crt holds no certificate in PEM form (-----BEGIN \

@@ -83,7 +83,8 @@ fn d25_a_provider_is_configured_tried_and_put_to_use_in_this_order() {
     );
     assert_eq!(done(&folder, SET), "The provider of acme is configured so already.\n");
     folder.write("idp.secret", "canary-secret\n", 0o644);
-    let exposed = "idp.secret may be read by other users (mode 644): run `chmod 600 idp.secret`";
+    let exposed = "idp.secret has the mode 644, so that others than its owner and group may use it: run `chmod 640 \
+                   idp.secret`, or `chmod 600 idp.secret`";
     check(&folder, "tenant sso secret acme --file idp.secret", exposed);
     folder.write("idp.secret", "canary-secret\n", 0o600);
     done(&folder, "tenant sso secret acme --file idp.secret");

@@ -22,7 +22,7 @@ pub(super) enum Action {
     Secret {
         #[command(flatten)]
         tenant: Tenanted,
-        /// Read it from this file, which only its owner may read
+        /// Read it from this file, which nobody but its owner and its group may read
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
@@ -95,7 +95,7 @@ pub(super) struct Set {
     /// What the provider calls us
     #[arg(long, value_name = "ID", value_parser = client_id)]
     client_id: Option<String>,
-    /// Read the client secret from this file, which only its owner may read
+    /// Read the client secret from this file, which nobody but its owner and its group may read
     #[arg(long, value_name = "FILE")]
     client_secret_file: Option<PathBuf>,
     /// client_secret_basic, client_secret_post or private_key_jwt
