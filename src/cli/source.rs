@@ -16,7 +16,7 @@ use super::logging::Level;
 use super::operator::Configuration;
 use super::{CommandProblem, check};
 use crate::config::{LogLevel, Settings, Surroundings};
-use crate::edge::{Leftovers, Source};
+use crate::edge::Source;
 
 /// The configuration file and everything that it names.
 pub(super) struct Files {
@@ -56,7 +56,7 @@ impl Files {
     /// Reads for the first time: the settings to begin with, and where they are read again.
     pub(super) fn begin(configuration: &Configuration) -> Result<(Settings, Noted), CommandProblem> {
         let noting = Noting::default();
-        let settings = check::settings_from(configuration, Leftovers::Ignored, &noting)?;
+        let settings = check::settings_from(configuration, &noting)?;
         Ok((settings, Noted(noting.seen())))
     }
 
@@ -72,7 +72,7 @@ pub(super) struct Noted(Seen);
 impl Source for Files {
     fn read(&self) -> Result<Settings, String> {
         let noting = Noting::default();
-        let settings = check::settings_from(&self.configuration, Leftovers::Ignored, &noting);
+        let settings = check::settings_from(&self.configuration, &noting);
         *self.read.lock().unwrap_or_else(PoisonError::into_inner) = noting.seen();
         settings.map_err(|problem| problem.to_string())
     }

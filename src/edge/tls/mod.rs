@@ -119,7 +119,7 @@ impl Certificates {
     }
 
     /// Each name that is answered for, and when its certificate ends.
-    pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
+    pub fn until(&self) -> Vec<(String, UnixTime)> {
         self.profiles.load().until()
     }
 
