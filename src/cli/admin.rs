@@ -13,6 +13,8 @@ use crate::portal::COMMAND;
 
 /// How long the gateway may take: it reads files, asks for names, may hash, and at an upgrade waits for another process.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
+/// How long it may take to say how it is. Whoever asks has a deadline of their own.
+const HEALTH_MAX: Duration = Duration::from_secs(10);
 
 /// A running gateway that can be asked.
 pub(super) struct Admin {
@@ -23,18 +25,18 @@ pub(super) struct Admin {
 }
 
 impl Admin {
-    /// The gateway of this configuration. Nobody is asked yet.
-    pub(super) fn of(configuration: &Configuration) -> Result<Self, CommandProblem> {
+    /// The gateway of this configuration. Nobody is asked yet. `signal`: what does the same without a listener.
+    pub(super) fn of(configuration: &Configuration, signal: Option<&str>) -> Result<Self, CommandProblem> {
         // The file may be wrong in any other place: then it is the gateway that says so.
         let inspection = configuration.inspect(&Disk)?;
         let Some(admin) = inspection.admin else {
             if !inspection.problems.is_empty() {
                 return Err(Problems { file: configuration.name(), list: inspection.problems }.into());
             }
-            return Err(CommandProblem::Input(
-                "listen.admin is not set, so no gateway can be asked: set it and restart the gateway, or send it SIGHUP"
-                    .into(),
-            ));
+            let or = signal.map(|signal| format!(", or send it {signal}")).unwrap_or_default();
+            return Err(CommandProblem::Input(format!(
+                "listen.admin is not set, so no gateway can be asked: set it and restart the gateway{or}"
+            )));
         };
         install_provider();
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWER_MAX);
@@ -59,6 +61,11 @@ impl Admin {
         self.answer(self.client.get(self.address(path))).await
     }
 
+    /// Whether it is ready: what it says of that, or why it says nothing.
+    pub(super) async fn health(&self) -> Result<String, CommandProblem> {
+        self.answer(self.client.get(self.address("/readyz")).timeout(HEALTH_MAX)).await
+    }
+
     fn address(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority)
     }
@@ -67,7 +74,8 @@ impl Admin {
         let silent = |fault: reqwest::Error| {
             let name = &self.name;
             CommandProblem::Unreachable(format!(
-                "the gateway does not answer at {name}: {fault}. Is it running, and with this listen.admin?"
+                "the gateway does not answer at {name}: {}. Is it running, and with this listen.admin?",
+                cause(&fault)
             ))
         };
         let answer = asked.send().await.map_err(silent)?;
@@ -79,4 +87,16 @@ impl Admin {
             _ => Err(CommandProblem::Unreachable(format!("the gateway answered {status}: {}", text.trim_end()))),
         }
     }
+}
+
+/// What was at the bottom of it: that a request could not be sent, the caller says already.
+fn cause(fault: &reqwest::Error) -> String {
+    if fault.is_timeout() {
+        return "no answer came in time".into();
+    }
+    let mut cause: &dyn std::error::Error = fault;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }

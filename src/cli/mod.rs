@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod demo;
 mod files;
+mod health;
 mod keys;
 mod logging;
 mod operator;
@@ -33,6 +34,7 @@ use clap::Parser as _;
 
 use crate::config::Problems;
 use crate::edge::ServeFault;
+use crate::machine::EntropyFault;
 use crate::store::StoreFault;
 use demo::DemoProblem;
 
@@ -54,6 +56,8 @@ enum Command {
     Reload(operator::Configuration),
     /// Start the program anew, as it lies there now, and let it take over from the running gateway: no request is lost
     Upgrade(operator::Configuration),
+    /// Ask the running gateway whether people can log in and be let through
+    Health(operator::Configuration),
     /// Set how much the running gateway says of itself, until it reads the configuration again
     LogLevel(reload::LevelArguments),
     /// Run everything on this computer, with sample zones, users and an application, to try it out
@@ -103,6 +107,9 @@ pub(crate) enum CommandProblem {
     /// The store.
     #[error("{0}")]
     Store(#[from] StoreFault),
+    /// The system gave no random bytes.
+    #[error("{0}")]
+    Entropy(#[from] EntropyFault),
     /// The demo.
     #[error("{0}")]
     Demo(#[from] DemoProblem),
@@ -123,9 +130,13 @@ impl CommandProblem {
             | Self::Input(_)
             | Self::Store(StoreFault::Taken(_) | StoreFault::Missing(_) | StoreFault::DomainInUse(..))
             | Self::Demo(DemoProblem::Configuration(_)) => ExitCode::from(2),
-            Self::No | Self::Store(_) | Self::Demo(_) | Self::Serve(_) | Self::Io(_) | Self::Unreachable(_) => {
-                ExitCode::FAILURE
-            }
+            Self::No
+            | Self::Store(_)
+            | Self::Entropy(_)
+            | Self::Demo(_)
+            | Self::Serve(_)
+            | Self::Io(_)
+            | Self::Unreachable(_) => ExitCode::FAILURE,
         }
     }
 }
@@ -145,6 +156,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Check(configuration) => check::run(&configuration),
         Command::Reload(configuration) => reload::run(&configuration),
         Command::Upgrade(configuration) => reload::upgrade(&configuration),
+        Command::Health(configuration) => health::run(&configuration),
         Command::LogLevel(arguments) => reload::log_level(&arguments),
         Command::Demo(arguments) => demo::run(&arguments).map_err(CommandProblem::from),
         Command::Top(arguments) => top::run(&arguments),

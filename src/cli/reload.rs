@@ -16,20 +16,25 @@ pub(super) struct LevelArguments {
 }
 
 pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
-    say(ask(configuration, RELOAD, String::new())?.trim_end())
+    say(ask(configuration, Some("SIGHUP"), RELOAD, String::new())?.trim_end())
 }
 
 pub(super) fn upgrade(configuration: &Configuration) -> Result<(), CommandProblem> {
-    say(ask(configuration, UPGRADE, String::new())?.trim_end())
+    say(ask(configuration, Some("SIGUSR2"), UPGRADE, String::new())?.trim_end())
 }
 
 pub(super) fn log_level(arguments: &LevelArguments) -> Result<(), CommandProblem> {
-    say(ask(&arguments.configuration, LOG_LEVEL, arguments.level.name().into())?.trim_end())
+    say(ask(&arguments.configuration, None, LOG_LEVEL, arguments.level.name().into())?.trim_end())
 }
 
-/// Posts `body` to the gateway, and gives its answer.
-fn ask(configuration: &Configuration, path: &str, body: String) -> Result<String, CommandProblem> {
-    let admin = Admin::of(configuration)?;
+/// Posts `body` to the gateway, and gives its answer. `signal`: what does the same.
+fn ask(
+    configuration: &Configuration,
+    signal: Option<&str>,
+    path: &str,
+    body: String,
+) -> Result<String, CommandProblem> {
+    let admin = Admin::of(configuration, signal)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(admin.post(path, body))
 }

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
-    let admin = Admin::of(&arguments.configuration)?;
+    let admin = Admin::of(&arguments.configuration, None)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(look(&admin, arguments.once))
 }
