@@ -246,7 +246,7 @@ fn spell(answer: &Answer, file: &str) -> String {
         if !active {
             lines.push(format!("{username} is deactivated and cannot log in."));
         } else if !logs_in {
-            lines.push(format!("{username} is of a kind that has API credentials and no sessions."));
+            lines.push(format!("{username} cannot log in yet: API credentials are not there yet."));
         }
         lines.push("A session keeps the kind and groups that it began with.".to_owned());
     }

@@ -86,7 +86,7 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
         }
     }
     let tenant = Tenant {
-        id: TenantId::from_bytes(random().map_err(|fault| CommandProblem::Input(fault.to_string()))?),
+        id: TenantId::from_bytes(random()?),
         slug: new.slug.clone(),
         name: new.name.clone(),
         zone: new.zone.clone(),

@@ -1,15 +1,16 @@
 //! `zonegate user …`: the people and programs of the tenants.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::io::{IsTerminal as _, Read};
 
 use zeroize::Zeroizing;
 
 use super::operator::{Configuration, Site, columns};
-use super::{CommandProblem, say};
+use super::{CommandProblem, say, tenant};
 use crate::assertion::check_person;
-use crate::base::{LocalPath, Username};
+use crate::base::{LocalPath, UserId, Username};
 use crate::credential::{
-    PASSWORD_BYTES_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise, verify_password,
+    PASSWORD_BYTES_MAX, PASSWORD_CHARS_MAX, PasswordProblem, Pepper, check_new_password, hash_password, normalise,
+    verify_password,
 };
 use crate::directory::{
     Methods, SecurityLevel, Tenant, User, UserKind, is_email, is_label, methods, must_use_suite,
@@ -17,6 +18,9 @@ use crate::directory::{
 use crate::machine::random;
 use crate::store::{Account, NewUser};
 use crate::telemetry::{EventKind, SecurityEvent};
+
+/// The longest line that is looked at, as at the log-in: what is normalised (NFC) may have been longer before.
+const LINE_BYTES_MAX: usize = 16 * PASSWORD_BYTES_MAX;
 
 /// `zonegate user …`
 #[derive(Clone, Debug, clap::Args)]
@@ -38,7 +42,11 @@ enum Action {
         tenant: Option<String>,
     },
     /// Show everything about one user, except secrets
-    Show(Named),
+    Show {
+        /// Like alice@acme.example, or the id, which logs carry
+        #[arg(value_name = "USERNAME|ID", value_parser = whom)]
+        whom: Whom,
+    },
     /// Keep a user from logging in, and end their sessions
     Disable(Named),
     /// Let a disabled user log in again
@@ -50,6 +58,13 @@ enum Action {
     /// Remove a user's authenticator and end their sessions; the next log-in sets up a new one
     #[command(name = "reset-2fa")]
     ResetTotp(Named),
+}
+
+/// Who is meant.
+#[derive(Clone, Debug)]
+enum Whom {
+    Name(Username),
+    Id(UserId),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -91,6 +106,16 @@ pub(super) fn label(text: &str) -> Result<String, String> {
     }
 }
 
+fn whom(text: &str) -> Result<Whom, String> {
+    match text.parse() {
+        Ok(id) => Ok(Whom::Id(id)),
+        Err(no_id) if !text.contains('@') => Err(format!("is no username like alice@acme.example, and {no_id}")),
+        Err(_) => {
+            text.parse().map(Whom::Name).map_err(|problem: crate::base::UsernameProblem| problem.to_string())
+        }
+    }
+}
+
 fn kind(name: &str) -> Result<UserKind, String> {
     let names = || UserKind::ALL.map(UserKind::name).join(", ");
     UserKind::from_name(name).ok_or_else(|| format!("is none of {}", names()))
@@ -108,7 +133,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
     arguments.configuration.with_store(async |site| match &arguments.action {
         Action::Add(new) => add(&site, new).await,
         Action::List { tenant } => list(&site, tenant.as_deref()).await,
-        Action::Show(named) => show(&site, named).await,
+        Action::Show { whom } => show(&site, whom).await,
         Action::Disable(named) => set_active(&site, named, false).await,
         Action::Enable(named) => set_active(&site, named, true).await,
         Action::Unlock(named) => unlock(&site, named).await,
@@ -154,17 +179,10 @@ async fn add(site: &Site, new: &Add) -> Result<(), CommandProblem> {
 async fn list(site: &Site, slug: Option<&str>) -> Result<(), CommandProblem> {
     let tenant = match slug {
         None => None,
-        Some(slug) => match site.store.tenant_by_slug(slug).await? {
-            Some(tenant) => Some(tenant.id),
-            None => {
-                return Err(CommandProblem::Input(format!(
-                    "there is no tenant {slug}: see `zonegate tenant list`"
-                )));
-            }
-        },
+        Some(slug) => Some(tenant::find(site, slug).await?.id),
     };
     let accounts = site.store.accounts(tenant).await?;
-    let head = ["USERNAME", "TENANT", "KIND", "LEVEL", "STATE", "PASSWORD", "2FA", "NAME"].map(String::from);
+    let head = ["USERNAME", "TENANT", "KIND", "LEVEL", "STATE", "PASSWORD", "2FA", "ID", "NAME"].map(String::from);
     let rows = accounts.iter().map(|account| {
         [
             account.user.username.to_string(),
@@ -174,6 +192,7 @@ async fn list(site: &Site, slug: Option<&str>) -> Result<(), CommandProblem> {
             state(account).into(),
             if account.password.is_some() { "set".into() } else { "-".into() },
             if account.totp.is_some() { "set up".into() } else { "-".into() },
+            account.user.id.to_string(),
             account.user.display_name.clone(),
         ]
     });
@@ -188,8 +207,14 @@ fn state(account: &Account) -> &'static str {
     }
 }
 
-async fn show(site: &Site, named: &Named) -> Result<(), CommandProblem> {
-    let account = account(site, named).await?;
+async fn show(site: &Site, whom: &Whom) -> Result<(), CommandProblem> {
+    let found = match whom {
+        Whom::Name(username) => site.store.account(username).await?.ok_or_else(|| nobody(username)),
+        Whom::Id(id) => {
+            site.store.account_by_id(*id).await?.ok_or_else(|| nobody(format_args!("with the id {id}")))
+        }
+    };
+    let account = found?;
     let Account { user, tenant, password, totp, attempts_used, locked_at } = &account;
     let set_or_not = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let rows = [
@@ -235,7 +260,7 @@ fn ways(tenant: &Tenant, user: &User) -> &'static str {
         Methods::LocalAndSuite if must_use_suite(tenant, user) => "the suite",
         Methods::LocalAndSuite => "password and code, or the suite",
         Methods::Sso => "single sign-on",
-        Methods::Api => "API credentials",
+        Methods::Api => "cannot log in yet: API credentials are not there yet",
     }
 }
 
@@ -294,7 +319,7 @@ async fn set_password(site: &Site, named: &Named) -> Result<(), CommandProblem> 
     if problems.is_empty() {
         for earlier in site.store.password_history(account.user.id, rules.history).await? {
             if verify_password(&password, &earlier, &pepper).map_err(|fault| input(&fault))? {
-                problems.push(PasswordProblem::Reused.to_string());
+                problems.push(PasswordProblem::Reused { history: rules.history }.to_string());
                 break;
             }
         }
@@ -302,9 +327,8 @@ async fn set_password(site: &Site, named: &Named) -> Result<(), CommandProblem> 
     if !problems.is_empty() {
         return Err(CommandProblem::Input(format!("the password is refused: {}", problems.join("; "))));
     }
-    let salt = random().map_err(|fault| input(&fault))?;
-    let hash =
-        hash_password(&password, salt, &pepper, site.settings.hashing.cost).map_err(|fault| input(&fault))?;
+    let cost = site.settings.hashing.cost;
+    let hash = hash_password(&password, random()?, &pepper, cost).map_err(|fault| input(&fault))?;
     let event = event(site, EventKind::PasswordSet, &account);
     site.store.set_password(account.user.id, &hash, rules.history, &event).await?;
     say(format_args!("The password of {} is set, and all sessions are ended.", named.username))
@@ -324,23 +348,59 @@ fn ask_password() -> Result<Zeroizing<String>, CommandProblem> {
         }
         return Ok(first);
     }
-    let mut text = Zeroizing::new(String::new());
-    let most = u64::try_from(PASSWORD_BYTES_MAX).unwrap_or(u64::MAX).saturating_mul(2);
-    std::io::stdin().take(most).read_to_string(&mut text)?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() {
-        return Err(CommandProblem::Input("standard input holds no password".into()));
+    first_line(std::io::stdin())
+}
+
+/// The first line of what is read, whole or not at all (R44): a password that was cut would be set, and nobody would know.
+fn first_line(from: impl Read) -> Result<Zeroizing<String>, CommandProblem> {
+    let refused = |text: &str| Err(CommandProblem::Input(text.into()));
+    let most = LINE_BYTES_MAX.saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most));
+    from.take(most.try_into().unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
+    if line.len() > LINE_BYTES_MAX {
+        return Err(CommandProblem::Input(format!(
+            "the password is refused: use at most {PASSWORD_CHARS_MAX} characters"
+        )));
     }
-    Ok(Zeroizing::new(line.to_owned()))
+    match std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) {
+        Ok("") => refused("standard input holds no password"),
+        Ok(line) => Ok(Zeroizing::new(line.to_owned())),
+        Err(_) => refused("what standard input holds is not UTF-8 text"),
+    }
 }
 
 async fn account(site: &Site, named: &Named) -> Result<Account, CommandProblem> {
-    let found = site.store.account(&named.username).await?;
-    found.ok_or_else(|| {
-        CommandProblem::Input(format!("there is no user {}: see `zonegate user list`", named.username))
-    })
+    site.store.account(&named.username).await?.ok_or_else(|| nobody(&named.username))
+}
+
+fn nobody(whom: impl std::fmt::Display) -> CommandProblem {
+    CommandProblem::Input(format!("there is no user {whom}: see `zonegate user list`"))
 }
 
 fn event(site: &Site, kind: EventKind, account: &Account) -> SecurityEvent {
     SecurityEvent { user: Some(account.user.id), tenant: Some(account.tenant.id), ..site.event(kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r44_a_password_is_read_whole_or_refused_and_never_cut() {
+        let read =
+            |text: &[u8]| first_line(text).map(|line| line.to_string()).map_err(|problem| problem.to_string());
+        assert_eq!(read(b"kX9! \r\nsecond line"), Ok("kX9! ".to_owned()));
+        let long = "x".repeat(LINE_BYTES_MAX);
+        assert_eq!(read(long.as_bytes()), Ok(long.clone()));
+        assert_eq!(read(format!("{long}\nmore").as_bytes()), Ok(long.clone()), "what follows is another line");
+        let refused = Err("the password is refused: use at most 64 characters".to_owned());
+        assert_eq!(read(format!("{long}x").as_bytes()), refused);
+        assert_eq!(read(format!("{long}x\n").as_bytes()), refused);
+        // A character that lies across the end of what is read is none of the line's.
+        assert_eq!(read(format!("kX9!\n{}é", "x".repeat(LINE_BYTES_MAX - 5)).as_bytes()), Ok("kX9!".to_owned()));
+        assert_eq!(read(b"\xff\n"), Err("what standard input holds is not UTF-8 text".to_owned()));
+        assert_eq!(read(b"\nx"), Err("standard input holds no password".to_owned()));
+    }
 }

@@ -37,9 +37,15 @@ pub enum PasswordProblem {
     /// Made of the username (SEC-R4).
     #[error("do not use your username in the password")]
     ContainsUsername,
-    /// One of the last five (R45).
-    #[error("choose a password you have not used for your last five")]
-    Reused,
+    /// One of as many as are remembered, the current one included (R45).
+    #[error("choose a password that is {}", match .history {
+        1 => "not the one you have".to_owned(),
+        history => format!("none of your last {history}"),
+    })]
+    Reused {
+        /// How many that is.
+        history: u8,
+    },
 }
 
 /// The form in which passwords are hashed: NFC, so that the same characters typed on two keyboards are the same.
@@ -126,6 +132,13 @@ mod tests {
             |kind| check_new_password(&rules.of_kind(kind), &"a@acme.example".parse().unwrap(), "kqzvwxjykqzvwx");
         assert_eq!(check(UserKind::Regular), []);
         assert_eq!(check(UserKind::Dashboard), [TooShort(15)]);
+    }
+
+    #[test]
+    fn r45_who_is_refused_an_earlier_password_is_told_how_many_count() {
+        let told = |history| Reused { history }.to_string();
+        assert_eq!(told(5), "choose a password that is none of your last 5");
+        assert_eq!(told(1), "choose a password that is not the one you have");
     }
 
     #[test]

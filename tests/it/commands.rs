@@ -88,6 +88,8 @@ fn arguments_that_make_no_sense_are_refused_with_what_would() {
         ("user add bob@acme.example --email bob", "is no e-mail address, like alice@acme.example"),
         ("user add bob@acme.example --start-page https://x.example", "is not a path on this host"),
         ("session end 7", "is not an id (32 lower-case hexadecimal digits)"),
+        ("user show bob", "is no username like alice@acme.example, and is not an id (32 lower-case"),
+        ("user show @acme.example", "is not of the form username@domain.com"),
         ("user lsit", "a similar subcommand exists: 'list'"),
     ] {
         let (code, told, problems) = folder.run(command);
@@ -274,7 +276,7 @@ fn policy_test_says_what_happens_and_by_which_rule() {
     done(&folder, "user add bot@acme.example --kind api_only");
     let (code, text, _) = folder.run("policy test --host a.example --path /x --user bot@acme.example");
     assert!(
-        code == 1 && text.contains("bot@acme.example is of a kind that has API credentials and no sessions."),
+        code == 1 && text.contains("bot@acme.example cannot log in yet: API credentials are not there yet."),
         "{text}"
     );
 }

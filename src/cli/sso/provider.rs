@@ -14,9 +14,7 @@ use crate::cli::{CommandProblem, say};
 use crate::config::Surroundings as _;
 use crate::directory::{SsoScope, Tenant, User, emergency_problem, methods};
 use crate::machine::random;
-use crate::sso::{
-    Audience, ClientAuthentication, ClientSecret, LIST_MAX, ProviderSettings, TICKET_PURPOSE, TestTicket,
-};
+use crate::sso::{Audience, ClientSecret, LIST_MAX, ProviderSettings, TICKET_PURPOSE, TestTicket};
 use crate::store::{Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
@@ -174,11 +172,7 @@ fn list<T: Clone>(given: &[Entry<T>], before: Vec<T>) -> Vec<T> {
 async fn next_step(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {
     let provider = found(site, tenant).await?;
     let slug = &tenant.slug;
-    let by_secret = match provider.settings.client_authentication {
-        ClientAuthentication::ClientSecretBasic | ClientAuthentication::ClientSecretPost => true,
-        ClientAuthentication::PrivateKeyJwt => false,
-    };
-    if provider.secret.is_none() && by_secret {
+    if provider.secret.is_none() && provider.settings.client_authentication.needs_secret() {
         say(format_args!("Give its client secret: zonegate tenant sso secret {slug}"))?;
     }
     if provider.tested_at.is_none() {
@@ -225,10 +219,7 @@ fn first_line(text: &str) -> Result<ClientSecret, CommandProblem> {
 pub(super) async fn test(site: &Site, tenant: &Tenant) -> Result<(), CommandProblem> {
     let provider = found(site, tenant).await?;
     let ticket = TestTicket::new(tenant.id, tenant.zone.clone(), site.now);
-    let sealed = ticket.seal(
-        &site.settings.master_key.derive(TICKET_PURPOSE),
-        random().map_err(|fault| CommandProblem::Store(StoreFault::from(fault)))?,
-    );
+    let sealed = ticket.seal(&site.settings.master_key.derive(TICKET_PURPOSE), random()?);
     let sealed = sealed.map_err(|problem| CommandProblem::Store(StoreFault::from(problem)))?;
     say(format_args!(
         "Register {} at {} as a redirect URI,",
