@@ -19,49 +19,71 @@ use crate::directory::{
 use crate::sso::Subject;
 use crate::zone::{IdentityField, ZoneTable};
 
-/// A tenant as the file describes it.
+/// What the file says of something that need not be there. Where it says nothing, what is there stays.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Said<T> {
+    /// Nothing.
+    Nothing,
+    /// That there is none.
+    None,
+    /// What it is.
+    This(T),
+}
+
+impl<T> Said<T> {
+    /// What there is once the file is applied to what there was.
+    pub fn or(self, kept: Option<T>) -> Option<T> {
+        match self {
+            Self::Nothing => kept,
+            Self::None => None,
+            Self::This(new) => Some(new),
+        }
+    }
+}
+
+/// A tenant as the file describes it. `None` where the file says nothing, and what is there stays.
 #[derive(Clone, Debug)]
 pub struct TenantEntry {
     /// The short name: what the tenant is known by from one run to the next.
     pub slug: String,
     /// The company's name.
-    pub name: String,
+    pub name: Option<String>,
     /// The zone it lives in.
     pub zone: Hostname,
     /// The domains of its usernames, the primary one first.
     pub domains: Vec<Domain>,
-    /// What it sets differently from the installation's defaults.
-    pub overrides: SecurityOverrides,
-    /// Its provider and who must use it; `None` where the file says nothing of it, and what is there stays.
+    /// What it sets differently from the installation's defaults, all of it.
+    pub overrides: Option<SecurityOverrides>,
+    /// Its provider and who must use it.
     pub sso: Option<SsoEntry>,
-    /// What its users may do with the suite; `None` where the file says nothing of it, and what is there stays.
+    /// What its users may do with the suite.
     pub suite: Option<SuiteAccess>,
     /// Its users, as far as the file names them. Users that it does not name are left alone.
     pub users: Vec<UserEntry>,
 }
 
-/// A user as the file describes them.
+/// A user as the file describes them. `None` where the file says nothing, and what is there stays.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UserEntry {
     /// What the user is known by from one run to the next.
     pub username: Username,
     /// The primary e-mail address.
-    pub email: Option<String>,
+    pub email: Said<String>,
     /// The name people call the user by.
-    pub name: String,
+    pub name: Option<String>,
     /// What sort of account it is.
-    pub kind: UserKind,
-    /// Whether the user may configure users.
-    pub level: SecurityLevel,
+    pub kind: Option<UserKind>,
+    /// Whether the user is an administrator of the tenant.
+    pub level: Option<SecurityLevel>,
     /// Groups that the application is told of.
-    pub groups: Vec<String>,
+    pub groups: Option<Vec<String>>,
     /// Whether the user may log in.
-    pub active: bool,
+    pub active: Option<bool>,
     /// Where a complete log-in opens.
-    pub start_page: Option<LocalPath>,
-    /// Who the user is at the tenant's provider; `None` where the file says nothing of it, and what is there stays.
+    pub start_page: Said<LocalPath>,
+    /// Who the user is at the tenant's provider.
     pub sso_subject: Option<Subject>,
-    /// Whether the user logs in locally although the tenant requires the suite; `None` as above.
+    /// Whether the user logs in locally although the tenant requires the suite.
     pub suite_exempt: Option<bool>,
 }
 
@@ -180,15 +202,14 @@ fn tenant(section: Section<'_>, zones: &ZoneTable, place: Place<'_>, names: &mut
     }
     let suite = suite::access(&section);
     let sso = provider::read(&section, place);
-    let overrides = overrides(section.section("security"));
+    let says_security = section.says("security");
+    let overrides = Some(overrides(section.section("security"))).filter(|_| says_security);
     // A subject is somebody's of this tenant; another tenant may know the same one.
     names.0.retain(|(sort, _), _| *sort != SUBJECT);
     let users = section.sections("users").into_iter();
     let users = users.filter_map(|entry| user(entry, &domains, domains.len() == scalars.len(), names)).collect();
     section.finish();
-    let slug = slug?.text.to_owned();
-    let name = name.unwrap_or_else(|| slug.clone());
-    Some(TenantEntry { name, slug, zone: zone?, domains, overrides, sso, suite, users })
+    Some(TenantEntry { name, slug: slug?.text.to_owned(), zone: zone?, domains, overrides, sso, suite, users })
 }
 
 fn overrides(section: Section<'_>) -> SecurityOverrides {
@@ -230,10 +251,11 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
             section.report_at(scalar, text);
         }
     }
-    let email = section.scalar("email");
-    if let Some(email) = email.as_ref().filter(|email| !is_email(email.text)) {
+    let scalar = section.scalar("email");
+    if let Some(email) = scalar.as_ref().filter(|email| !email.text.is_empty() && !is_email(email.text)) {
         section.report_at(email, format!("{:?} is no e-mail address, like alice@acme.example", email.text));
     }
+    let email = said(scalar, |email| Some(email.text.to_owned()));
     let named = |name: &str, known: &[&'static str]| {
         let scalar = section.scalar(name)?;
         if !known.contains(&scalar.text) {
@@ -242,8 +264,8 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         Some(scalar.text)
     };
     let kinds: Vec<_> = UserKind::ALL.iter().map(|kind| kind.name()).collect();
-    let kind = named("kind", &kinds).and_then(UserKind::from_name).unwrap_or_default();
-    let level = named("level", &["user", "admin"]).and_then(SecurityLevel::from_name).unwrap_or_default();
+    let kind = named("kind", &kinds).and_then(UserKind::from_name);
+    let level = named("level", &["user", "admin"]).and_then(SecurityLevel::from_name);
     if let Some(scalar) = section.scalar("password") {
         section.report_at(&scalar, "never stands in this file: set it with `zonegate user set-password`");
     }
@@ -255,7 +277,7 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
     let groups: Vec<_> = given.iter().map(|group| group.text.to_owned()).collect();
     // What the application cannot be told of whole, it is not told of at all: the log-in would fail.
     let written = name.as_deref().unwrap_or_default();
-    if let Err(problem) = check_person(written, email.as_ref().map(|email| email.text), &groups) {
+    if let Err(problem) = check_person(written, email.clone().or(None).as_deref(), &groups) {
         let name = match problem.field {
             IdentityField::Groups => "groups",
             IdentityField::Email => "email",
@@ -281,22 +303,26 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         }
         subject
     });
-    if let Some(scalar) = scalar.filter(|_| !kind.has_provider()) {
+    if let Some(scalar) = scalar.filter(|_| kind.is_some_and(|kind| !kind.has_provider())) {
         section.report_at(
             &scalar,
             "is for people whom the company's own provider knows: not co_managed, not api_only",
         );
     }
+    let flag = |name: &str| {
+        let flag = section.flag(name, false);
+        section.says(name).then_some(flag)
+    };
     let entry = UserEntry {
-        name: name.unwrap_or_default(),
-        email: email.map(|email| email.text.to_owned()),
+        name,
+        email,
         kind,
         level,
-        groups,
-        active: section.flag("active", true),
-        start_page: section.optional("start_page"),
+        groups: section.says("groups").then_some(groups),
+        active: flag("active"),
+        start_page: said(section.scalar("start_page"), |page| section.parse(page)),
         sso_subject,
-        suite_exempt: section.says("suite_exempt").then(|| section.flag("suite_exempt", false)),
+        suite_exempt: flag("suite_exempt"),
         username: match username {
             Some(username) => username,
             None => {
@@ -306,6 +332,14 @@ fn user(section: Section<'_>, domains: &[Domain], all: bool, names: &mut Names) 
         },
     };
     section.finish();
-    let name = if entry.name.is_empty() { entry.username.to_string() } else { entry.name.clone() };
-    Some(UserEntry { name, ..entry })
+    Some(entry)
+}
+
+/// An empty text says that there is none. What cannot be read has been reported.
+fn said<T>(scalar: Option<Scalar<'_>>, read: impl FnOnce(&Scalar<'_>) -> Option<T>) -> Said<T> {
+    match scalar {
+        None => Said::Nothing,
+        Some(scalar) if scalar.text.is_empty() => Said::None,
+        Some(scalar) => read(&scalar).map_or(Said::Nothing, Said::This),
+    }
 }

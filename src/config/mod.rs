@@ -27,7 +27,7 @@ mod zones;
 pub use acme::{AcmeSettings, MANAGED};
 pub use certificates::PemPair;
 pub use changes::Changes;
-pub use directory::{TenantEntry, UserEntry, load_directory};
+pub use directory::{Said, TenantEntry, UserEntry, load_directory};
 pub use limits::Limits;
 pub use listen::{AdminListener, ForwardedField, Listeners, TlsVersion};
 pub use log::{AccessLines, LogLevel, LogSettings, NoAccessLines, NoLogLevel};

@@ -10,10 +10,10 @@ use super::operator::{Configuration, Site};
 use super::{CommandProblem, say};
 use crate::base::TenantId;
 use crate::config::{Surroundings as _, TenantEntry, UserEntry, load_directory};
-use crate::directory::{SsoScope, Tenant};
+use crate::directory::{SecurityOverrides, SsoScope, Tenant, User, UserKind};
 use crate::machine::random;
-use crate::store::{Account, NewUser, StoreFault};
-use crate::telemetry::{EventKind, Snippet};
+use crate::store::NewUser;
+use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 use sso::Applied;
 
 /// Create and change tenants and users until they are what a file says
@@ -42,11 +42,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandProblem> {
                 "{name} cannot be applied, and nothing was changed:\n{lines}"
             )));
         }
-        let (mut changes, mut left) = (0, false);
+        let mut applied = Applied::default();
         for tenant in &wanted {
-            let applied = apply_tenant(&site, tenant, arguments.dry_run).await?;
-            changes += applied.changes;
-            left |= applied.left;
+            applied.add(apply_tenant(&site, tenant, arguments.dry_run).await?);
+        }
+        let Applied { changes, newcomers, left } = applied;
+        if newcomers > 0 && !arguments.dry_run {
+            // R20: a username is never sent by mail.
+            tell("Tell the new users their usernames yourself.");
+            tell("Set a first password for those who log in with one: zonegate user set-password USERNAME");
         }
         let told = say(match (changes, arguments.dry_run) {
             (0, _) => "nothing to change".to_owned(),
@@ -88,7 +92,7 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
             }
         }
         found.extend(sso::conflicts(site, tenant).await?);
-        found.extend(suite::conflicts(site, tenant));
+        found.extend(suite::conflicts(site, tenant).await?);
         let Some(old) = site.store.tenant_by_slug(&tenant.slug).await? else { continue };
         if old.domains.iter().all(|domain| tenant.domains.contains(domain)) {
             continue;
@@ -109,58 +113,81 @@ async fn conflicts(site: &Site, wanted: &[TenantEntry]) -> Result<Vec<String>, C
 
 async fn apply_tenant(site: &Site, wanted: &TenantEntry, dry: bool) -> Result<Applied, CommandProblem> {
     let found = site.store.tenant_by_slug(&wanted.slug).await?;
-    let tenant = Tenant {
-        id: match &found {
-            Some(found) => found.id,
-            None => TenantId::from_bytes(random().map_err(StoreFault::from)?),
+    let mut tenant = match &found {
+        Some(found) => found.clone(),
+        None => Tenant {
+            id: TenantId::from_bytes(random()?),
+            slug: wanted.slug.clone(),
+            name: wanted.slug.clone(),
+            zone: wanted.zone.clone(),
+            domains: Vec::new(),
+            suite: Default::default(),
+            sso: SsoScope::Off,
+            sso_exempt: None,
+            overrides: SecurityOverrides::default(),
         },
-        slug: wanted.slug.clone(),
-        name: wanted.name.clone(),
-        zone: wanted.zone.clone(),
-        domains: wanted.domains.clone(),
-        suite: found.as_ref().map(|found| found.suite.clone()).unwrap_or_default(),
-        sso: found.as_ref().map_or(SsoScope::Off, |found| found.sso),
-        sso_exempt: found.as_ref().and_then(|found| found.sso_exempt),
-        overrides: wanted.overrides,
     };
-    let mut event = site.event(EventKind::TenantChanged);
-    event.tenant = Some(tenant.id);
-    event.detail = Some(Snippet::of(&tenant.slug));
-    let mut changes = 0;
+    tenant.name = wanted.name.clone().unwrap_or(tenant.name);
+    tenant.zone = wanted.zone.clone();
+    tenant.domains = wanted.domains.clone();
+    tenant.overrides = wanted.overrides.unwrap_or(tenant.overrides);
+    let event = |detail: &str| SecurityEvent {
+        tenant: Some(tenant.id),
+        detail: Some(logged(detail)),
+        ..site.event(EventKind::TenantChanged)
+    };
+    let mut applied = Applied::default();
     match &found {
         None => {
             tell(format_args!("+ tenant {} ({}) in zone {}", tenant.slug, tenant.name, tenant.zone));
-            changes += 1;
+            applied.changes += 1;
             if !dry {
-                site.store.create_tenant(&tenant, &event).await?;
+                site.store.create_tenant(&tenant, &event(&tenant.slug)).await?;
             }
         }
         Some(found) if *found != tenant => {
-            tell(format_args!("~ tenant {}: {}", tenant.slug, tenant_difference(found, &tenant)));
-            changes += 1;
+            let difference = tenant_difference(found, &tenant);
+            tell(format_args!("~ tenant {}: {difference}", tenant.slug));
+            applied.changes += 1;
             if !dry {
-                site.store.update_tenant(&tenant, &event).await?;
+                site.store.update_tenant(&tenant, &event(&difference)).await?;
             }
         }
         Some(_) => {}
     }
     for user in &wanted.users {
-        changes += apply_user(site, &tenant, user, dry).await?;
+        applied.add(apply_user(site, &tenant, user, dry).await?);
     }
-    changes += suite::apply(site, &tenant, wanted, dry).await?;
-    let Applied { changes: of_sso, left } = sso::apply(site, &tenant, wanted, dry).await?;
-    Ok(Applied { changes: changes + of_sso, left })
+    applied.changes += suite::apply(site, &tenant, wanted, dry).await?;
+    applied.add(sso::apply(site, &tenant, wanted, dry).await?);
+    Ok(applied)
 }
 
+/// What is told, as the security log takes it (R121): the arrow would be written there by its number.
+fn logged(difference: &str) -> Snippet {
+    Snippet::of(&difference.replace('→', "->"))
+}
+
+/// The security settings first: the log has no room for all that may change at once.
 fn tenant_difference(old: &Tenant, new: &Tenant) -> String {
-    let domains = |tenant: &Tenant| listed(&tenant.domains);
-    let fields = [
-        ("name", old.name.clone(), new.name.clone()),
+    let text = |value: Option<String>| value.unwrap_or_else(|| "default".into());
+    let security = |tenant: &Tenant| {
+        let SecurityOverrides { attempts_max, password_strong, totp_period_seconds, idle_max_seconds } =
+            tenant.overrides;
+        [
+            ("security.attempts_max", text(attempts_max.map(|most| most.to_string()))),
+            ("security.password_strong", text(password_strong.map(|strong| strong.to_string()))),
+            ("security.totp_period", text(totp_period_seconds.map(|period| format!("{}s", period.seconds())))),
+            ("security.idle_max", text(idle_max_seconds.map(|idle| format!("{}s", idle.seconds())))),
+        ]
+    };
+    let security = security(old).into_iter().zip(security(new)).map(|((name, old), (_, new))| (name, old, new));
+    let others = [
         ("zone", old.zone.to_string(), new.zone.to_string()),
-        ("domains", domains(old), domains(new)),
-        ("security", format!("{:?}", old.overrides), format!("{:?}", new.overrides)),
+        ("domains", listed(&old.domains), listed(&new.domains)),
+        ("name", old.name.clone(), new.name.clone()),
     ];
-    differing(&fields)
+    differing(&security.chain(others).collect::<Vec<_>>())
 }
 
 fn listed(items: &[impl ToString]) -> String {
@@ -172,25 +199,53 @@ fn differing(fields: &[(&str, String, String)]) -> String {
     differ.map(|(name, old, new)| format!("{name} {old:?} → {new:?}")).collect::<Vec<_>>().join(", ")
 }
 
-async fn apply_user(site: &Site, tenant: &Tenant, wanted: &UserEntry, dry: bool) -> Result<usize, CommandProblem> {
-    let new = NewUser {
-        username: wanted.username.clone(),
-        email: wanted.email.clone(),
-        display_name: wanted.name.clone(),
-        kind: wanted.kind,
-        level: wanted.level,
-        groups: wanted.groups.clone(),
-        active: wanted.active,
-        start_page: wanted.start_page.clone(),
+/// What a user is to be: what the file says, else what they are, else what a new one is.
+fn user_to_be(found: Option<&User>, wanted: &UserEntry) -> NewUser {
+    let UserEntry {
+        username,
+        email,
+        name,
+        kind,
+        level,
+        groups,
+        active,
+        start_page,
+        sso_subject: _,
+        suite_exempt: _,
+    } = wanted;
+    let name = match (name.as_deref(), found) {
+        (Some(""), _) | (None, None) => username.to_string(),
+        (Some(name), _) => name.to_owned(),
+        (None, Some(found)) => found.display_name.clone(),
     };
-    let Some(account) = site.store.account(&wanted.username).await? else {
+    NewUser {
+        username: username.clone(),
+        email: email.clone().or(found.and_then(|found| found.email.clone())),
+        display_name: name,
+        kind: kind.or(found.map(|found| found.kind)).unwrap_or_default(),
+        level: level.or(found.map(|found| found.level)).unwrap_or_default(),
+        groups: groups.clone().or_else(|| found.map(|found| found.groups.clone())).unwrap_or_default(),
+        active: active.or(found.map(|found| found.active)).unwrap_or(true),
+        start_page: start_page.clone().or(found.and_then(|found| found.start_page.clone())),
+    }
+}
+
+async fn apply_user(
+    site: &Site,
+    tenant: &Tenant,
+    wanted: &UserEntry,
+    dry: bool,
+) -> Result<Applied, CommandProblem> {
+    let account = site.store.account(&wanted.username).await?;
+    let new = user_to_be(account.as_ref().map(|account| &account.user), wanted);
+    let Some(account) = account else {
         tell(format_args!("+ user {} ({})", new.username, new.kind.name()));
         if !dry {
             let mut event = site.event(EventKind::UserCreated);
             event.detail = Some(Snippet::of(new.username.as_str()));
             site.store.create_user(tenant.id, &new, &event).await?;
         }
-        return Ok(1);
+        return Ok(Applied { changes: 1, newcomers: usize::from(new.kind != UserKind::ApiOnly), left: false });
     };
     if account.tenant.id != tenant.id {
         return Err(CommandProblem::Input(format!(
@@ -198,35 +253,36 @@ async fn apply_user(site: &Site, tenant: &Tenant, wanted: &UserEntry, dry: bool)
             new.username, account.tenant.slug
         )));
     }
-    let difference = user_difference(&account, &new);
+    let difference = user_difference(&account.user, &new);
     if difference.is_empty() {
-        return Ok(0);
+        return Ok(Applied::default());
     }
     tell(format_args!("~ user {}: {difference}", new.username));
     if !dry {
-        let event = site.event(if account.user.active && !new.active {
-            EventKind::UserDisabled
-        } else {
-            EventKind::UserChanged
-        });
+        let kind = match (account.user.active, new.active) {
+            (true, false) => EventKind::UserDisabled,
+            (false, true) => EventKind::UserEnabled,
+            (true, true) | (false, false) => EventKind::UserChanged,
+        };
+        let event = SecurityEvent { detail: Some(logged(&difference)), ..site.event(kind) };
         site.store.update_user(account.user.id, &new, &event).await?;
     }
-    Ok(1)
+    Ok(Applied { changes: 1, ..Applied::default() })
 }
 
-fn user_difference(old: &Account, new: &NewUser) -> String {
-    let user = &old.user;
+/// What the user may do first, as above.
+fn user_difference(user: &User, new: &NewUser) -> String {
     // As in the header: a comma within a name is not one between two.
     let list =
         |groups: &[String]| groups.iter().map(|group| group.replace(',', "%2C")).collect::<Vec<_>>().join(", ");
     let page = |page: &Option<crate::base::LocalPath>| page.as_ref().map(ToString::to_string).unwrap_or_default();
     differing(&[
+        ("active", user.active.to_string(), new.active.to_string()),
+        ("level", user.level.name().to_owned(), new.level.name().to_owned()),
+        ("kind", user.kind.name().to_owned(), new.kind.name().to_owned()),
+        ("groups", list(&user.groups), list(&new.groups)),
         ("email", user.email.clone().unwrap_or_default(), new.email.clone().unwrap_or_default()),
         ("name", user.display_name.clone(), new.display_name.clone()),
-        ("kind", user.kind.name().to_owned(), new.kind.name().to_owned()),
-        ("level", user.level.name().to_owned(), new.level.name().to_owned()),
-        ("groups", list(&user.groups), list(&new.groups)),
-        ("active", user.active.to_string(), new.active.to_string()),
         ("start_page", page(&user.start_page), page(&new.start_page)),
     ])
 }

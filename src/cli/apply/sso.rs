@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{differing, listed, tell};
+use super::{differing, listed, tell, user_to_be};
 use crate::base::{TenantId, UserId, Username};
 use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
@@ -13,11 +13,20 @@ use crate::sso::{Audience, Issuer, ProviderSettings, Subject};
 use crate::store::{Linked, Provider, SsoSet, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
-/// How often something was changed, and whether something had to be left for later.
+/// How often something was changed, how many people are new, and whether something had to be left for later.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Applied {
     pub(super) changes: usize,
+    pub(super) newcomers: usize,
     pub(super) left: bool,
+}
+
+impl Applied {
+    pub(super) fn add(&mut self, Self { changes, newcomers, left }: Self) {
+        self.changes += changes;
+        self.newcomers += newcomers;
+        self.left |= left;
+    }
 }
 
 /// What of a tenant's single sign-on cannot be, seen from what the store holds.
@@ -28,6 +37,8 @@ pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<S
         let problem = match wanted.users.iter().find(|user| user.username == name) {
             // A password comes later: see `apply_scope`.
             Some(user) => {
+                let account = site.store.account(&name).await?;
+                let user = user_to_be(account.as_ref().map(|account| &account.user), user);
                 emergency_problem_of(user.level, user.active, user.kind, true).map(|problem| problem.to_string())
             }
             None => {
@@ -50,6 +61,14 @@ pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<S
         found.push(format!("{} has no provider at which its users could have an sso_subject", wanted.slug));
         return Ok(found);
     };
+    // Of a kind that the file says, it says what is wrong by itself.
+    for user in wanted.users.iter().filter(|user| user.sso_subject.is_some() && user.kind.is_none()) {
+        let account = site.store.account(&user.username).await?;
+        if let Some(kind) = account.map(|account| account.user.kind).filter(|kind| !kind.has_provider()) {
+            let (name, kind) = (&user.username, kind.name());
+            found.push(format!("{name} cannot have an sso_subject: users of the kind {kind} have no provider"));
+        }
+    }
     let links = match &known {
         Some(tenant) => site.store.links(tenant.id, Audience::Tenant).await?,
         None => Vec::new(),
@@ -117,9 +136,7 @@ pub(super) async fn apply(
         applied.changes += apply_links(site, tenant, issuer, wanted, dry).await?;
     }
     if let Some(sso) = &wanted.sso {
-        let Applied { changes, left } = apply_scope(site, tenant, sso, dry).await?;
-        applied.changes += changes;
-        applied.left = left;
+        applied.add(apply_scope(site, tenant, sso, dry).await?);
     }
     Ok(applied)
 }
@@ -282,7 +299,7 @@ async fn apply_scope(
     match set {
         SsoSet::Yes => {
             tell(format_args!("~ single sign-on of {}: {difference}", tenant.slug));
-            Ok(Applied { changes: 1, left: false })
+            Ok(Applied { changes: 1, ..Applied::default() })
         }
         SsoSet::Untested => Ok(stays(tenant, wanted, format_args!("{}", untested(&tenant.slug)))),
         SsoSet::NobodyExempt => {
@@ -295,5 +312,5 @@ async fn apply_scope(
 /// Tells what is not changed now.
 fn stays(tenant: &Tenant, wanted: &SsoEntry, why: std::fmt::Arguments<'_>) -> Applied {
     tell(format_args!("! single sign-on of {} stays for {}: {why}", tenant.slug, users(tenant.sso)));
-    Applied { changes: 0, left: wanted.scope != SsoScope::Off }
+    Applied { left: wanted.scope != SsoScope::Off, ..Applied::default() }
 }

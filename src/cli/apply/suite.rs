@@ -1,7 +1,6 @@
 //! A tenant's part of the vendor's suite, and who is exempt from it: made what the file says.
 
-use super::differing;
-use super::tell;
+use super::{differing, tell, user_to_be};
 use crate::cli::CommandProblem;
 use crate::cli::operator::Site;
 use crate::config::{TenantEntry, UserEntry};
@@ -10,17 +9,23 @@ use crate::store::StoreFault;
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// What of it cannot be, seen from what the configuration holds.
-pub(super) fn conflicts(site: &Site, wanted: &TenantEntry) -> Vec<String> {
+pub(super) async fn conflicts(site: &Site, wanted: &TenantEntry) -> Result<Vec<String>, CommandProblem> {
     let uses = wanted.suite.as_ref().is_some_and(|access| access.mode != SuiteMode::Off);
-    let nowhere = (uses && site.settings.suite.is_none())
-        .then(|| format!("{} cannot use a suite: the configuration has no section `suite`", wanted.slug));
-    let others =
-        wanted.users.iter().filter(|user| user.suite_exempt == Some(true) && user.kind != UserKind::Regular);
-    let others = others.map(|user| {
-        let (username, kind) = (&user.username, user.kind.name());
-        format!("{username} cannot be exempt from the suite: users of the kind {kind} do not use it")
-    });
-    nowhere.into_iter().chain(others).collect()
+    let mut found = Vec::new();
+    if uses && site.settings.suite.is_none() {
+        found.push(format!("{} cannot use a suite: the configuration has no section `suite`", wanted.slug));
+    }
+    for user in wanted.users.iter().filter(|user| user.suite_exempt == Some(true)) {
+        let account = site.store.account(&user.username).await?;
+        let kind = user_to_be(account.as_ref().map(|account| &account.user), user).kind;
+        if kind != UserKind::Regular {
+            let (username, kind) = (&user.username, kind.name());
+            found.push(format!(
+                "{username} cannot be exempt from the suite: users of the kind {kind} do not use it"
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// Makes it so, and says how much was changed. `tenant` is written by now, and its users are.

@@ -21,7 +21,7 @@ fn names_that_yaml_would_change_stay_as_they_were_typed() {
     let tenants = load_directory(&text.replace(", null", ""), "d.yaml", &zones, &Outside::new()).unwrap();
     assert_eq!(tenants[0].slug, "007");
     assert_eq!(
-        tenants[0].users[0].groups,
+        tenants[0].users[0].groups.clone().unwrap(),
         [
             "yes",
             "on",
@@ -49,6 +49,27 @@ fn a_number_is_found_again_behind_whatever_stands_before_it() {
         let told = tenants.map_or_else(|problems| problems.to_string(), |tenants| tenants[0].slug.clone());
         assert_eq!(told, "0x7", "{text:?}");
     }
+}
+
+#[test]
+fn what_a_file_does_not_say_is_told_from_that_there_is_none() {
+    let zones = ZoneTable::new(vec![crate::session::samples::zone("a.example")], None).unwrap();
+    let read = |tenant: &str, user: &str| {
+        let text = format!(
+            "tenants: [{{ slug: a, zone: a.example, domains: [a.example] {tenant}, \
+             users: [{{ username: u@a.example {user} }}] }}]"
+        );
+        load_directory(&text, "d.yaml", &zones, &Outside::new()).unwrap().remove(0)
+    };
+    let silent = read("", "");
+    assert_eq!((silent.name, silent.overrides), (None, None));
+    let user = &silent.users[0];
+    assert_eq!((&user.name, user.kind, user.level, &user.groups, user.active), (&None, None, None, &None, None));
+    assert_eq!((&user.email, &user.start_page), (&Said::Nothing, &Said::Nothing));
+    let none = read(", security: {}", ", email: '', start_page: '', groups: []");
+    assert_eq!(none.overrides, Some(crate::directory::SecurityOverrides::default()));
+    let user = &none.users[0];
+    assert_eq!((&user.email, &user.start_page, &user.groups), (&Said::None, &Said::None, &Some(vec![])));
 }
 
 #[test]
