@@ -3,7 +3,9 @@
 //! Whatever breaks off halfway leaves the store that was there, or the whole of the one that takes its place: a copy has a
 //! name of its own until it is complete, and what it replaces is kept beside it.
 
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +30,7 @@ impl OpenFile {
         Ok(Self::new(path, &found))
     }
 
-    fn new(path: &Path, found: &std::fs::Metadata) -> Self {
+    fn new(path: &Path, found: &Metadata) -> Self {
         Self { path: path.to_owned(), device: found.dev(), inode: found.ino() }
     }
 
@@ -46,10 +48,7 @@ impl OpenFile {
 /// Creates the file when it is not there, and refuses one that others may read.
 pub(super) fn private_file(path: &Path) -> Result<OpenFile, StoreFault> {
     let found = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            create_private(path)?;
-            std::fs::metadata(path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_private(path, owner(path))?.metadata(),
         found => found,
     };
     let found = found.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", path.display())))?;
@@ -60,9 +59,26 @@ pub(super) fn private_file(path: &Path) -> Result<OpenFile, StoreFault> {
     Ok(OpenFile::new(path, &found))
 }
 
-pub(super) fn create_private(path: &Path) -> Result<(), StoreFault> {
-    let created = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    created.map(|_| ()).map_err(|error| StoreFault::Unavailable(format!("{}: {error}", path.display())))
+/// Makes a file that only its owner may read. `owner`: whose it is to be, besides ours.
+fn create_private(path: &Path, owner: Option<Metadata>) -> Result<File, StoreFault> {
+    let created = File::options().write(true).create_new(true).mode(0o600).open(path);
+    let created = created.and_then(|made| give_away(made, owner));
+    created.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", path.display())))
+}
+
+/// Whose the store at `path` is, or is to be: what root's command leaves there, the gateway's own user must be able to open.
+pub(super) fn owner(path: &Path) -> Option<Metadata> {
+    std::fs::metadata(path).or_else(|_| std::fs::metadata(folder_of(path))).ok()
+}
+
+/// Gives a file that was made just now to its owner. Whoever may write to a folder could put a link to any other in its place.
+pub(super) fn give_away(made: File, owner: Option<Metadata>) -> io::Result<File> {
+    let (Some(owner), mine) = (owner, made.metadata()?) else { return Ok(made) };
+    if (owner.uid(), owner.gid()) != (mine.uid(), mine.gid()) {
+        // Nobody but root may give anything away.
+        let _ = fchown(&made, Some(owner.uid()), Some(owner.gid()));
+    }
+    Ok(made)
 }
 
 impl Store {
@@ -72,7 +88,7 @@ impl Store {
         if path.exists() {
             return Err(StoreFault::Taken(path.display().to_string()));
         }
-        create_private(path)?;
+        create_private(path, None)?;
         // SQLite fills an empty file, and leaves its mode alone.
         let copied = self.execute(sqlx::query("VACUUM INTO $1").bind(name)).await;
         if let Err(fault) = copied {
@@ -94,7 +110,7 @@ pub async fn restore(
     master: &MasterKey,
     now: UnixTime,
 ) -> Result<Option<PathBuf>, StoreFault> {
-    let io = |error: std::io::Error| StoreFault::Unavailable(error.to_string());
+    let io = |error: io::Error| StoreFault::Unavailable(error.to_string());
     let beside = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -115,7 +131,7 @@ pub async fn restore(
         }
     };
     remove_staged();
-    if let Err(fault) = stage(&staged, backup, master, now).await {
+    if let Err(fault) = stage(&staged, owner(path), backup, master, now).await {
         remove_staged();
         // The operator knows the file by its own name.
         let renamed = matches!(fault, StoreFault::NotAStore(_)).then(|| StoreFault::NotAStore(backup.to_owned()));
@@ -123,11 +139,13 @@ pub async fn restore(
     }
     // One that an earlier restore has kept is not overwritten: it may be the last that was right.
     let kept = (1..u32::MAX).map(|number| format!(".before-restore-{number}")).find(|name| !beside(name).exists());
-    let kept = kept.filter(|_| path.exists());
+    // Also where the file itself is lost: what is left of it would be taken for the new one's.
+    let parts = ["", "-wal", "-shm"];
+    let kept = kept.filter(|_| parts.map(beside).iter().any(|part| part.exists()));
     if let Some(name) = &kept {
         // Under both names, so that there is a store at any moment. With its log: what SQLite could not read it could not fold
-        // into the file either, and it must not be taken for the new file's.
-        for suffix in ["", "-wal", "-shm"] {
+        // into the file either.
+        for suffix in parts {
             let (now, then) = (beside(suffix), beside(&format!("{name}{suffix}")));
             if now.exists() {
                 // Not every file system has links.
@@ -144,17 +162,27 @@ pub async fn restore(
     Ok(kept.map(|name| beside(&name)))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Names in a folder are on the disk once the folder is.
 fn sync_folder_of(path: &Path) -> Result<(), StoreFault> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    let folder = folder_of(path);
+    let synced = File::open(folder).and_then(|folder| folder.sync_all());
     synced.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", folder.display())))
 }
 
 /// Copies the backup to `staged`, checks it, and ends everything in it.
-async fn stage(staged: &Path, backup: &Path, master: &MasterKey, now: UnixTime) -> Result<(), StoreFault> {
-    let io = |error: std::io::Error| StoreFault::Unavailable(error.to_string());
-    create_private(staged)?;
+async fn stage(
+    staged: &Path,
+    owner: Option<Metadata>,
+    backup: &Path,
+    master: &MasterKey,
+    now: UnixTime,
+) -> Result<(), StoreFault> {
+    let io = |error: io::Error| StoreFault::Unavailable(error.to_string());
+    create_private(staged, owner)?;
     std::fs::copy(backup, staged).map_err(io)?;
     std::fs::set_permissions(staged, std::fs::Permissions::from_mode(0o600)).map_err(io)?;
     if std::fs::metadata(staged).map_err(io)?.len() == 0 {

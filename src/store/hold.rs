@@ -8,12 +8,13 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
+use super::files::{give_away, owner};
 use super::{MIGRATIONS, StoreFault};
 
 /// Held for as long as a gateway, a command or a restore has a store. The system lets go of it however the process ends.
@@ -58,7 +59,7 @@ fn lock(
     let name = PathBuf::from(name);
     let unavailable = |error: io::Error| StoreFault::Unavailable(format!("{}: {error}", name.display()));
     let file = match File::options().create_new(true).write(true).mode(0o600).open(&name) {
-        Ok(made) => give_to_owner_of(path, made),
+        Ok(made) => give_away(made, owner(path)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().write(true).open(&name),
         Err(error) => Err(error),
     };
@@ -70,19 +71,6 @@ fn lock(
     }
 }
 
-/// What root's command leaves beside the store, the gateway's own user must be able to open.
-///
-/// *Why only what was made just now?* Whoever may write to the folder could have put a link to any file in its place.
-fn give_to_owner_of(path: &Path, made: File) -> io::Result<File> {
-    let Ok(store) = std::fs::metadata(path) else { return Ok(made) };
-    let mine = made.metadata()?;
-    if (store.uid(), store.gid()) != (mine.uid(), mine.gid()) {
-        // Nobody but root may give anything away.
-        let _ = fchown(&made, Some(store.uid()), Some(store.gid()));
-    }
-    Ok(made)
-}
-
 /// For a command, which brings an older store up to date: where one is, no gateway may run on it until that is done.
 ///
 /// Errors: [`StoreFault::OlderGateway`]; [`StoreFault::Unavailable`].
@@ -92,6 +80,8 @@ pub(super) async fn beside(path: &Path) -> Result<Option<Hold>, StoreFault> {
     }
     match hold(path) {
         Ok(held) => Ok(Some(held)),
+        // Another command, or a gateway that begins, may have brought it up to date meanwhile.
+        Err(StoreFault::InUse(..)) if !is_behind(path).await => Ok(None),
         Err(StoreFault::InUse(path, _)) => Err(StoreFault::OlderGateway(path)),
         Err(fault) => Err(fault),
     }
@@ -111,6 +101,8 @@ async fn is_behind(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
     use super::*;
 
     #[test]
