@@ -282,11 +282,17 @@ fn failed(fault: impl std::fmt::Display) -> Unchanged {
 }
 
 fn fixed(changes: &Changes) -> String {
-    let line = |key: &&str| {
-        format!(
+    let line = |key: &&str| match *key {
+        // A restart would refuse it as well.
+        "master_key" => {
+            "master_key is not what zonegate was started with, and the store cannot be read with another: \
+                         take the change back"
+                .to_owned()
+        }
+        key => format!(
             "{key} is not what zonegate was started with, and cannot change while it runs: restart it, or take the \
              change back"
-        )
+        ),
     };
     changes.needs_restart.iter().map(line).collect::<Vec<_>>().join("\n")
 }
