@@ -17,6 +17,9 @@ mod check;
 mod commands;
 #[cfg(feature = "edge")]
 #[cfg(test)]
+mod commands_operating;
+#[cfg(feature = "edge")]
+#[cfg(test)]
 mod samples;
 #[cfg(feature = "edge")]
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn configure(folder: &Folder) {
     folder.write("zonegate.yaml", &format!("{SUITE}{GOOD}"), 0o644);
 }
 
-fn with_store<T>(folder: &Folder, work: impl AsyncFnOnce(&Store) -> T) -> T {
+pub(crate) fn with_store<T>(folder: &Folder, work: impl AsyncFnOnce(&Store) -> T) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
         let store =
             Store::open(&folder.path().join("zonegate.db"), &MasterKey::parse(KEY).unwrap()).await.unwrap();
