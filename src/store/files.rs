@@ -60,7 +60,7 @@ pub(super) fn private_file(path: &Path) -> Result<OpenFile, StoreFault> {
 }
 
 /// Makes a file that only its owner may read. `owner`: whose it is to be, besides ours.
-fn create_private(path: &Path, owner: Option<Metadata>) -> Result<File, StoreFault> {
+pub(super) fn create_private(path: &Path, owner: Option<Metadata>) -> Result<File, StoreFault> {
     let created = File::options().write(true).create_new(true).mode(0o600).open(path);
     let created = created.and_then(|made| give_away(made, owner));
     created.map_err(|error| StoreFault::Unavailable(format!("{}: {error}", path.display())))

@@ -92,7 +92,7 @@ pub enum StoreFault {
     /// A gateway runs on the file of an older version, which would be brought up to date under it.
     #[error(
         "{0} is in use by an older zonegate, which could not read what this version writes: run `zonegate upgrade` first, \
-         or use the older binary"
+         or use the older binary. If none runs, another command is bringing the store up to date: try again in a moment"
     )]
     OlderGateway(PathBuf),
     /// The file is something else.

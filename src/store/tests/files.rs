@@ -116,6 +116,24 @@ async fn f13_what_a_command_commits_is_not_taken_away_by_a_restore_and_none_begi
 }
 
 #[tokio::test]
+async fn f13_a_log_whose_store_is_lost_is_not_laid_over_the_restored_one() {
+    let world = World::new().await;
+    let copy = world.folder.path().join("copy.db");
+    world.store.backup_to(&copy).await.unwrap();
+    world.store.create_user(ACME, &user("late@acme.example"), &event(EventKind::UserCreated)).await.unwrap();
+    let log = PathBuf::from(format!("{}-wal", world.path.display()));
+    let left = fs::read(&log).unwrap();
+    assert!(!left.is_empty(), "what a gateway that is killed leaves");
+    world.store.close().await;
+    fs::remove_file(&world.path).unwrap();
+    fs::write(&log, &left).unwrap();
+    let kept = restore(&world.path, &copy, &master(), NOW).await.unwrap().unwrap();
+    assert_eq!(fs::read(format!("{}-wal", kept.display())).unwrap(), left, "nothing is thrown away");
+    let store = Store::open(&world.path, &master()).await.unwrap();
+    assert!(store.account(&"late@acme.example".parse().unwrap()).await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn a_file_that_is_something_else_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");

@@ -10,7 +10,7 @@ use crate::store::files::create_private;
 
 /// A store as the program wrote it whose newest migration was `version`.
 async fn of_version(path: &Path, version: i64) -> SqlitePool {
-    create_private(path).unwrap();
+    create_private(path, None).unwrap();
     let options = SqliteConnectOptions::new().filename(path).journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
     let migrations = MIGRATIONS.iter().filter(|migration| migration.version <= version).cloned().collect();

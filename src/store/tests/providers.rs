@@ -89,7 +89,7 @@ impl World {
 async fn a_store_of_the_first_schema_is_brought_up_to_date_with_everything_in_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
-    create_private(&path).unwrap();
+    create_private(&path, None).unwrap();
     let options = SqliteConnectOptions::new().filename(&path).journal_mode(SqliteJournalMode::Wal);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
     let migrations = MIGRATIONS.iter().filter(|migration| migration.version <= 2).cloned().collect();
