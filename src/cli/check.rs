@@ -12,7 +12,7 @@ use super::operator::{Configuration, columns};
 use super::{CommandProblem, say};
 use crate::base::{Hostname, UnixTime};
 use crate::config::{Inspection, Problem, Problems, Settings, Surroundings};
-use crate::edge::{CertificateProblem, Certificates, Leftovers, check_upstreams};
+use crate::edge::{CertificateProblem, Certificates, Extent, check_upstreams};
 use crate::machine::Clock;
 use crate::zone::Zone;
 
@@ -28,7 +28,7 @@ pub(super) fn run(configuration: &Configuration) -> Result<(), CommandProblem> {
         // Nobody may be reading there.
         let _ = writeln!(io::stderr(), "{}", Problems { file: file.clone(), list });
     }
-    let settings = settled(configuration, inspection, now)?;
+    let settings = settled(configuration, inspection, Extent::Everything, now)?;
     let (zones, certificates) = (settings.zones.zones(), settings.certificates.len());
     say(format_args!("{file}: good. Zones: {}, certificates: {certificates}.", zones.len()))?;
     say(served(&settings, now))?;
@@ -44,15 +44,16 @@ pub(super) fn settings_from(
     configuration: &Configuration,
     outside: &dyn Surroundings,
 ) -> Result<Settings, CommandProblem> {
-    settled(configuration, configuration.inspect(outside)?, Clock::new().now())
+    settled(configuration, configuration.inspect(outside)?, Extent::Hindrances, Clock::new().now())
 }
 
 fn settled(
     configuration: &Configuration,
     inspection: Inspection,
+    extent: Extent,
     now: UnixTime,
 ) -> Result<Settings, CommandProblem> {
-    let certificates = Certificates::inspect(&inspection, now, Leftovers::Ignored);
+    let certificates = Certificates::inspect(&inspection, now, extent);
     let upstreams = inspection.settings.as_ref().map(|settings| check_upstreams(&settings.zones));
     let certificates = certificates.into_iter().chain(upstreams.into_iter().flatten());
     let mut list = inspection.problems;
@@ -70,15 +71,12 @@ fn settled(
 
 /// What is odd and hurts nobody: certificates that cover no host.
 fn warnings(inspection: &Inspection, now: UnixTime) -> Vec<Problem> {
-    let problems = Certificates::inspect(inspection, now, Leftovers::Ignored);
-    let with_leftovers = Certificates::inspect(inspection, now, Leftovers::Reported);
-    let leftovers = with_leftovers.into_iter().filter(|found| !problems.contains(found));
     let warning = |CertificateProblem { place, text }| Problem {
         line: place.line,
         key: format!("warning: {}", place.key),
         text,
     };
-    leftovers.map(warning).collect()
+    Certificates::leftovers(inspection, now).into_iter().map(warning).collect()
 }
 
 /// The zones as they would be served, one a line.

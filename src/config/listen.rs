@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::section::{Scalar, Section};
 use super::settings::path;
 use crate::base::Networks;
+use crate::zone::Target;
 
 /// Where to listen, and whom to believe there.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -18,6 +19,8 @@ pub struct Listeners {
     pub behind_tls: Vec<SocketAddr>,
     /// Health, metrics; nobody from outside.
     pub admin: Option<AdminListener>,
+    /// Plain HTTP, on which whoever reaches it is told of health and metrics, and nothing else.
+    pub status: Vec<SocketAddr>,
     /// Plain HTTP, on which proxies of `trusted_proxies` ask about requests (forward-auth).
     pub forward_auth: Option<SocketAddr>,
     /// Balancers that pass connections on and name the client in a PROXY header, which they must send.
@@ -33,7 +36,7 @@ pub struct Listeners {
 /// The admin listener: never on an address that others reach.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AdminListener {
-    /// A Unix socket, mode 0600.
+    /// A Unix socket, mode 0600. Its path has at most [`Target::SOCKET_BYTES_MAX`] bytes.
     Unix(PathBuf),
     /// A loopback address.
     Loopback(SocketAddr),
@@ -85,6 +88,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
     } else {
         https
     };
+    let (_, status) = addresses("status");
     let forward_auth = section.scalar("forward_auth");
     let asked_at = forward_auth.as_ref().and_then(|scalar| address(&section, scalar));
     let admin = section.scalar("admin").and_then(|scalar| admin_listener(&section, &scalar, directory));
@@ -97,6 +101,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
         .iter()
         .chain(&http)
         .chain(&behind_tls)
+        .chain(&status)
         .chain(&asked_at)
         .chain(&loopback)
         .filter(|address| address.port() != 0)
@@ -139,6 +144,7 @@ pub(super) fn read(section: Section<'_>, directory: &Path) -> (Listeners, u16) {
         http,
         behind_tls,
         admin,
+        status,
         forward_auth: asked_at,
         proxy_protocol_from,
         trusted_proxies,
@@ -165,7 +171,14 @@ fn admin_listener(section: &Section<'_>, scalar: &Scalar<'_>, directory: &Path) 
             section.report_at(scalar, "names no socket: give its path, like unix:/run/zonegate/admin.sock");
             return None;
         }
-        return Some(AdminListener::Unix(path(directory, socket)));
+        let socket = path(directory, socket);
+        let bytes = socket.as_os_str().len();
+        if bytes > Target::SOCKET_BYTES_MAX {
+            let most = Target::SOCKET_BYTES_MAX;
+            section.report_at(scalar, format!("is a path of {bytes} bytes, and a socket's has at most {most}"));
+            return None;
+        }
+        return Some(AdminListener::Unix(socket));
     }
     let Ok(address) = scalar.text.parse::<SocketAddr>() else {
         let text = format!(

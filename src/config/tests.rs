@@ -370,6 +370,18 @@ fn listeners_are_addresses_and_admin_is_not_for_others() {
         ],
     );
     check_added(
+        &format!("listen: {{ admin: 'unix:/{}' }}\n", "x".repeat(107)),
+        &["4: listen.admin is a path of 108 bytes, and a socket's has at most 107"],
+    );
+    check_added("listen: { https: ['127.0.0.1:443'], status: ['0.0.0.0:9090', '[::]:9090'] }\n", &[]);
+    check_added(
+        "listen: { admin: '127.0.0.1:443', status: ['127.0.0.1:443', all] }\n",
+        &[
+            "4: listen.https and its neighbours name 127.0.0.1:443 twice: only one can listen there",
+            "4: listen.status[1] \"all\" is not an address with a port, like 0.0.0.0:443 or [::]:443",
+        ],
+    );
+    check_added(
         "listen: { https: ['127.0.0.1:443'], http: ['127.0.0.1:443'] }\n",
         &["4: listen.https and its neighbours name 127.0.0.1:443 twice: only one can listen there"],
     );

@@ -7,6 +7,7 @@
 
 mod access_log;
 mod acme;
+mod admin;
 pub mod client;
 mod compress;
 mod facts;
@@ -22,6 +23,7 @@ mod reload;
 mod rescue;
 mod seldom;
 mod serve;
+mod status;
 mod streams;
 mod tls;
 mod traces;
@@ -32,7 +34,7 @@ pub use handover::{Inherited, Predecessor};
 pub use listen::proxy_header;
 pub use reload::Source;
 pub use serve::{Gateway, ServeFault};
-pub use tls::{CertificateProblem, Certificates, ClientCertificate, Leftovers, install_provider};
+pub use tls::{CertificateProblem, Certificates, ClientCertificate, Extent, install_provider};
 pub use upstream::check as check_upstreams;
 
 #[cfg(test)]

@@ -18,13 +18,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::signal::unix::Signal;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio::time::MissedTickBehavior;
 
 use super::access_log::{Opened, Redirect};
+use super::acme::Reloads;
 use super::generation::{Generation, InUse};
 use super::handover::Handover;
-use super::tls::{CertificateProblem, Certificates, Expired};
+use super::tls::{CertificateProblem, Certificates};
 use super::upstream::Peers;
 use crate::config::{Changes, LogLevel, PemPair, Settings};
 use crate::portal::{Control, Portal, Unchanged};
@@ -52,8 +53,8 @@ pub(super) struct Reloader {
     /// Held while an upgrade is tried.
     pub(super) upgrade: Mutex<()>,
     pub(super) handover: Arc<Handover>,
-    /// Who looks for certificates that are missing.
-    pub(super) changed: Arc<Notify>,
+    /// Who looks for certificates that are missing is told.
+    pub(super) reloads: Arc<Reloads>,
 }
 
 /// What made us read the configuration again: the log's word for it.
@@ -106,9 +107,7 @@ impl Reloader {
         let (settings, portal) = (&generation.settings, &generation.portal);
         let own = settings.certificates.iter().filter(|pair| !pair.managed).cloned();
         let pairs: Vec<_> = kept.into_iter().chain(own).collect();
-        // One of the operator's that has expired is why the configuration was refused, perhaps: nobody is helped when the
-        // others expire as well.
-        match self.certificates.prepare(settings, &pairs, portal.clock.now(), Expired::Served) {
+        match self.certificates.prepare(settings, &pairs, portal.clock.now()) {
             Ok(prepared) => {
                 let certificates = self.certificates.adopt(prepared).join("; ");
                 portal.metrics.certificates(self.certificates.until());
@@ -211,7 +210,7 @@ impl Reloader {
             portal.metrics.reload(outcome.is_ok());
             tell(trigger, &outcome);
             if outcome.is_ok() {
-                self.changed.notify_one();
+                self.reloads.tell(trigger != Trigger::Certificates);
             }
             outcome.map(|applied| applied.to_string())
         });
@@ -235,7 +234,7 @@ impl Reloader {
         }
         let Portal { verifier, sessions, keys, clock, .. } = &*before.portal;
         let now = clock.now();
-        let certificates = self.certificates.prepare(&settings, &settings.certificates, now, Expired::Refused);
+        let certificates = self.certificates.prepare(&settings, &settings.certificates, now);
         let certificates = certificates.map_err(|list| Unchanged::Wrong(lines(&list)))?;
         let (portal, wanted) = (Arc::clone(&before.portal), Arc::clone(&settings));
         // May compute a password hash.

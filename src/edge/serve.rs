@@ -1,9 +1,7 @@
 //! Putting it together, running it, and stopping it.
 
 use std::future::Future;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -13,11 +11,12 @@ use pingora::apps::HttpServerOptions;
 use pingora::proxy::http_proxy;
 use pingora::server::configuration::ServerConf;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::access_log::{AccessLog, Opened};
-use super::acme::{Acme, Challenges};
+use super::access_log::{AccessLog, Opened, Writer};
+use super::acme::{Acme, Challenges, Reloads};
+use super::admin::AdminSocket;
 use super::forward_auth;
 use super::generation::{Generation, InUse};
 use super::handover::{Handover, Inherited, Predecessor, PredecessorGone, Turn};
@@ -25,14 +24,15 @@ use super::listen::{Acceptor, Bound, Lane, Threads};
 use super::proxy::{Edge, RequestIds};
 use super::reload::{Reloader, Source};
 use super::seldom::Seldom;
+use super::status::{self, Room};
 use super::streams::Streams;
 use super::tls::{CertificateProblem, Certificates, install_provider};
 use super::traces::Spans;
 use super::upstream::{self, Mark, Peers};
-use crate::config::{AdminListener, Settings};
+use crate::config::Settings;
 use crate::machine::{Clock, EntropyFault, random};
 use crate::portal::metrics::Connections;
-use crate::portal::{Portal, PortalProblem};
+use crate::portal::{Control, Portal, PortalProblem};
 use crate::store::{self, Hold, Store, StoreFault};
 use crate::table::{KeyFault, KeyRing, SessionFault, Sessions};
 
@@ -95,12 +95,6 @@ pub struct Gateway {
     program: PathBuf,
 }
 
-/// The admin listener's socket.
-enum AdminSocket {
-    Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener),
-}
-
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Gateway")
@@ -138,12 +132,9 @@ impl Gateway {
         let bound = Bound::open(&settings.listeners, &mut inherited)
             .map_err(|(address, error)| ServeFault::Listen(address.to_string(), error))?;
         let admin =
-            settings.listeners.admin.as_ref().map(|admin| admin_socket(admin, &mut inherited)).transpose()?;
+            settings.listeners.admin.as_ref().map(|admin| AdminSocket::open(admin, &mut inherited)).transpose()?;
         for place in inherited.left() {
-            tracing::warn!(
-                place,
-                "a socket that this process was started with listens there, and no key of listen does"
-            );
+            tracing::warn!(place, "inherited a listening socket that no `listen` key names");
         }
         if let Some(predecessor) = &predecessor {
             predecessor.await_turn(&settings.store_path)?;
@@ -170,62 +161,50 @@ impl Gateway {
         stop: impl Future<Output = ()> + Send + 'static,
         source: Option<Arc<dyn Source>>,
     ) -> Result<(), ServeFault> {
+        let mut running = self.start(source)?;
+        ready();
+        running.wait(stop);
+        running.stop();
+        Ok(())
+    }
+
+    /// Starts everything, and listens.
+    fn start(self, source: Option<Arc<dyn Source>>) -> Result<Running, ServeFault> {
         let Self { in_use, certificates, mut bound, admin, background, hold, predecessor, program } = self;
+        // Let go of at the end: once it is replaced, its keys and certificates have no business in memory.
         let first = in_use.load_full();
         let (settings, portal) = (&first.settings, &first.portal);
-        let streams = Arc::new(Streams::default());
         let into = Opened::of(&settings.log).map_err(|error| no_access_log(settings, error))?;
         let spans = settings.traces.otlp.as_deref().map(Spans::to).transpose().map_err(ServeFault::Traces)?;
-        let spans = spans.map(Arc::new);
         let (log, log_writer) = AccessLog::start(into, &portal.metrics)?;
-        let turn = Turn::default();
-        let (challenges, changed) = (Arc::new(Challenges::default()), Arc::new(Notify::new()));
-        let mark = Mark::new(random()?);
-        let edge = || {
-            Ok::<_, ServeFault>(Edge {
-                in_use: Arc::clone(&in_use),
-                sessions: Arc::clone(&portal.sessions),
-                keys: Arc::clone(&portal.keys),
-                clock: Arc::clone(&portal.clock),
-                streams: Arc::clone(&streams),
-                log: log.clone(),
-                spans: spans.clone(),
-                turn: turn.clone(),
-                challenges: Arc::clone(&challenges),
-                ids: RequestIds { beginning: random()?, count: AtomicU64::new(0) },
-                mark: mark.clone(),
-                unsaid: Seldom::default(),
-                faults: Seldom::default(),
-            })
+        let common = Common {
+            in_use: Arc::clone(&in_use),
+            streams: Arc::default(),
+            log,
+            spans: spans.map(Arc::new),
+            turn: Turn::default(),
+            challenges: Arc::default(),
+            mark: Mark::new(random()?),
         };
-        let (stop_accepting, stopping) = tokio::sync::watch::channel(false);
-        let counts = portal.metrics.connections().clone();
+        let (stop_accepting, stopping) = watch::channel(false);
         let threads = Threads::start(settings.threads)?;
-        let how = Arc::new(proxy_settings());
-        let lane = |runtime| {
-            let mut proxy = http_proxy(&how, edge()?);
-            // CONNECT is refused here as everything is, with an answer of ours.
-            let mut options = HttpServerOptions::default();
-            options.allow_connect_method_proxying = true;
-            proxy.server_options = Some(options);
-            Ok(Lane::new(runtime, proxy))
-        };
-        let lanes = threads.runtimes().map(lane);
-        let lanes = lanes.collect::<Result<Vec<_>, ServeFault>>()?;
+        let lanes = common.lanes(&threads, portal)?;
+        let counts = portal.metrics.connections().clone();
         let acceptor = Acceptor::new(lanes, Arc::clone(&certificates), Arc::clone(&in_use), counts, stopping);
         let mut sockets = bound.copies()?;
         sockets.extend(admin.as_ref().map(AdminSocket::copy).transpose()?);
-        let (done, mut handed_over) = tokio::sync::watch::channel(false);
+        let (done, handed_over) = watch::channel(false);
         let handover = Arc::new(Handover {
             in_use: Arc::clone(&in_use),
             acceptor: Arc::clone(&acceptor),
-            turn,
+            turn: common.turn.clone(),
             hold: tokio::sync::Mutex::new(Some(hold)),
             sockets,
             program,
             done,
             stop: stop_accepting.clone(),
         });
+        let reloads = Arc::new(Reloads::default());
         let reloader = Arc::new(Reloader {
             in_use: Arc::clone(&in_use),
             certificates,
@@ -234,43 +213,145 @@ impl Gateway {
             turn: tokio::sync::Mutex::default(),
             upgrade: tokio::sync::Mutex::default(),
             handover: Arc::clone(&handover),
-            changed: Arc::clone(&changed),
+            reloads: Arc::clone(&reloads),
         });
-        let acme = Acme { reloader: Arc::clone(&reloader), challenges, turn: handover.turn.clone(), changed };
-        background.spawn(acme.run());
+        let (challenges, turn) = (Arc::clone(&common.challenges), common.turn.clone());
+        background.spawn(Acme { reloader: Arc::clone(&reloader), challenges, turn, reloads }.run());
         let administered = background.block_on(async {
-            let listen = |admin| listen_admin(admin, Arc::clone(&reloader), handed_over.clone());
-            let administered = admin.map(listen).transpose()?;
-            watch(&reloader).map(|()| administered)
+            let serve = |admin: AdminSocket| admin.serve(Arc::clone(&reloader), handed_over.clone());
+            let administered = admin.map(serve).transpose()?;
+            watch_signals(&reloader).map(|()| administered)
         })?;
+        let room = Arc::new(Room::default());
+        for listener in bound.take_status() {
+            let router = crate::portal::status_router(Arc::clone(&reloader) as Arc<dyn Control>);
+            background.spawn(status::serve(listener, router, Arc::clone(&room), handed_over.clone()));
+        }
         run_clock(&portal.clock)?;
-        spawn_background(&background, portal, &streams, &in_use);
+        spawn_background(&background, portal, &common.streams, &in_use);
         background.spawn(retry_provider_logouts(Arc::clone(&in_use), handed_over.clone()));
         background.spawn(Arc::clone(&acceptor).watch());
         if let Some(listener) = bound.take_forward_auth() {
-            // Each thread takes from one queue: the proxies that ask keep a few connections and spread over all.
-            for runtime in threads.runtimes() {
-                let ids = RequestIds { beginning: random()?, count: AtomicU64::new(0) };
-                let (in_use, log, turn) = (Arc::clone(&in_use), log.clone(), handover.turn.clone());
-                let responder = forward_auth::Responder { in_use, log, turn, ids, unread: Seldom::default() };
-                runtime.spawn(forward_auth::serve(listener.try_clone()?, responder, handed_over.clone()));
-            }
+            common.answer_proxies(&listener, &threads, &handed_over)?;
         }
         background.block_on(async { acceptor.open(bound) })?;
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
-        // Once it is replaced, its keys and certificates have no business in memory.
-        drop(first);
-        ready();
-        background.block_on(async {
+        let spans = common.spans;
+        Ok(Running {
+            in_use,
+            background,
+            threads,
+            acceptor,
+            handover,
+            handed_over,
+            stop_accepting,
+            administered,
+            log_writer,
+            spans,
+        })
+    }
+}
+
+/// What all request threads work with.
+struct Common {
+    in_use: InUse,
+    streams: Arc<Streams>,
+    log: AccessLog,
+    spans: Option<Arc<Spans>>,
+    turn: Turn,
+    challenges: Arc<Challenges>,
+    mark: Mark,
+}
+
+impl Common {
+    /// A way through for each thread.
+    fn lanes(&self, threads: &Threads, portal: &Portal) -> Result<Vec<Lane>, ServeFault> {
+        let how = Arc::new(proxy_settings());
+        let lane = |runtime| {
+            let mut proxy = http_proxy(&how, self.edge(portal)?);
+            // CONNECT is refused here as everything is, with an answer of ours.
+            let mut options = HttpServerOptions::default();
+            options.allow_connect_method_proxying = true;
+            proxy.server_options = Some(options);
+            Ok(Lane::new(runtime, proxy))
+        };
+        threads.runtimes().map(lane).collect()
+    }
+
+    fn edge(&self, portal: &Portal) -> Result<Edge, ServeFault> {
+        Ok(Edge {
+            in_use: Arc::clone(&self.in_use),
+            sessions: Arc::clone(&portal.sessions),
+            keys: Arc::clone(&portal.keys),
+            clock: Arc::clone(&portal.clock),
+            streams: Arc::clone(&self.streams),
+            log: self.log.clone(),
+            spans: self.spans.clone(),
+            turn: self.turn.clone(),
+            challenges: Arc::clone(&self.challenges),
+            ids: request_ids()?,
+            mark: self.mark.clone(),
+            unsaid: Seldom::default(),
+            faults: Seldom::default(),
+        })
+    }
+
+    /// Answers proxies that ask. Each thread takes from one queue: they keep a few connections and spread over all.
+    fn answer_proxies(
+        &self,
+        listener: &std::net::TcpListener,
+        threads: &Threads,
+        handed_over: &watch::Receiver<bool>,
+    ) -> Result<(), ServeFault> {
+        for runtime in threads.runtimes() {
+            let (in_use, log, turn) = (Arc::clone(&self.in_use), self.log.clone(), self.turn.clone());
+            let (ids, unread) = (request_ids()?, Seldom::default());
+            let responder = forward_auth::Responder { in_use, log, turn, ids, unread };
+            runtime.spawn(forward_auth::serve(listener.try_clone()?, responder, handed_over.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn request_ids() -> Result<RequestIds, ServeFault> {
+    Ok(RequestIds { beginning: random()?, count: AtomicU64::new(0) })
+}
+
+/// Everything that runs, and listens.
+struct Running {
+    in_use: InUse,
+    background: Runtime,
+    threads: Threads,
+    acceptor: Arc<Acceptor>,
+    handover: Arc<Handover>,
+    /// Turns true once another process serves.
+    handed_over: watch::Receiver<bool>,
+    stop_accepting: watch::Sender<bool>,
+    /// Ends with the admin listener's last answer.
+    administered: Option<JoinHandle<std::io::Result<()>>>,
+    log_writer: Writer,
+    spans: Option<Arc<Spans>>,
+}
+
+impl Running {
+    /// Returns when it is to stop, or another process has taken over.
+    fn wait(&mut self, stop: impl Future<Output = ()> + Send + 'static) {
+        let handed_over = &mut self.handed_over;
+        self.background.block_on(async {
             tokio::select! {
                 () = stop => {}
                 () = signalled() => {}
                 _ = handed_over.wait_for(|done| *done) => {}
             }
         });
-        stop_accepting.send_replace(true);
+    }
+
+    /// Takes no further connection, waits for what is under way, and writes what is to be written.
+    fn stop(self) {
+        let Self { in_use, background, threads, acceptor, handover, administered, .. } = self;
+        self.stop_accepting.send_replace(true);
         background.block_on(handover.settled());
         let handed_over = handover.turn.is_over();
         let last = in_use.load_full();
@@ -301,14 +382,13 @@ impl Gateway {
             // One that is stuck must not keep the process.
             let _ = tokio::time::timeout(CLOSE_MAX, portal.store.close()).await;
         });
-        log_writer.finish();
-        if let Some(spans) = spans {
+        self.log_writer.finish();
+        if let Some(spans) = self.spans {
             spans.finish();
         }
         background.shutdown_timeout(Duration::from_secs(1));
         // And with it the hold on the store, unless another process has it.
         drop(handover);
-        Ok(())
     }
 }
 
@@ -359,7 +439,7 @@ fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<St
 }
 
 /// Tells providers of log-outs again that they could not be told of, until another process does (D19).
-async fn retry_provider_logouts(in_use: InUse, mut handed_over: tokio::sync::watch::Receiver<bool>) {
+async fn retry_provider_logouts(in_use: InUse, mut handed_over: watch::Receiver<bool>) {
     let mut interval = tokio::time::interval(LOGOUT_RETRY_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -385,7 +465,7 @@ fn no_access_log(settings: &Settings, error: std::io::Error) -> ServeFault {
 
 /// Reloads on SIGHUP and when files change, hands over on SIGUSR2, and opens the access log anew on SIGUSR1, as nginx
 /// does. Without a source SIGHUP and SIGUSR2 end the process, as the system has it.
-fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
+fn watch_signals(reloader: &Arc<Reloader>) -> std::io::Result<()> {
     let rotated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
     tokio::spawn(Arc::clone(reloader).on_rotation(rotated));
     if let Some(source) = &reloader.source {
@@ -396,72 +476,6 @@ fn watch(reloader: &Arc<Reloader>) -> std::io::Result<()> {
         tokio::spawn(Arc::clone(reloader).on_upgrade(upgrade));
     }
     Ok(())
-}
-
-impl AdminSocket {
-    fn copy(&self) -> std::io::Result<OwnedFd> {
-        Ok(match self {
-            Self::Tcp(listener) => listener.try_clone()?.into(),
-            Self::Unix(listener) => listener.try_clone()?.into(),
-        })
-    }
-}
-
-/// The admin listener, where only this machine's people come.
-fn admin_socket(admin: &AdminListener, inherited: &mut Inherited) -> Result<AdminSocket, ServeFault> {
-    match admin {
-        AdminListener::Loopback(address) => match inherited.tcp(*address) {
-            Some(listener) => Ok(AdminSocket::Tcp(listener)),
-            None => std::net::TcpListener::bind(address)
-                .map(AdminSocket::Tcp)
-                .map_err(|error| ServeFault::Listen(address.to_string(), error)),
-        },
-        AdminListener::Unix(path) => match inherited.unix(path) {
-            // systemd makes sockets that everybody may open, unless its unit says otherwise.
-            Some(listener) => for_its_owner(path).map(|()| AdminSocket::Unix(listener)),
-            None => unix_listener(path).map(AdminSocket::Unix),
-        }
-        .map_err(|error| ServeFault::Listen(path.display().to_string(), error)),
-    }
-}
-
-/// Answers on it until another process does. Given back is what ends with the last answer.
-fn listen_admin(
-    admin: AdminSocket,
-    reloader: Arc<Reloader>,
-    mut handed_over: tokio::sync::watch::Receiver<bool>,
-) -> std::io::Result<JoinHandle<std::io::Result<()>>> {
-    let router = crate::portal::admin_router(reloader);
-    let until = async move {
-        let _ = handed_over.wait_for(|done| *done).await;
-    };
-    match admin {
-        AdminSocket::Tcp(listener) => {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            Ok(tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await }))
-        }
-        AdminSocket::Unix(listener) => {
-            listener.set_nonblocking(true)?;
-            let listener = tokio::net::UnixListener::from_std(listener)?;
-            Ok(tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(until).await }))
-        }
-    }
-}
-
-fn for_its_owner(path: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-}
-
-fn unix_listener(path: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
-    // A socket that nobody answers on is the remains of a process that was killed. Anything else is somebody's: binding fails.
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
-        std::fs::remove_file(path)?;
-    }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    for_its_owner(path)?;
-    Ok(listener)
 }
 
 /// SIGTERM, SIGINT or SIGQUIT. Without a handler the system's own default ends the process, which is what was asked.
@@ -479,22 +493,5 @@ async fn signalled() {
         () = wait(SignalKind::terminate()) => {}
         () = wait(SignalKind::interrupt()) => {}
         () = wait(SignalKind::quit()) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_is_no_socket_is_not_taken_for_the_remains_of_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("zonegate.db");
-        std::fs::write(&store, "everything").unwrap();
-        assert!(unix_listener(&store).is_err());
-        assert_eq!(std::fs::read_to_string(&store).unwrap(), "everything");
-        let socket = folder.path().join("admin.sock");
-        drop(unix_listener(&socket).unwrap());
-        assert!(unix_listener(&socket).is_ok(), "of a process that was killed");
     }
 }

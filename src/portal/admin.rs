@@ -1,5 +1,6 @@
 //! The admin listener: alive, ready, metrics, and what a command asks of a running gateway. On loopback or a Unix
-//! socket only, so it asks nobody who they are, and shows nothing that would need it (K4).
+//! socket only, so it asks nobody who they are, and shows nothing that would need it (K4). The status listener has the
+//! first three alone, so that it may be reached from elsewhere.
 //!
 //! *What if a page in a browser on this machine sends something here?* A request that changes anything must carry a
 //! header field that no page can add without asking us first (a preflight, which is not answered), and none of the
@@ -59,14 +60,22 @@ pub fn admin_router(control: Arc<dyn Control>) -> Router {
         .route(UPGRADE, post(upgrade))
         .route(LOG_LEVEL, post(log_level))
         .layer(axum::middleware::from_fn(from_a_command));
-    let router = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .merge(commands);
+    let router = status().merge(commands);
     #[cfg(feature = "test-clock")]
     let router = router.route("/test/clock", post(test_clock));
     router.with_state(control)
+}
+
+/// Health and metrics alone, for the status listener: a router that has no command.
+pub fn status_router(control: Arc<dyn Control>) -> Router {
+    status().with_state(control)
+}
+
+fn status() -> Router<Arc<dyn Control>> {
+    Router::new()
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
 }
 
 async fn from_a_command(request: Request, next: Next) -> Response {

@@ -56,7 +56,7 @@ use crate::table::{KeyRing, Sessions};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 use crate::zone::{Language, Zone};
 
-pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router};
+pub use admin::{COMMAND, Control, LOG_LEVEL, RELOAD, UPGRADE, Unchanged, admin_router, status_router};
 
 use answer::{Answer, Policies};
 use csrf::Csrf;

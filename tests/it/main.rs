@@ -110,6 +110,9 @@ mod secrets;
 mod sso;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]
+mod status;
+#[cfg(feature = "test-clock")]
+#[cfg(test)]
 mod store_lost;
 #[cfg(feature = "test-clock")]
 #[cfg(test)]

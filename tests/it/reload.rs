@@ -549,3 +549,43 @@ async fn commands_find_the_gateway_at_its_socket_and_say_so_when_they_do_not() {
     })
     .await;
 }
+
+/// What monitoring is told of the end of the certificate for this name.
+async fn expiry(gateway: &Gateway, name: &str) -> f64 {
+    gateway.metric(&format!("zonegate_certificate_expiry_timestamp_seconds{{name=\"{name}\"}}")).await
+}
+
+#[tokio::test]
+async fn one_expired_certificate_keeps_no_other_zone_from_being_served() {
+    const IN_2002: std::ops::Range<f64> = 1_009_000_000.0..1_010_000_000.0;
+    let (_upstream, mut gateway) = start().await;
+    // X7: one that has expired does not take the place of one that holds.
+    gateway.certify_until("b", &[B], 2002);
+    let (code, told, problems) = gateway.reload().await;
+    assert_ne!(code, 0, "{told}");
+    assert!(problems.contains("b.pem expired on Jan  1 00:00:00 2002"), "{problems}");
+    assert!(gateway.try_tls(Some(B), &[]).await.is_ok(), "what was in use is");
+    assert!(!IN_2002.contains(&expiry(&gateway, B).await));
+
+    // A start serves what it can, and says so.
+    gateway.restart().await;
+    let token = gateway.log_in(A, WALL).await;
+    assert_eq!(ask(&gateway, A, "/x", &token).await.status, 200);
+    let refused = gateway.try_tls(Some(B), &[]).await.unwrap_err().to_string();
+    assert!(refused.to_lowercase().contains("expired"), "it is served as it is: {refused}");
+    assert!(IN_2002.contains(&expiry(&gateway, B).await));
+    let line =
+        |log: &str| log.lines().any(|line| line.contains("ERROR") && line.contains("b.pem") && line.contains(B));
+    assert!(line(&gateway.log()), "{}", gateway.log());
+    let (code, _, problems) = gateway.ask(&["check"]).await;
+    assert!(code == 2 && problems.contains("b.pem expired on"), "{problems}");
+
+    // And others are renewed beside it.
+    gateway.certify("a", &[A, "alias.test"]);
+    reload(&gateway).await;
+    assert_eq!(ask(&gateway, A, "/x", &token).await.status, 200);
+    gateway.certify("b", &[B]);
+    reload(&gateway).await;
+    assert!(gateway.try_tls(Some(B), &[]).await.is_ok());
+    gateway.assert_well();
+}

@@ -44,6 +44,7 @@ fn what_a_running_process_cannot_take_over_is_named() {
         ("127.0.0.1:443'", "127.0.0.1:444', '127.0.0.1:443'", "listen.https"),
         ("127.0.0.1:80", "127.0.0.1:81", "listen.http"),
         ("127.0.0.1:9443", "127.0.0.1:9444", "listen.admin"),
+        ("9443'", "9443', status: ['127.0.0.1:9090']", "listen.status"),
         ("9443'", "9443', public_port: 8443", "listen.public_port"),
         ("zonegate.db", "other.db", "store.path"),
         ("file:master.key", "file:other.key", "master_key"),

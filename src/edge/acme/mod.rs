@@ -8,10 +8,11 @@
 //! of changing it: it is served under the one in use, and not asked for again. What comes for a host that was taken out
 //! meanwhile is thrown away.
 //!
-//! When the authority cannot be reached or says no, what is there goes on, and the next try comes later and later: an
-//! authority that is asked too often refuses everything for a week.
+//! When the authority cannot be reached or says no, what is there goes on, and the next try comes later and later
+//! (`waiting`).
 
 mod kept;
+mod waiting;
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,6 +20,7 @@ use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use self::kept::{forget_older, keep, kept_pairs, make_sure_of_room, write};
+use self::waiting::Waiting;
 use super::handover::Turn;
 use super::reload::Reloader;
 use super::tls::{CLOCK_SLACK_SECONDS, Validity, usable, validity};
@@ -41,8 +44,6 @@ use crate::config::{AcmeSettings, PemPair, Place, Settings};
 const PLACE: &[u8] = b"/.well-known/acme-challenge/";
 /// How often certificates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// After a failure, the shortest and the longest wait for the next try, in seconds.
-const RETRY_SECONDS: (u64, u64) = (300, 24 * 3600);
 /// How long one exchange with the authority may take.
 const EXCHANGE_MAX: Duration = Duration::from_secs(30);
 /// How long the authority may take to look and to sign.
@@ -102,22 +103,22 @@ pub(super) struct Acme {
     pub(super) reloader: Arc<Reloader>,
     pub(super) challenges: Arc<Challenges>,
     pub(super) turn: Turn,
-    /// A reload has come: there may be hosts that have none yet.
-    pub(super) changed: Arc<Notify>,
+    pub(super) reloads: Arc<Reloads>,
 }
 
-/// When a group of hosts may be tried again, and how often it has failed in a row.
-#[derive(Clone, Copy, Default)]
-struct Failures {
-    count: u32,
-    not_before: UnixTime,
+/// What reloads tell of to who gets certificates: there may be hosts that have none yet, and somebody may have mended what
+/// kept others from getting one.
+#[derive(Debug, Default)]
+pub(super) struct Reloads {
+    any: Notify,
+    asked_for: AtomicBool,
 }
 
-impl Failures {
-    fn once_more(self, now: UnixTime) -> Self {
-        let (least, most) = RETRY_SECONDS;
-        let wait = least.saturating_mul(1 << self.count.min(20)).min(most);
-        Self { count: self.count.saturating_add(1), not_before: now.plus_seconds(wait) }
+impl Reloads {
+    /// A configuration was taken over. `asked_for`: and not only because a certificate has come.
+    pub(super) fn tell(&self, asked_for: bool) {
+        self.asked_for.fetch_or(asked_for, Ordering::Relaxed);
+        self.any.notify_one();
     }
 }
 
@@ -125,36 +126,44 @@ impl Acme {
     /// Looks at all certificates now and then. Never ends.
     pub(super) async fn run(self) {
         let acme = Arc::new(self);
-        let mut failures: HashMap<Hostname, Failures> = HashMap::new();
+        let mut waiting = Waiting::default();
         let mut interval = tokio::time::interval(LOOK_EVERY);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = interval.tick() => {}
-                () = acme.changed.notified() => {}
+                () = acme.reloads.any.notified() => {}
             }
             if acme.turn.is_over() {
                 continue;
             }
-            acme.look(&mut failures).await;
+            if acme.reloads.asked_for.swap(false, Ordering::Relaxed) {
+                waiting.ask();
+            }
+            acme.look(&mut waiting).await;
         }
     }
 
-    async fn look(self: &Arc<Self>, failures: &mut HashMap<Hostname, Failures>) {
+    async fn look(self: &Arc<Self>, waiting: &mut Waiting) {
         let generation = self.reloader.in_use.load_full();
         let settings = &generation.settings;
-        let Some(acme) = &settings.acme else { return };
+        let Some(acme) = &settings.acme else {
+            waiting.keep_only(&[]);
+            return;
+        };
         let now = generation.portal.clock.now();
+        let lacking: Vec<_> = groups(settings).into_iter().map(|group| uncovered(settings, group)).collect();
+        let wanted: Vec<_> = lacking.iter().filter_map(|group| group.first().cloned()).collect();
+        waiting.keep_only(&wanted);
+        waiting.hurry(now);
         let mut got = Vec::new();
         let kept = kept_pairs(acme);
-        for group in groups(settings) {
-            let group = uncovered(settings, group);
+        for group in lacking {
             let Some(first) = group.first() else { continue };
             if !self.is_wanted(first) {
                 continue;
             }
-            let failed = failures.get(first).copied().unwrap_or_default();
-            if now < failed.not_before || !is_due(settings, &group, now) {
+            if waiting.is_early(first, now) || !is_due(settings, &group, now) {
                 continue;
             }
             if is_covered(&kept, &group, now) {
@@ -173,9 +182,8 @@ impl Acme {
                     tracing::info!(host = %first, "a certificate was issued and is not kept: its host is gone");
                 }
                 Err(fault) => {
-                    let failed = failed.once_more(now);
-                    tracing::error!(host = %first, %fault, next_try = %failed.not_before, "no certificate was issued");
-                    failures.insert(first.clone(), failed);
+                    let next_try = waiting.fail(first.clone(), now);
+                    tracing::error!(host = %first, %fault, %next_try, "no certificate was issued");
                 }
             }
             self.challenges.clear();
@@ -191,20 +199,20 @@ impl Acme {
                 forget_older(acme, &hosts, &first);
             }
             if taken && lasts {
-                failures.remove(&first);
+                waiting.succeed(&first);
             } else {
                 // Not in use, because something else is wrong with the configuration, or soon of no use. Asking for yet
                 // another one every minute would use up what the authority allows in a week.
-                let failed = failures.get(&first).copied().unwrap_or_default().once_more(now);
-                failures.insert(first, failed);
+                waiting.fail(first, now);
             }
         }
     }
 
-    /// Whether the configuration in use still has this host.
+    /// Whether the configuration in use still has a group that begins with this host.
     fn is_wanted(&self, first: &Hostname) -> bool {
         let generation = self.reloader.in_use.load();
-        groups(&generation.settings).iter().any(|group| group.first() == Some(first))
+        let settings = &generation.settings;
+        groups(settings).into_iter().any(|group| uncovered(settings, group).first() == Some(first))
     }
 
     /// Gets one for `hosts` and puts it into the folder. Whether it will do for a while; `None` when nobody wants it by now.
@@ -387,19 +395,6 @@ impl HttpClient for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn tries_come_later_and_later() {
-        let now = UnixTime::from_seconds(1_000_000);
-        let mut failed = Failures::default();
-        let mut waits = Vec::new();
-        for _ in 0..12 {
-            failed = failed.once_more(now);
-            waits.push(failed.not_before.seconds_since(now));
-        }
-        assert_eq!(waits[..4], [300, 600, 1200, 2400]);
-        assert_eq!(waits[11], 24 * 3600);
-    }
 
     #[tokio::test]
     async fn an_order_that_panics_or_never_ends_is_one_more_failure() {

@@ -42,7 +42,7 @@ pub(super) use self::arrival::{Arrival, Origin, Transport};
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
 use self::socket::Socket;
-use self::sources::{Place, Sources};
+pub(super) use self::sources::{Place, Sources};
 use self::told::Told;
 use self::watch::{Allowed, Watches};
 use super::generation::InUse;
@@ -58,8 +58,9 @@ const BACKLOG: i32 = 4096;
 /// One reading takes what a browser's request needs, one writing what a small answer does; larger ones take several.
 const READ_BYTES: usize = 16 * 1024;
 const WRITE_BYTES: usize = 4 * 1024;
-/// File descriptors that are not connections': the store, logs, the admin listener, libraries.
-const FILES_RESERVED: u64 = 64;
+/// File descriptors that are not connections' to the application: the store, logs, the admin and the status listener,
+/// libraries.
+const FILES_RESERVED: u64 = 96;
 /// How long the loop waits when the system has no file descriptor left for it, before it asks again.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -69,6 +70,7 @@ pub(super) struct Bound {
     https: Vec<std::net::TcpListener>,
     http: Vec<std::net::TcpListener>,
     behind_tls: Vec<std::net::TcpListener>,
+    status: Vec<std::net::TcpListener>,
     forward_auth: Option<std::net::TcpListener>,
 }
 
@@ -88,14 +90,19 @@ impl Bound {
             addresses.iter().map(one).collect()
         };
         let forward_auth = bind(listeners.forward_auth.as_slice())?.pop();
-        let [https, http, behind_tls] =
-            [&listeners.https, &listeners.http, &listeners.behind_tls].map(|list| bind(list));
-        Ok(Self { https: https?, http: http?, behind_tls: behind_tls?, forward_auth })
+        let lists = [&listeners.https, &listeners.http, &listeners.behind_tls, &listeners.status];
+        let [https, http, behind_tls, status] = lists.map(|list| bind(list));
+        Ok(Self { https: https?, http: http?, behind_tls: behind_tls?, status: status?, forward_auth })
     }
 
     /// The one for proxies that ask, which no door is for.
     pub(super) const fn take_forward_auth(&mut self) -> Option<std::net::TcpListener> {
         self.forward_auth.take()
+    }
+
+    /// Those for whoever asks how it goes, which no door is for either.
+    pub(super) fn take_status(&mut self) -> Vec<std::net::TcpListener> {
+        std::mem::take(&mut self.status)
     }
 
     /// Copies of all, for another process.
@@ -104,6 +111,7 @@ impl Bound {
             .iter()
             .chain(&self.http)
             .chain(&self.behind_tls)
+            .chain(&self.status)
             .chain(&self.forward_auth)
             .map(|listener| Ok(listener.try_clone()?.into()))
             .collect()
@@ -200,7 +208,7 @@ impl Acceptor {
             _ => Handle::current(),
         };
         let _inside = runtime.enter();
-        let Bound { https, http, behind_tls, forward_auth: _ } = bound;
+        let Bound { https, http, behind_tls, status: _, forward_auth: _ } = bound;
         for (listeners, port) in [(https, Port::Https), (http, Port::Http), (behind_tls, Port::BehindTls)] {
             for listener in listeners {
                 listener.set_nonblocking(true)?;

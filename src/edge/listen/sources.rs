@@ -13,18 +13,18 @@ use crate::base::Source;
 
 /// The connections of every source that has one.
 #[derive(Debug, Default)]
-pub(super) struct Sources(DashMap<Source, u32>);
+pub(in crate::edge) struct Sources(DashMap<Source, u32>);
 
 /// A place that a connection takes until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(in crate::edge) struct Place {
     source: Source,
     sources: Arc<Sources>,
 }
 
 impl Sources {
     /// A place for one more connection of `address`; `None` when it holds `most` already.
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr, most: u32) -> Option<Place> {
+    pub(in crate::edge) fn enter(self: &Arc<Self>, address: IpAddr, most: u32) -> Option<Place> {
         let source = Source::of(address);
         match self.0.entry(source) {
             Entry::Vacant(vacant) => {

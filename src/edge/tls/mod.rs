@@ -89,25 +89,26 @@ pub fn install_provider() {
 
 impl Certificates {
     /// Reads every pair and checks that each host of the table has one, all problems at once. A certificate that
-    /// covers no host is no reason not to start: it may be there for a zone that is to come.
+    /// covers no host is no reason not to start: it may be there for a zone that is to come. Nor is one that has expired:
+    /// it is served as it is, so that the other zones are served.
     pub fn load(settings: &Settings, now: UnixTime) -> Result<Arc<Self>, Vec<CertificateProblem>> {
         install_provider();
         let maker = Maker::new().map_err(|problem| vec![problem])?;
-        let profiles =
-            ArcSwap::from_pointee(profiles(&maker, settings, &settings.certificates, now, Expired::Refused)?);
+        let profiles = ArcSwap::from_pointee(profiles(&maker, settings, &settings.certificates, now, None)?);
         Ok(Arc::new(Self { maker, profiles }))
     }
 
     /// Makes those of other settings, with these certificates, or says everything that is wrong with them (X7). Nothing
     /// changes yet.
+    ///
+    /// An expired certificate is wrong where it would take the place of one that holds, and served as it is elsewhere.
     pub(super) fn prepare(
         &self,
         settings: &Settings,
         pairs: &[PemPair],
         now: UnixTime,
-        expired: Expired,
     ) -> Result<Profiles, Vec<CertificateProblem>> {
-        profiles(&self.maker, settings, pairs, now, expired)
+        profiles(&self.maker, settings, pairs, now, Some(&self.profiles.load()))
     }
 
     /// Takes what was prepared from here on; connections that are open stay as they are. The answer: which certificates
@@ -123,50 +124,62 @@ impl Certificates {
         self.profiles.load().until()
     }
 
-    /// Everything that is wrong with the certificates of a configuration, also of one that is not right itself.
-    pub fn inspect(inspection: &Inspection, now: UnixTime, leftovers: Leftovers) -> Vec<CertificateProblem> {
-        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now, Expired::Refused);
+    /// What is wrong with the certificates of a configuration, also of one that is not right itself.
+    pub fn inspect(inspection: &Inspection, now: UnixTime, extent: Extent) -> Vec<CertificateProblem> {
+        let expired = match extent {
+            Extent::Everything => Expired::Refused,
+            Extent::Hindrances => Expired::Served,
+        };
+        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now, expired);
         let mut problems = reading.problems;
         if !inspection.acme {
             problems.extend(uncovered(&reading.by_name, &reading.names_of_unusable, &inspection.hosts));
         }
-        // Whoever mistyped a host is not told as well that its certificate covers nothing.
-        if leftovers == Leftovers::Reported && inspection.hosts_are_all {
-            // One that we got stays when its zone goes, and nobody has to clear up after us.
-            let leftover = |pair: &PemPair, served: &Served| {
-                !pair.managed && !inspection.hosts.iter().any(|(host, _)| served.covers(host.as_str()))
-            };
-            problems.extend(reading.usable.into_iter().filter(|(pair, served)| leftover(pair, served)).map(
-                |(pair, served)| CertificateProblem {
-                    place: pair.place.clone(),
-                    text: format!(
-                        "{} covers {}, and no host of this configuration is among them: add the zone, or take the \
-                         certificate away",
-                        pair.chain_file.display(),
-                        served.names.join(", ")
-                    ),
-                },
-            ));
-        }
         problems
+    }
+
+    /// Certificates of the operator's that cover no host: they hurt nobody. Whoever mistyped a host is not told as well that
+    /// its certificate covers nothing.
+    pub fn leftovers(inspection: &Inspection, now: UnixTime) -> Vec<CertificateProblem> {
+        if !inspection.hosts_are_all {
+            return Vec::new();
+        }
+        let reading = Reading::of(&inspection.certificates, &inspection.keyless, now, Expired::Refused);
+        // One that we got stays when its zone goes, and nobody has to clear up after us.
+        let leftover = |pair: &PemPair, served: &Served| {
+            !pair.managed && !inspection.hosts.iter().any(|(host, _)| served.covers(host.as_str()))
+        };
+        let leftovers = reading.usable.into_iter().filter(|(pair, served)| leftover(pair, served));
+        let told = leftovers.map(|(pair, served)| CertificateProblem {
+            place: pair.place.clone(),
+            text: format!(
+                "{} covers {}, and no host of this configuration is among them: add the zone, or take the certificate \
+                 away",
+                pair.chain_file.display(),
+                served.names.join(", ")
+            ),
+        });
+        told.collect()
     }
 }
 
-/// Whether a certificate that covers no host is worth a line.
+/// How much of what is wrong is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Leftovers {
-    /// It is: somebody asked for everything.
-    Reported,
-    /// It is not: it hurts nobody.
-    Ignored,
+pub enum Extent {
+    /// Everything: somebody asked for it.
+    Everything,
+    /// What the configuration cannot be served with. Not among it: a certificate that has expired, which hurts its own hosts
+    /// alone.
+    Hindrances,
 }
 
 /// What becomes of an operator's certificate whose time is over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Expired {
+enum Expired {
     /// It is a problem: somebody has to renew it.
     Refused,
-    /// It is served as it is by now, where nothing better covers its names: it must not keep others from being renewed.
+    /// It is served as it is, where nothing better covers its names: it must keep no other zone from being served, nor
+    /// another certificate from being renewed.
     Served,
 }
 
@@ -174,6 +187,8 @@ pub(super) enum Expired {
 struct Reading<'a> {
     by_name: HashMap<String, Arc<Served>>,
     usable: Vec<(&'a PemPair, Arc<Served>)>,
+    /// How many of the first of them are over.
+    over: usize,
     /// Their hosts are not told to lack a certificate: mending the one that is there is what would be right.
     names_of_unusable: HashSet<String>,
     problems: Vec<CertificateProblem>,
@@ -185,6 +200,7 @@ impl<'a> Reading<'a> {
         let mut reading = Self {
             by_name: HashMap::new(),
             usable: Vec::new(),
+            over: 0,
             names_of_unusable: keyless.iter().filter_map(|pair| names(pair).ok()).flatten().collect(),
             problems: Vec::new(),
         };
@@ -203,6 +219,7 @@ impl<'a> Reading<'a> {
         for (pair, at) in over.chain(ours.into_iter().chain(own).map(|pair| (pair, now))) {
             match (read(pair, at), names(pair)) {
                 (Ok(certified), Ok(names)) => {
+                    reading.over += usize::from(at < now);
                     let served = Arc::new(Served { certified, names });
                     reading.by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
                     reading.usable.push((pair, served));
@@ -217,6 +234,17 @@ impl<'a> Reading<'a> {
             }
         }
         reading
+    }
+
+    /// Those that are over and yet served, each with the hosts that are served with it.
+    fn over<'h>(&self, hosts: &'h [(Hostname, Place)]) -> Vec<(&'a PemPair, Vec<&'h Hostname>)> {
+        let over = self.usable.iter().take(self.over).map(|(pair, served)| {
+            let is_its = |host: &Hostname| {
+                find(&self.by_name, host.as_str()).is_some_and(|found| Arc::ptr_eq(found, served))
+            };
+            (*pair, hosts.iter().map(|(host, _)| host).filter(|host| is_its(host)).collect())
+        });
+        over.filter(|(_, hosts): &(_, Vec<_>)| !hosts.is_empty()).collect()
     }
 }
 
@@ -253,25 +281,36 @@ fn find<'a, T>(by_name: &'a HashMap<String, T>, name: &str) -> Option<&'a T> {
     })
 }
 
+/// Makes the profiles of these settings with these certificates. `in_use`: those that they are to replace.
 fn profiles(
     maker: &Maker,
     settings: &Settings,
     pairs: &[PemPair],
     now: UnixTime,
-    expired: Expired,
+    in_use: Option<&Profiles>,
 ) -> Result<Profiles, Vec<CertificateProblem>> {
-    let Reading { by_name, names_of_unusable, mut problems, .. } = Reading::of(pairs, &[], now, expired);
+    let reading = Reading::of(pairs, &[], now, Expired::Served);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let over = reading.over(&hosts);
+    let Reading { by_name, names_of_unusable, mut problems, .. } = reading;
     // One that is got while we run is no reason not to run; its host has no handshake until then. And where somebody else
     // ends TLS there is none at all.
     if settings.acme.is_none() && !settings.listeners.https.is_empty() {
         problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
     }
+    let holds = |host: &Hostname| in_use.is_some_and(|in_use| in_use.holds(host, now));
+    let worse = over.iter().filter(|(_, hosts)| hosts.iter().any(|host| holds(host)));
+    problems.extend(worse.filter_map(|(pair, _)| read(pair, now).err()));
     if !problems.is_empty() {
         return Err(problems);
     }
-    Profiles::new(maker, settings, &by_name).map_err(|problem| vec![problem])
+    let profiles = Profiles::new(maker, settings, &by_name).map_err(|problem| vec![problem])?;
+    for (problem, hosts) in over.iter().filter_map(|(pair, hosts)| Some((read(pair, now).err()?, hosts))) {
+        let hosts = hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ");
+        tracing::error!(hosts, %problem, "an expired certificate is served as it is, and browsers refuse it");
+    }
+    Ok(profiles)
 }
 
 /// How a connection was opened.

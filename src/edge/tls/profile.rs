@@ -59,6 +59,8 @@ impl Guard {
 pub(in crate::edge) struct Profiles {
     by_name: HashMap<String, Arc<Profile>>,
     guarded: HashMap<Hostname, Arc<Profile>>,
+    /// Hosts that are to get a certificate and have none yet.
+    awaited: Vec<Hostname>,
 }
 
 /// A client's certificate as the application may receive it (RFC 9440).
@@ -171,7 +173,17 @@ impl Profiles {
                 guarded.insert(host.clone(), Arc::new(profile));
             }
         }
-        Ok(Self { by_name, guarded })
+        // Any other host has a certificate, or these settings were refused before, or somebody else ends TLS for it.
+        let awaits = settings.acme.is_some() && !settings.listeners.https.is_empty();
+        let bare = |host: &&Hostname| awaits && find(certificates, host.as_str()).is_none();
+        let awaited = settings.zones.hosts().filter(bare).cloned().collect();
+        Ok(Self { by_name, guarded, awaited })
+    }
+
+    /// Whether there is a certificate for this host that has not expired.
+    pub(super) fn holds(&self, host: &Hostname, now: UnixTime) -> bool {
+        let found = find(&self.by_name, host.as_str());
+        found.is_some_and(|profile| profile.served.until().is_some_and(|until| now < until))
     }
 
     /// Its certificates that are not among `others`, with names and end.
@@ -183,10 +195,12 @@ impl Profiles {
         new.into_iter().collect()
     }
 
-    /// Each name, and when the certificate that answers for it ends.
+    /// Each name, and when the certificate that answers for it ends; 0 for a host that has none yet.
     pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
-        let end = |profile: &Profile| profile.served.until().unwrap_or(UnixTime::from_seconds(0));
-        self.by_name.iter().map(|(name, profile)| (name.clone(), end(profile))).collect()
+        const NEVER_WAS: UnixTime = UnixTime::from_seconds(0);
+        let end = |profile: &Profile| profile.served.until().unwrap_or(NEVER_WAS);
+        let served = self.by_name.iter().map(|(name, profile)| (name.clone(), end(profile)));
+        served.chain(self.awaited.iter().map(|host| (host.to_string(), NEVER_WAS))).collect()
     }
 
     /// The profile for a name in lower case.

@@ -525,12 +525,20 @@ impl Gateway {
     /// Makes a certificate for these hosts in its folder of certificates, in the place of one of the same name, and
     /// trusts it.
     pub(crate) fn certify(&mut self, name: &str, hosts: &[&str]) {
+        self.certify_until(name, hosts, 4096);
+    }
+
+    /// The same with one that ends with the year before this one.
+    pub(crate) fn certify_until(&mut self, name: &str, hosts: &[&str], year: i32) {
         let hosts: Vec<_> = hosts.iter().map(|host| (*host).to_owned()).collect();
-        let made = rcgen::generate_simple_self_signed(hosts).unwrap();
-        self.replace(&format!("certs/{name}.key"), made.signing_key.serialize_pem());
-        self.replace(&format!("certs/{name}.pem"), made.cert.pem());
+        let mut params = rcgen::CertificateParams::new(hosts).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let made = params.self_signed(&key).unwrap();
+        self.replace(&format!("certs/{name}.key"), key.serialize_pem());
+        self.replace(&format!("certs/{name}.pem"), made.pem());
         let mut roots = RootCertStore::clone(&self.roots);
-        roots.add(made.cert.der().clone()).unwrap();
+        roots.add(made.der().clone()).unwrap();
         self.roots = Arc::new(roots);
     }
 
