@@ -141,7 +141,7 @@ fn answer(question: &Question, settings: &Settings, account: Option<&Account>, n
     };
     let target = path.as_bytes();
     if let Err(refused) = hygiene::check_target(method, target) {
-        return Answer { reason: Some(refused.reason), status: Some(refused.status.as_u16()), ..said };
+        return Answer { reason: Some(refused.reason.name()), status: Some(refused.status.as_u16()), ..said };
     }
     let found = find_host(&settings.zones, host);
     let client_certificate = match found {

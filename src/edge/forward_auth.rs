@@ -27,7 +27,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::serve::{IncomingStream, Listener};
-use http::header::{CACHE_CONTROL, COOKIE, HOST, LOCATION, ORIGIN};
+use http::header::{CACHE_CONTROL, COOKIE, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -40,6 +40,7 @@ use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::proxy::RequestIds;
+use super::reasons::Reason;
 use super::refusals::{self, Sent};
 use super::seldom::Seldom;
 use crate::assertion::{ASSERTION_HEADER, identity, identity_names};
@@ -196,7 +197,7 @@ struct Outcome {
     zone: Option<Arc<Zone>>,
     session: Option<Arc<Session>>,
     decision: &'static str,
-    reason: Option<&'static str>,
+    reason: Option<Reason>,
     rule: Option<Arc<str>>,
 }
 
@@ -228,7 +229,7 @@ impl Responder {
                 // The operator's fault as a rule, and no request to log: what it would have been is what is missing. But
                 // some proxies pass a method or a path on in which a client has put what is no text.
                 if let Some(unwritten) = self.unread.write() {
-                    tracing::error!(asker = %asker.0, %field, unwritten, "a proxy asked, and this field was not there exactly once");
+                    tracing::error!(asker = %asker.0, %field, unwritten, "forward-auth request without exactly one such field");
                 }
                 return answer::empty(StatusCode::BAD_REQUEST);
             }
@@ -236,6 +237,7 @@ impl Responder {
         let mut outcome = Outcome { zone: None, session: None, decision: "refused", reason: None, rule: None };
         let answer = judge(portal, &self.turn, dialect, &question, headers, &visit, &mut outcome).await;
         let Outcome { zone, session, decision, reason, rule } = outcome;
+        let reason = reason.map(Reason::name);
         let (took, status) = (began.elapsed(), answer.status().as_u16());
         let place = zone.as_deref().map(|zone| portal.metrics.enter(zone));
         let finished = Finished { decision, reason, status, took, bytes_in: 0, bytes_out: 0 };
@@ -304,7 +306,7 @@ async fn judge(
         Decision::Forward(grant) => allow(portal, dialect, sent, &visit, &grant, outcome),
         Decision::Challenge(challenge) => {
             outcome.decision = "challenge";
-            outcome.reason = Some(challenge.reason.name());
+            outcome.reason = Some(Reason::Challenge(challenge.reason));
             let visit = Visit { ended: facts::ended(&facts, challenge.zone, visit.now), ..visit };
             let origin = &challenge.zone.origin;
             match dialect {
@@ -329,14 +331,14 @@ async fn judge(
             }
         }
         Decision::Forbid(forbidden) => {
-            outcome.reason = Some(Forbidden::REASON);
+            outcome.reason = Some(Reason::ForbiddenByRule);
             outcome.rule = Some(Arc::clone(&forbidden.rule.name));
             outcome.session = forbidden.session.cloned();
             let visit = Visit { session: forbidden.session.cloned(), ..visit };
             let Some(_turn) = turn.take().await else {
                 // Another process has taken over, and has the log.
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                let refused = Refused { status, reason: "handed_over", close: true };
+                let refused = Refused { status, reason: Reason::HandedOver, close: true };
                 return refuse(portal, dialect, &visit, headers, refused, outcome);
             };
             refusals::note_denial(portal, &visit, &forbidden.rule.name).await;
@@ -347,11 +349,11 @@ async fn judge(
         }
         // Our pages are asked for at our own listener, and no application has them (authentik GHSA-5wcc-hf24-rf5h).
         Decision::Portal(_) | Decision::Universal => {
-            let refused = Refused { status: StatusCode::NOT_FOUND, reason: "gateway_path", close: false };
+            let refused = Refused { status: StatusCode::NOT_FOUND, reason: Reason::GatewayPath, close: false };
             refuse(portal, dialect, &visit, headers, refused, outcome)
         }
         Decision::Refuse(refusal) => {
-            let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+            let refused = Refused { status: refusal.status(), reason: Reason::Refusal(refusal), close: false };
             refuse(portal, dialect, &visit, headers, refused, outcome)
         }
     }
@@ -368,10 +370,12 @@ fn allow(
 ) -> Answer {
     let Sent { method, target, headers } = sent;
     if !grant.zone().passes(method) {
-        let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+        let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: Reason::Method, close: false };
         return refuse(portal, dialect, visit, headers, refused, outcome);
     }
-    if let Err(refused) = check_origin(headers, grant.zone()) {
+    if asks_for_websocket(headers)
+        && let Err(refused) = hygiene::check_websocket_origin(headers, grant.zone())
+    {
         return refuse(portal, dialect, visit, headers, refused, outcome);
     }
     let mut answer = answer::empty(StatusCode::OK);
@@ -383,7 +387,7 @@ fn allow(
             let proof = portal.keys.assertion(session, grant.zone(), visit.now);
             let (Ok(assertion), Ok(described)) = (proof, identity(session, &grant.zone().headers)) else {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
-                let refused = Refused { status, reason: "gateway_fault", close: false };
+                let refused = Refused { status, reason: Reason::GatewayFault, close: false };
                 return refuse(portal, dialect, visit, headers, refused, outcome);
             };
             for (name, value) in &described.fields {
@@ -424,19 +428,15 @@ fn refuse(
     outcome.reason = Some(refused.reason);
     match (dialect, refused.status) {
         (Dialect::Caddy | Dialect::Traefik, status) => portal.refuse(visit, headers, status),
-        (Dialect::Nginx, status @ StatusCode::SERVICE_UNAVAILABLE) => to_nginx(status, refused.reason, None),
-        (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason, None),
+        (Dialect::Nginx, status @ StatusCode::SERVICE_UNAVAILABLE) => to_nginx(status, refused.reason.name(), None),
+        (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason.name(), None),
     }
 }
 
-/// A WebSocket that another site's page opens would ride on the session (SEC-R86). Proxies do not pass `Upgrade` on when
-/// they ask; what a browser sends with it they do.
-fn check_origin(headers: &HeaderMap, zone: &Zone) -> Result<(), Refused> {
-    let websocket = Fields::of(headers).asks_for_websocket() || headers.contains_key("sec-websocket-key");
-    if websocket && headers.get_all(ORIGIN).iter().any(|origin| origin.as_bytes() != zone.origin.as_bytes()) {
-        return Err(Refused { status: StatusCode::FORBIDDEN, reason: "websocket_origin", close: false });
-    }
-    Ok(())
+/// Whether a question is about a WebSocket. Proxies do not pass `Upgrade` on when they ask; what a browser sends with it
+/// they do.
+fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    Fields::of(headers).asks_for_websocket() || headers.contains_key("sec-websocket-key")
 }
 
 /// nginx takes a status and fields, and throws bodies away.

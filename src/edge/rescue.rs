@@ -9,6 +9,7 @@ use std::fmt;
 use http::StatusCode;
 use pingora::{Error, ErrorSource, ErrorType, ImmutStr};
 
+use super::reasons::Reason;
 use super::seldom::Seldom;
 use crate::base::RequestId;
 
@@ -25,14 +26,14 @@ pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
 
 /// What the client is told, and what the log calls it, which says whose fault it was; `None` when there is nobody left
 /// to tell. `awaited`: no answer had begun, but perhaps interim ones.
-pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'static str)> {
+pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, Reason)> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "pingora's enums, not ours, and they grow")]
     match error.etype() {
         kind if *kind == ANSWERED => None,
-        kind if *kind == NO_ADDRESS => Some((StatusCode::BAD_GATEWAY, "upstream_without_address")),
+        kind if *kind == NO_ADDRESS => Some((StatusCode::BAD_GATEWAY, Reason::UpstreamWithoutAddress)),
         // Nobody's fault. Whoever has seen a part of an answer sees it break off.
-        kind if *kind == SESSION_ENDED => Some((StatusCode::UNAUTHORIZED, "session_ended")),
-        kind if *kind == TOO_LONG => Some((StatusCode::GATEWAY_TIMEOUT, "upstream_request_timeout")),
+        kind if *kind == SESSION_ENDED => Some((StatusCode::UNAUTHORIZED, Reason::SessionEnded)),
+        kind if *kind == TOO_LONG => Some((StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamRequestTimeout)),
         ErrorType::HTTPStatus(code) => {
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Some((status, whose(status)))
@@ -40,41 +41,41 @@ pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, &'sta
         kind => match error.esource() {
             ErrorSource::Upstream => Some(match kind {
                 ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
-                    (StatusCode::GATEWAY_TIMEOUT, "upstream_connect_timeout")
+                    (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamConnectTimeout)
                 }
-                ErrorType::ReadTimedout if awaited => (StatusCode::GATEWAY_TIMEOUT, "upstream_first_byte_timeout"),
-                ErrorType::ReadTimedout => (StatusCode::GATEWAY_TIMEOUT, "upstream_silence_timeout"),
-                ErrorType::WriteTimedout => (StatusCode::GATEWAY_TIMEOUT, "upstream_write_timeout"),
+                ErrorType::ReadTimedout if awaited => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamFirstByteTimeout),
+                ErrorType::ReadTimedout => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamSilenceTimeout),
+                ErrorType::WriteTimedout => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamWriteTimeout),
                 ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-                    (StatusCode::BAD_GATEWAY, "upstream_unreachable")
+                    (StatusCode::BAD_GATEWAY, Reason::UpstreamUnreachable)
                 }
                 ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert | ErrorType::HandshakeError => {
-                    (StatusCode::BAD_GATEWAY, "upstream_untrusted")
+                    (StatusCode::BAD_GATEWAY, Reason::UpstreamUntrusted)
                 }
-                _ => (StatusCode::BAD_GATEWAY, "upstream_fault"),
+                _ => (StatusCode::BAD_GATEWAY, Reason::UpstreamFault),
             }),
             ErrorSource::Downstream => match kind {
                 ErrorType::WriteError
                 | ErrorType::ReadError
                 | ErrorType::ConnectionClosed
                 | ErrorType::H2Error => None,
-                ErrorType::ReadTimedout => Some((StatusCode::REQUEST_TIMEOUT, "client_fault")),
-                _ => Some((StatusCode::BAD_REQUEST, "client_fault")),
+                ErrorType::ReadTimedout => Some((StatusCode::REQUEST_TIMEOUT, Reason::ClientFault)),
+                _ => Some((StatusCode::BAD_REQUEST, Reason::ClientFault)),
             },
             ErrorSource::Internal | ErrorSource::Unset => {
-                Some((StatusCode::INTERNAL_SERVER_ERROR, "gateway_fault"))
+                Some((StatusCode::INTERNAL_SERVER_ERROR, Reason::GatewayFault))
             }
         },
     }
 }
 
 /// Whose fault a status tells of.
-fn whose(status: StatusCode) -> &'static str {
+fn whose(status: StatusCode) -> Reason {
     match status {
-        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => "upstream_fault",
-        status if status.is_client_error() => "client_fault",
-        _ => "gateway_fault",
+        StatusCode::PAYLOAD_TOO_LARGE => Reason::BodyTooLarge,
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => Reason::UpstreamFault,
+        status if status.is_client_error() => Reason::ClientFault,
+        _ => Reason::GatewayFault,
     }
 }
 
@@ -88,11 +89,11 @@ pub(super) fn session_ended() -> Box<Error> {
 /// path of an application that is down.
 pub(super) fn tell(
     error: &Error,
-    (status, reason): (StatusCode, &'static str),
+    (status, reason): (StatusCode, Reason),
     request: RequestId,
     faults: &Seldom,
 ) {
-    let fault = Known(error);
+    let (fault, reason) = (Known(error), reason.name());
     if status.is_client_error() {
         tracing::debug!(%request, reason, %fault, "a request was broken off");
     } else if let Some(unwritten) = faults.write() {
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn a_session_that_ends_is_nobodys_fault() {
         for awaited in [true, false] {
-            assert_eq!(outcome(&session_ended(), awaited), Some((StatusCode::UNAUTHORIZED, "session_ended")));
+            assert_eq!(outcome(&session_ended(), awaited), Some((StatusCode::UNAUTHORIZED, Reason::SessionEnded)));
         }
     }
 }

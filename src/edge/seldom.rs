@@ -13,7 +13,7 @@ const RATE: NonZeroU32 = NonZeroU32::new(6).unwrap();
 /// Lines at once.
 const BURST: NonZeroU32 = NonZeroU32::new(20).unwrap();
 
-/// The way of one kind of line into the log.
+/// Rate limit for one kind of log line.
 #[derive(Debug)]
 pub(super) struct Seldom {
     limiter: DefaultDirectRateLimiter,

@@ -1,7 +1,7 @@
 //! Putting it together, running it, and stopping it.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -141,7 +141,9 @@ impl Gateway {
         }
         let hold = store::hold(&settings.store_path)?;
         let portal = background.block_on(async {
+            let is_new = !settings.store_path.exists();
             let store = Store::open(&settings.store_path, &settings.master_key).await?;
+            tell_of_emptiness(&store, &settings.store_path, is_new).await?;
             let sessions = Sessions::load(store.clone(), &settings.zones, Arc::clone(&clock)).await?;
             let keys = KeyRing::load(store.clone(), settings.assertion, clock.now()).await?;
             let portal = Portal::new(Arc::clone(&settings), store, sessions, keys, clock)?;
@@ -390,6 +392,19 @@ impl Running {
         // And with it the hold on the store, unless another process has it.
         drop(handover);
     }
+}
+
+/// Nobody can log in from an empty store, and no page says why. As a rule it is not the one that was meant: a volume that is
+/// not mounted, or another path.
+async fn tell_of_emptiness(store: &Store, path: &Path, is_new: bool) -> Result<(), StoreFault> {
+    if store.tenants().await?.is_empty() {
+        let what = if is_new { "the store was just made" } else { "the store has no tenant" };
+        tracing::warn!(
+            store = %path.display(),
+            "{what}: nobody can log in. Put tenants and users into it (`zonegate apply`), or name another file in store.path"
+        );
+    }
+    Ok(())
 }
 
 fn proxy_settings() -> ServerConf {

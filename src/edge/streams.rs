@@ -146,7 +146,7 @@ impl Streams {
     /// Registers a request that is to be cut when its session ends. How long it may be silent is not decided here.
     pub(super) fn hold(&self, session: &Arc<Session>, arrival: &Arc<Arrival>) -> Arc<OpenStream> {
         let held = OpenStream::new(Owner::Session(Arc::clone(session)), Patience::ENDLESS, None);
-        held.is_endless();
+        held.mark_endless();
         held.hold(Handle::Request(Arc::clone(arrival)));
         self.register(held)
     }
@@ -240,8 +240,8 @@ impl OpenStream {
         self.state().given_up
     }
 
-    /// The application has said that it is one.
-    pub(super) fn is_endless(&self) {
+    /// The application has answered with a stream: from here on silence is no fault.
+    pub(super) fn mark_endless(&self) {
         self.endless.store(true, Ordering::Relaxed);
     }
 

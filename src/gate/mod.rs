@@ -226,6 +226,12 @@ pub enum ChallengeReason {
 }
 
 impl ChallengeReason {
+    /// Every reason.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let of_the_cookie = [Self::NoSession, Self::UnreadableCookie, Self::UnknownSession];
+        of_the_cookie.into_iter().chain(EndReason::ALL.map(Self::Ended))
+    }
+
     /// The name in JSON answers, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {
@@ -251,6 +257,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Every one.
+    pub const ALL: [Self; 4] =
+        [Self::UnknownHost, Self::StoreUnavailable, Self::AmbiguousPath, Self::NotThisWay];
+
     /// The name in JSON answers, logs and metrics.
     pub const fn name(self) -> &'static str {
         match self {

@@ -9,13 +9,15 @@ mod answer;
 mod cookies;
 mod path;
 
-use http::{Method, StatusCode, Version};
+use http::header::ORIGIN;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use pingora::http::RequestHeader;
 
 use self::path::has_control;
 use super::fields::{Fields, Found};
+use super::reasons::Reason;
 use crate::config::Limits;
-use crate::zone::{INTERMEDIARY_METHODS, is_plain_method};
+use crate::zone::{INTERMEDIARY_METHODS, Zone, is_plain_method};
 
 pub(super) use self::answer::{announces_what_cannot_be, check_answer, foreign_clearing, one_length};
 pub use self::cookies::{foreign_cookies, foreign_set_cookies, sets_our_cookie};
@@ -27,17 +29,17 @@ pub struct Refused {
     /// What the client is told.
     pub status: StatusCode,
     /// What the log is told.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// Whether the connection ends with this answer: when its framing is in doubt.
     pub close: bool,
 }
 
 impl Refused {
-    const fn new(status: StatusCode, reason: &'static str) -> Self {
+    const fn new(status: StatusCode, reason: Reason) -> Self {
         Self { status, reason, close: false }
     }
 
-    const fn framing(reason: &'static str) -> Self {
+    const fn framing(reason: Reason) -> Self {
         Self { status: StatusCode::BAD_REQUEST, reason, close: true }
     }
 }
@@ -67,10 +69,10 @@ pub fn check_target(method: &Method, target: &[u8]) -> Result<(), Refused> {
     if INTERMEDIARY_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden)) {
         // Behind CONNECT there is no length and no request, but whatever the client had for the tunnel.
         let close = method == Method::CONNECT;
-        return Err(Refused { close, ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method") });
+        return Err(Refused { close, ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, Reason::Method) });
     }
     if !is_plain_method(method) {
-        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, "method"));
+        return Err(Refused::new(StatusCode::NOT_IMPLEMENTED, Reason::Method));
     }
     check_path(target)
 }
@@ -82,14 +84,24 @@ fn check_expectation(fields: &Fields<'_>) -> Result<(), Refused> {
         Found::Nothing => Ok(()),
         Found::One(one) if one.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(()),
         Found::One(_) | Found::Several(_) => {
-            Err(Refused { close: true, ..Refused::new(StatusCode::EXPECTATION_FAILED, "expectation") })
+            Err(Refused { close: true, ..Refused::new(StatusCode::EXPECTATION_FAILED, Reason::Expectation) })
         }
+    }
+}
+
+/// A WebSocket that another site's page opens would ride on the session (SEC-R86). Programs send no origin.
+pub(super) fn check_websocket_origin(headers: &HeaderMap, zone: &Zone) -> Result<(), Refused> {
+    let own = |origin: &HeaderValue| origin.as_bytes() == zone.origin.as_bytes();
+    if headers.get_all(ORIGIN).iter().all(own) {
+        Ok(())
+    } else {
+        Err(Refused::new(StatusCode::FORBIDDEN, Reason::WebsocketOrigin))
     }
 }
 
 fn check_size(head: &RequestHeader, fields: &Fields<'_>, limits: &Limits) -> Result<(), Refused> {
     let too_large =
-        Refused { close: true, ..Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large") };
+        Refused { close: true, ..Refused::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Reason::HeadTooLarge) };
     if head.headers.len() > limits.head_fields_max {
         return Err(too_large);
     }
@@ -109,37 +121,37 @@ fn check_lines(raw: &[u8]) -> Result<(), Refused> {
         .zip(behind)
         .fold(raw.first() == Some(&b'\n'), |bare, (before, byte)| bare | ((*byte == b'\n') & (*before != b'\r')));
     if bare {
-        return Err(Refused::framing("line_end"));
+        return Err(Refused::framing(Reason::LineEnd));
     }
     // pingora cuts a fragment off, where others read on. (A space or a control byte in the target it escapes before
     // anybody is asked: that is decided about, and forwarded, in the one reading.)
     let target = raw.trim_ascii_start();
     let target = target.get(..memchr::memchr(b'\n', target).unwrap_or_default()).unwrap_or_default();
-    if memchr::memchr(b'#', target).is_some() { Err(Refused::framing("fragment")) } else { Ok(()) }
+    if memchr::memchr(b'#', target).is_some() { Err(Refused::framing(Reason::Fragment)) } else { Ok(()) }
 }
 
 /// Message length by one rule (SEC-R71; M1, M3).
 fn check_framing(version: Version, fields: &Fields<'_>, raw: &[u8]) -> Result<(), Refused> {
     if fields.disguised {
-        return Err(Refused::framing("disguised_length"));
+        return Err(Refused::framing(Reason::DisguisedLength));
     }
     match fields.codings {
         Found::Nothing => {}
         Found::One(_) | Found::Several(_) if version != Version::HTTP_11 => {
-            return Err(Refused::framing("transfer_encoding_version"));
+            return Err(Refused::framing(Reason::TransferEncodingVersion));
         }
         Found::One(coding) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
             // The parser has dropped a length beside a coding; the raw head still shows it.
             if has_field(raw, b"content-length") {
-                return Err(Refused::framing("length_beside_coding"));
+                return Err(Refused::framing(Reason::LengthBesideCoding));
             }
         }
-        Found::One(_) | Found::Several(_) => return Err(Refused::framing("transfer_encoding")),
+        Found::One(_) | Found::Several(_) => return Err(Refused::framing(Reason::TransferEncoding)),
     }
     match fields.lengths {
         Found::Nothing => Ok(()),
         Found::One(length) if is_plain_length(length.as_bytes()) => Ok(()),
-        Found::One(_) | Found::Several(_) => Err(Refused::framing("content_length")),
+        Found::One(_) | Found::Several(_) => Err(Refused::framing(Reason::ContentLength)),
     }
 }
 
@@ -159,7 +171,7 @@ fn has_field(raw: &[u8], name: &[u8]) -> bool {
 ///
 /// The authority of HTTP/2 and of absolute targets wins; pingora has refused one that differs from `Host`.
 pub fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&'a str, Refused> {
-    let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
+    let odd = Refused::new(StatusCode::BAD_REQUEST, Reason::Host);
     let authority = match (head.uri.authority(), fields.hosts) {
         (Some(authority), _) => authority.as_str(),
         // What is not visible ASCII is no part of a name.
@@ -171,7 +183,7 @@ pub fn host<'a>(head: &'a RequestHeader, fields: &Fields<'a>) -> Result<&'a str,
 
 /// The name in an authority, without its port, as it was written.
 pub(super) fn bare_host(authority: &str) -> Result<&str, Refused> {
-    let odd = Refused::new(StatusCode::BAD_REQUEST, "host");
+    let odd = Refused::new(StatusCode::BAD_REQUEST, Reason::Host);
     // From its end, where a port is.
     let (name, port) = match authority.bytes().rposition(|byte| byte == b':') {
         Some(colon) if !authority.ends_with(']') => {
@@ -250,7 +262,7 @@ mod tests {
 
     #[test]
     fn m1_a_line_ends_in_one_way() {
-        let check = |raw: &str| check_lines(raw.as_bytes()).map_err(|refused| refused.reason);
+        let check = |raw: &str| check_lines(raw.as_bytes()).map_err(|refused| refused.reason.name());
         for raw in ["", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "\r\nGET / HTTP/1.1\r\nReferer: #\r\n\r\n"] {
             assert_eq!(check(raw), Ok(()), "{raw:?}");
         }
@@ -269,7 +281,7 @@ mod tests {
         let check = |fields: &[(&'static str, &str)], raw: &'static str| {
             let head = head(fields);
             check_framing(head.version, &Fields::of(&head.headers), raw.as_bytes())
-                .map_err(|refused| refused.reason)
+                .map_err(|refused| refused.reason.name())
         };
         assert_eq!(check(&[("content-length", "5")], ""), Ok(()));
         assert_eq!(

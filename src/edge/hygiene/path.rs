@@ -2,9 +2,9 @@
 
 use http::StatusCode;
 
-use super::Refused;
+use super::{Reason, Refused};
 use crate::base::{hex_digit, is_gateway_path};
-use crate::gate::Place;
+use crate::gate::{Place, Refusal};
 
 /// A path that everybody reads the same way, or none (M9).
 ///
@@ -14,7 +14,7 @@ pub fn check_path(raw: &[u8]) -> Result<(), Refused> {
     if is_simple_path(raw) || is_unambiguous(raw) {
         Ok(())
     } else {
-        Err(Refused::new(StatusCode::BAD_REQUEST, "ambiguous_path"))
+        Err(Refused::new(StatusCode::BAD_REQUEST, Reason::Refusal(Refusal::AmbiguousPath)))
     }
 }
 

@@ -13,7 +13,7 @@ use std::task::Poll;
 use futures_util::task::AtomicWaker;
 use http::HeaderValue;
 
-use super::told::Told;
+use super::last_waker::LastWaker;
 use super::watch::Watch;
 use crate::edge::tls::{ClientCertificate, TlsArrival};
 use crate::edge::upstream;
@@ -22,7 +22,7 @@ tokio::task_local! {
     static ARRIVAL: Arc<Arrival>;
 }
 
-/// A connection's: who made it, and how.
+/// Who opened a connection, and by what transport.
 #[derive(Debug)]
 pub(in crate::edge) struct Origin {
     /// The other end: the client, or a proxy that may be trusted to name it.
@@ -71,7 +71,7 @@ impl Origin {
     }
 }
 
-/// A request's: over HTTP/1 one for all of a connection's, which come one after the other; over HTTP/2 one for each.
+/// How a request arrived. HTTP/1: one per connection; HTTP/2: one per request.
 #[derive(Debug)]
 pub(in crate::edge) struct Arrival {
     /// The connection that it has come over.
@@ -122,12 +122,12 @@ impl Arrival {
     /// and hardly one of them is ever cut.
     pub(super) async fn until_cut<T>(&self, serving: impl Future<Output = Option<T>>) -> Option<T> {
         let mut serving = pin!(serving);
-        let mut told = Told::default();
+        let mut last_waker = LastWaker::default();
         poll_fn(|context| {
             let served = serving.as_mut().poll(context);
             if served.is_pending() {
                 // Before the look, so that who cuts in between finds somebody to wake.
-                told.of(context.waker(), |waker| self.serving.register(waker));
+                last_waker.renew(context.waker(), |waker| self.serving.register(waker));
                 if self.cut.load(Ordering::Acquire) {
                     return Poll::Ready(None);
                 }

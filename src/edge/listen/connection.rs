@@ -17,7 +17,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::told::Told;
+use super::last_waker::LastWaker;
 use super::watch::Watch;
 
 /// A connection. What pingora asks of one and nobody here needs (digests of sockets and times, made anew for each
@@ -31,7 +31,7 @@ pub(super) struct Connection<S> {
     /// Our refusal has gone out.
     pub(super) refused: bool,
     /// Whom the watch wakes.
-    pub(super) told: Told,
+    pub(super) last_waker: LastWaker,
 }
 
 /// What is answered to a head that is none. In which form it is wanted cannot be known.
@@ -52,8 +52,8 @@ impl<S> Connection<S> {
 
     /// Pending, unless the connection has become late in the meantime.
     fn pending<T>(&mut self, context: &Context<'_>) -> Poll<Result<T>> {
-        let Self { told, watch, .. } = self;
-        told.of(context.waker(), |waker| watch.wake_later(waker));
+        let Self { last_waker, watch, .. } = self;
+        last_waker.renew(context.waker(), |waker| watch.wake_later(waker));
         match self.watch.check() {
             Ok(()) => Poll::Pending,
             Err(late) => Poll::Ready(Err(late)),
@@ -221,8 +221,8 @@ mod tests {
         let watch = watches.open(Allowed { head: long, idle: long, stall: second });
         watch.busy();
         let stream = BufWriter::with_capacity(64, ours);
-        let (number, told) = (1, Told::default());
-        (watches, Connection { stream, watch, alpn: ALPN::H1, number, refused: false, told }, theirs)
+        let (number, last_waker) = (1, LastWaker::default());
+        (watches, Connection { stream, watch, alpn: ALPN::H1, number, refused: false, last_waker }, theirs)
     }
 
     /// Whether so many bytes are taken at once.

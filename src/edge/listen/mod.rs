@@ -12,10 +12,10 @@
 mod arrival;
 mod connection;
 mod lanes;
+mod last_waker;
 pub mod proxy_header;
 mod socket;
 mod sources;
-mod told;
 mod watch;
 
 use std::io;
@@ -41,9 +41,9 @@ use self::arrival::arriving;
 pub(super) use self::arrival::{Arrival, Origin, Transport};
 use self::connection::Connection;
 pub(super) use self::lanes::{Lane, Threads};
+use self::last_waker::LastWaker;
 use self::socket::Socket;
 pub(super) use self::sources::{Place, Sources};
-use self::told::Told;
 use self::watch::{Allowed, Watches};
 use super::generation::InUse;
 use super::handover::Inherited;
@@ -167,6 +167,8 @@ pub(super) struct Acceptor {
     numbers: AtomicI32,
     /// Who connects where only trusted proxies may.
     strangers: Seldom,
+    /// Sources that want more than their share.
+    greedy: Seldom,
     stopping: ShutdownWatch,
     accepting: signal::Sender<bool>,
 }
@@ -192,6 +194,7 @@ impl Acceptor {
             fits: connections_that_fit(),
             numbers: AtomicI32::new(1),
             strangers: Seldom::default(),
+            greedy: Seldom::default(),
             stopping,
             accepting: signal::Sender::new(true),
         })
@@ -284,7 +287,7 @@ impl Acceptor {
         // Whom a balancer speaks for is known once its header was read.
         let share = if behind_balancer { Share::Uncounted } else { self.share(&self.sources, &settings, peer) };
         if matches!(share, Share::UsedUp) {
-            return self.counts.refused("source");
+            return self.is_over_its_share(peer, "source");
         }
         let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
         let Some(taken) = Lane::take(&self.lanes) else { return self.counts.refused("full") };
@@ -317,6 +320,21 @@ impl Acceptor {
         }
     }
 
+    /// A connection, or a request over HTTP/2, is not taken: its source has as many as it may. Where that is a balancer that
+    /// was not named, the operator sees it here and nowhere else.
+    fn is_over_its_share(&self, source: IpAddr, reason: &'static str) {
+        self.counts.refused(reason);
+        if let Some(unwritten) = self.greedy.write() {
+            tracing::warn!(
+                peer = %source,
+                reason,
+                unwritten,
+                "refused beyond limits.connections_per_source: a balancer or proxy belongs into listen.proxy_protocol_from \
+                 or listen.trusted_proxies"
+            );
+        }
+    }
+
     /// From a socket to requests: PROXY header, TLS, HTTP.
     async fn welcome(
         self: &Arc<Self>,
@@ -341,7 +359,7 @@ impl Acceptor {
                     peer = client;
                     share = self.share(&self.sources, settings, client);
                     if matches!(share, Share::UsedUp) {
-                        return self.counts.refused("source");
+                        return self.is_over_its_share(client, "source");
                     }
                 }
             }
@@ -396,7 +414,7 @@ impl Acceptor {
         // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
         let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
         let connection =
-            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, told: Told::default() };
+            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, last_waker: LastWaker::default() };
         let origin = Arc::new(Origin::new(peer, way, watch));
         if several {
             let mut options = HttpServerOptions::default();
@@ -456,7 +474,7 @@ impl HttpServerApp for Several {
         }
         let share = self.acceptor.share(&self.acceptor.requests, settings, self.origin.peer);
         if matches!(share, Share::UsedUp) {
-            self.acceptor.counts.refused("requests_of_source");
+            self.acceptor.is_over_its_share(self.origin.peer, "requests_of_source");
             return None;
         }
         drop(generation);

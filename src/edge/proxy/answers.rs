@@ -16,9 +16,10 @@ use tower::ServiceExt as _;
 use super::{Edge, Passage};
 use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
+use crate::edge::reasons::Reason;
 use crate::edge::refusals::{self, Sent};
 use crate::edge::rescue;
-use crate::gate::{Challenge, ChallengeReason, Client, Forbidden};
+use crate::gate::{Challenge, ChallengeReason, Client, Forbidden, Refusal};
 use crate::portal::answer::{self, Answer};
 use crate::portal::{Realm, Visit};
 use crate::session::{Ended, Session};
@@ -119,7 +120,7 @@ impl Edge {
         (reason, ended): (ChallengeReason, Option<Ended>),
     ) -> Result<bool> {
         passage.decision = "challenge";
-        passage.reason = Some(reason.name());
+        passage.reason = Some(Reason::Challenge(reason));
         passage.enter(&zone);
         let head = exchange.req_header();
         let sent = Sent { method: &head.method, target: head.raw_path(), headers: &head.headers };
@@ -140,7 +141,7 @@ impl Edge {
         rule: Arc<str>,
     ) -> Result<bool> {
         passage.decision = "refused";
-        passage.reason = Some(Forbidden::REASON);
+        passage.reason = Some(Reason::ForbiddenByRule);
         passage.enter(&zone);
         passage.session.clone_from(&session);
         let visit = self.visit(passage, Realm::Zone(zone), session, None);
@@ -182,7 +183,7 @@ impl Edge {
     ) -> Result<bool> {
         let Some(realm) = realm else {
             let refused =
-                Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: "unknown_host", close: false };
+                Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: Reason::Refusal(Refusal::UnknownHost), close: false };
             return self.refuse(exchange, passage, refused).await;
         };
         if let Some(proof) = self.challenges.answer(exchange.req_header().raw_path()) {

@@ -13,6 +13,7 @@ use crate::edge::facts;
 use crate::edge::generation::Generation;
 use crate::edge::hygiene::Refused;
 use crate::edge::listen::{Origin, Transport};
+use crate::edge::reasons::Reason;
 use crate::portal::Realm;
 use crate::zone::HostMatch;
 
@@ -49,14 +50,14 @@ impl Edge {
         let listeners = &generation.settings.listeners;
         // The connection may be from before a reload.
         if !listeners.trusted_proxies.contains(origin.peer) {
-            return Err(Refused { status: StatusCode::FORBIDDEN, reason: "stranger", close: true });
+            return Err(Refused { status: StatusCode::FORBIDDEN, reason: Reason::Stranger, close: true });
         }
         client::scheme(headers, listeners.client_address).ok_or_else(|| {
             if let Some(unwritten) = self.unsaid.write() {
                 let field = listeners.client_address.scheme_field();
                 tracing::error!(proxy = %origin.peer, field, unwritten, "a proxy did not say whether its client came by TLS");
             }
-            Refused { status: StatusCode::BAD_REQUEST, reason: "no_scheme", close: false }
+            Refused { status: StatusCode::BAD_REQUEST, reason: Reason::NoScheme, close: false }
         })
     }
 }

@@ -9,15 +9,11 @@ use pingora::prelude::Session as Exchange;
 use super::{Edge, Passage};
 use crate::config::AccessLines;
 use crate::edge::access_log::{self, AccessLog, Combined, Record};
+use crate::edge::reasons::Reason;
 use crate::edge::traces::{About, Spans};
 use crate::machine::civil_time;
 use crate::portal::metrics::Finished;
 use crate::session::Liveness;
-
-/// Of a request that ended with its session.
-const SESSION_ENDED: &str = "session_ended";
-/// Of one that was under way for too long when the process was told to stop.
-const STOPPED: &str = "stopped";
 
 /// What is known of a request at its end, besides what it carried along.
 struct End<'a> {
@@ -53,7 +49,7 @@ impl Drop for Passage {
         let portal = &self.generation.portal;
         let lives = |session| portal.sessions.liveness(session, portal.clock.now()) == Liveness::Live;
         let stopped = self.session.as_deref().is_some_and(lives);
-        self.reason = Some(if stopped { STOPPED } else { SESSION_ENDED });
+        self.reason = Some(if stopped { Reason::Stopped } else { Reason::SessionEnded });
         let Cut { log, spans, method, path, combined, status } = *cut;
         let (bytes_in, bytes_out) = (self.body_bytes, 0);
         let end = End { method: &method, target: &path, status, bytes_in, bytes_out };
@@ -66,7 +62,7 @@ impl Edge {
     pub(super) fn tell_of_end(&self, exchange: &Exchange, passage: &mut Passage) {
         if passage.stream.is_some() && self.still_lives(passage).is_err() {
             // Its application's connection was shut down, and pingora may have taken that for a good end.
-            passage.reason = passage.reason.or(Some(SESSION_ENDED));
+            passage.reason = passage.reason.or(Some(Reason::SessionEnded));
         }
         // From here on nothing is awaited that it could be cut at, so that it is told of once. pingora still writes the client's
         // last bytes; the application's connection may be another request's by then, and is not ours to end.
@@ -92,7 +88,7 @@ impl Passage {
         combined: impl FnOnce(&Self) -> Option<Box<Combined>>,
     ) {
         let End { method, target, status, bytes_in, bytes_out } = *end;
-        let (decision, reason, took) = (self.decision, self.reason, self.began.elapsed());
+        let (decision, reason, took) = (self.decision, self.reason.map(Reason::name), self.began.elapsed());
         let finished = Finished { decision, reason, status, took, bytes_in, bytes_out };
         self.generation.portal.metrics.request(self.place.as_ref(), finished);
         if let (Some(spans), Some(trace)) = (spans, &self.trace) {

@@ -3,8 +3,8 @@
 mod answers;
 mod arrival;
 mod ending;
-mod handshake;
 mod passage;
+mod websocket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
 use super::listen::Arrival;
+use super::reasons::Reason;
 use super::seldom::Seldom;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, Recorded, Spans};
@@ -74,34 +75,7 @@ impl ProxyHttp for Edge {
     type CTX = Box<Passage>;
 
     fn new_ctx(&self) -> Self::CTX {
-        let (generation, began) = (self.in_use.load_full(), Instant::now());
-        Box::new(Passage {
-            _under_way: generation.portal.metrics.connections().request(),
-            generation,
-            now: self.clock.now(),
-            began,
-            request: self.ids.next(),
-            arrival: Arrival::here(),
-            address: None,
-            zone: None,
-            place: None,
-            session: None,
-            grant: None,
-            stream: None,
-            awaited: None,
-            held: None,
-            trace: None,
-            says_trace: false,
-            attempts: Attempts::default(),
-            deadline: None,
-            decision: "refused",
-            reason: None,
-            rule: None,
-            body_bytes: 0,
-            body_began: began,
-            answer_heads: 0,
-            has_answered: false,
-        })
+        Box::new(Passage::begin(self.in_use.load_full(), self.clock.now(), self.ids.next()))
     }
 
     /// Empty: the default puts a compression module on every request.
@@ -217,7 +191,7 @@ impl ProxyHttp for Edge {
                 Box::pin(self.forbid(exchange, passage, zone, session, rule)).await
             }
             Decision::Refuse(refusal) => {
-                let refused = Refused { status: refusal.status(), reason: refusal.name(), close: false };
+                let refused = Refused { status: refusal.status(), reason: Reason::Refusal(refusal), close: false };
                 Box::pin(self.refuse(exchange, passage, refused)).await
             }
         }
@@ -380,12 +354,12 @@ impl ProxyHttp for Edge {
         }
         passage.hears_head()?;
         if passage.stream.is_some() && (switched || facts::is_event_stream(&answer.headers)) {
-            passage.is_endless();
+            passage.mark_endless();
         }
         if let Some(trace) = &mut passage.trace {
             trace.answered.get_or_insert_with(Instant::now);
         }
-        let wanted = answer.status.is_informational() && handshake::asks_for_websocket(exchange.req_header());
+        let wanted = answer.status.is_informational() && websocket::asks_for_websocket(exchange.req_header());
         let fields = AnswerFields::of(&answer.headers);
         hygiene::check_answer(answer.status, &fields, wanted, passage.answer_heads)
             .map_err(|why| Error::explain(ErrorType::InvalidHTTPHeader, why).into_up())?;
@@ -546,20 +520,20 @@ impl Edge {
         passage.decision = "forward";
         let head = exchange.req_header();
         if grant.session().is_none() && self.mark.is_on(&head.headers) {
-            let refused = Refused { status: StatusCode::LOOP_DETECTED, reason: "loop", close: false };
+            let refused = Refused { status: StatusCode::LOOP_DETECTED, reason: Reason::Loop, close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if !grant.zone().passes(&head.method) {
-            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: "method", close: false };
+            let refused = Refused { status: StatusCode::NOT_IMPLEMENTED, reason: Reason::Method, close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if wishes.body_length.is_some_and(|length| length > grant.zone().body_bytes_max) {
-            let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: "body_too_large", close: true };
+            let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: Reason::BodyTooLarge, close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if wishes.stream
             && wishes.websocket
-            && let Err(refused) = handshake::check(head, grant.zone())
+            && let Err(refused) = websocket::check(head, grant.zone())
         {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }

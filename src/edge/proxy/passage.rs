@@ -11,6 +11,7 @@ use super::ending::Cut;
 use crate::base::{RequestId, UnixTime};
 use crate::edge::generation::Generation;
 use crate::edge::listen::Arrival;
+use crate::edge::reasons::Reason;
 use crate::edge::rescue;
 use crate::edge::streams::{OpenStream, Owner, Patience, Streams};
 use crate::edge::traces::Recorded;
@@ -54,12 +55,13 @@ pub(in crate::edge) struct Passage {
     pub(super) place: Option<InZone>,
     pub(super) session: Option<Arc<Session>>,
     pub(super) grant: Option<Grant>,
+    /// The handle by which a WebSocket or an event stream is cut.
     pub(super) stream: Option<Arc<OpenStream>>,
-    /// Of a request whose answer's head is awaited for another time than its body.
+    /// The same, where the head of the answer has a limit of its own (`first_byte_max`).
     pub(super) awaited: Option<Arc<OpenStream>>,
-    /// Of a request that is cut when its session ends; and what is logged of it then.
+    /// The same, over HTTP/2, where the request ends with its session; and what is logged of it then.
     pub(super) held: Option<(Arc<OpenStream>, Box<Cut>)>,
-    /// Of a request that is recorded.
+    /// What a collector is told of it, where it is recorded.
     pub(super) trace: Option<Box<Recorded>>,
     /// The client says something of a trace.
     pub(super) says_trace: bool,
@@ -67,7 +69,7 @@ pub(in crate::edge) struct Passage {
     /// When the request and its answer must be over.
     pub(super) deadline: Option<Instant>,
     pub(super) decision: &'static str,
-    pub(super) reason: Option<&'static str>,
+    pub(super) reason: Option<Reason>,
     /// The rule of the zone that decided.
     pub(super) rule: Option<Arc<str>>,
     pub(super) body_bytes: u64,
@@ -81,6 +83,39 @@ pub(in crate::edge) struct Passage {
 }
 
 impl Passage {
+    /// A request whose head is there, on the connection that this task serves.
+    #[inline]
+    pub(super) fn begin(generation: Arc<Generation>, now: UnixTime, request: RequestId) -> Self {
+        let began = Instant::now();
+        Self {
+            _under_way: generation.portal.metrics.connections().request(),
+            generation,
+            now,
+            began,
+            request,
+            arrival: Arrival::here(),
+            address: None,
+            zone: None,
+            place: None,
+            session: None,
+            grant: None,
+            stream: None,
+            awaited: None,
+            held: None,
+            trace: None,
+            says_trace: false,
+            attempts: Attempts::default(),
+            deadline: None,
+            decision: "refused",
+            reason: None,
+            rule: None,
+            body_bytes: 0,
+            body_began: began,
+            answer_heads: 0,
+            has_answered: false,
+        }
+    }
+
     /// It has come to this zone.
     pub(super) fn enter(&mut self, zone: &Arc<Zone>) {
         self.place = Some(self.generation.portal.metrics.enter(zone));
@@ -130,10 +165,10 @@ impl Passage {
 
     /// The application says that its answer is one that goes on. Until then it is held to its limits: the client's word for
     /// it must not be what takes them away.
-    pub(super) fn is_endless(&mut self) {
+    pub(super) fn mark_endless(&mut self) {
         if let Some(stream) = &self.stream {
             self.deadline = None;
-            stream.is_endless();
+            stream.mark_endless();
         }
     }
 

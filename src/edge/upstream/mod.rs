@@ -56,8 +56,8 @@ impl Drop for Peers {
 }
 
 impl Peers {
-    /// Asks after nobody any more: those of the configuration that comes next do. Requests that are under way, a
-    /// WebSocket for as long as it is open, keep these.
+    /// Ends health checks and name look-ups, which the peers of the next configuration take over. Requests under way, and
+    /// open WebSockets, go on with these peers.
     pub(super) fn retire(&self) {
         self.tasks.iter().for_each(JoinHandle::abort);
         // One that runs at this moment goes on to where it waits next.
@@ -69,7 +69,8 @@ impl Peers {
         Arc::new(Told(self.by_zone.values().cloned().collect()))
     }
 
-    /// To be told once those of the configuration of before are retired.
+    /// Forgets what the health checks of the previous configuration have found, where this one has none. To be called once
+    /// the previous peers are retired.
     pub(super) fn forget_checks(&self) {
         self.by_zone.values().for_each(|pool| pool.forget_checks());
     }

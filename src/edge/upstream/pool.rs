@@ -159,11 +159,11 @@ impl Pool {
         *self.retired.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 
-    /// Forgets what health checks said, where there are none any more. Only once those of the configuration of before are
-    /// retired.
+    /// Forgets what health checks have found, where there are none any more. Only once those of the previous configuration
+    /// are retired.
     pub(super) fn forget_checks(&self) {
         if self.upstream.health.is_none() {
-            self.members.load().list.iter().for_each(|member| member.standing.is_not_checked());
+            self.members.load().list.iter().for_each(|member| member.standing.forget_checks());
         }
     }
 

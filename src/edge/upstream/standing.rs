@@ -135,8 +135,9 @@ impl Standing {
         true
     }
 
-    /// Nobody checks it any more, and so nobody would ever say that it is back.
-    pub(super) fn is_not_checked(&self) {
+    /// Takes it to be well, whatever health checks have found: nobody checks it any more, and nobody would ever say that it
+    /// is back.
+    pub(super) fn forget_checks(&self) {
         self.contrary.store(0, Ordering::Relaxed);
         self.unwell.store(false, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 use super::labels::ReasonLabel;
 
 /// Why connections are not taken, and why they are ended: what is there at zero before it happens.
-const REFUSED: [&str; 3] = ["full", "source", "exhausted"];
+const REFUSED: [&str; 5] = ["full", "source", "exhausted", "requests_full", "requests_of_source"];
 const CLOSED: [&str; 8] = [
     "head_timeout",
     "idle",
