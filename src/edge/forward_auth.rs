@@ -12,7 +12,9 @@
 //!
 //! *Whose fields?* Proxies pass on the fields that clients send, also those that another proxy would set (authentik
 //! GHSA-5wcc-hf24-rf5h). So the address that the proxy asks at says which fields it sets, exactly those are read, and each
-//! must be there once.
+//! must be there once. Where one of them tells the host as the client has written it (ingress-nginx), the address also says
+//! which host the proxy asks for: a client can name one host in its request line, by which the proxy finds the application,
+//! and another in `Host`, by which we would find the rules.
 //!
 //! What cannot be answered is refused: no answer of ours but 200 lets a request pass.
 
@@ -23,7 +25,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::connect_info::Connected;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::response::IntoResponse as _;
 use axum::routing::get;
 use axum::serve::{IncomingStream, Listener};
@@ -50,7 +52,7 @@ use crate::portal::answer::{self, Answer};
 use crate::portal::metrics::Finished;
 use crate::portal::{Portal, Realm, Visit};
 use crate::session::Session;
-use crate::zone::{HostMatch, Zone};
+use crate::zone::{HostMatch, Zone, ZoneTable};
 
 /// Where a proxy is to send the browser that cannot pass our own redirect on: nginx.
 const WHERE: HeaderName = HeaderName::from_static("x-zonegate-location");
@@ -67,6 +69,8 @@ enum Dialect {
     Caddy,
     /// The same, but what is not there is taken out of the request.
     Traefik,
+    /// The controller of Kubernetes: `auth_request` with fields of its own, of which one has the whole URL.
+    IngressNginx,
 }
 
 impl Dialect {
@@ -80,6 +84,11 @@ impl Dialect {
                 HeaderName::from_static("x-forwarded-host"),
                 HeaderName::from_static("x-forwarded-method"),
                 HeaderName::from_static("x-forwarded-uri"),
+            ],
+            Self::IngressNginx => [
+                HeaderName::from_static("x-original-url"),
+                HeaderName::from_static("x-original-method"),
+                HeaderName::from_static("x-original-url"),
             ],
         }
     }
@@ -152,14 +161,21 @@ pub(super) async fn serve(
             move |State(responder): State<Arc<Responder>>,
                   ConnectInfo(asker): ConnectInfo<Asker>,
                   headers: HeaderMap| async move {
-                Ok::<_, Infallible>(responder.answer(dialect, asker, &headers).await)
+                Ok::<_, Infallible>(responder.answer(dialect, None, asker, &headers).await)
             },
         )
+    };
+    let of_ingress_nginx = async |State(responder): State<Arc<Responder>>,
+                                  ConnectInfo(asker): ConnectInfo<Asker>,
+                                  Path(host): Path<String>,
+                                  headers: HeaderMap| {
+        responder.answer(Dialect::IngressNginx, Some(&host), asker, &headers).await
     };
     let router = Router::new()
         .route("/.zonegate/auth/nginx", page(Dialect::Nginx))
         .route("/.zonegate/auth/caddy", page(Dialect::Caddy))
         .route("/.zonegate/auth/traefik", page(Dialect::Traefik))
+        .route("/.zonegate/auth/ingress-nginx/{host}", get(of_ingress_nginx))
         .fallback(async || StatusCode::NOT_FOUND.into_response())
         .with_state(Arc::new(responder));
     let until = async move {
@@ -172,13 +188,15 @@ pub(super) async fn serve(
 /// The request that is asked about.
 struct Question<'a> {
     authority: &'a str,
+    /// The host that the proxy asks for, where the client has written the other.
+    named: Option<&'a str>,
     method: Method,
     target: &'a [u8],
 }
 
 impl<'a> Question<'a> {
     /// The error is the name of the field that is not there once, or no method.
-    fn read(dialect: Dialect, headers: &'a HeaderMap) -> Result<Self, HeaderName> {
+    fn read(dialect: Dialect, named: Option<&'a str>, headers: &'a HeaderMap) -> Result<Self, HeaderName> {
         let one = |name: HeaderName| {
             let mut fields = headers.get_all(&name).iter();
             match (fields.next().and_then(|field| field.to_str().ok()), fields.next()) {
@@ -188,8 +206,36 @@ impl<'a> Question<'a> {
         };
         let [host, method_field, target] = dialect.fields();
         let method = one(method_field.clone())?.parse().map_err(|_| method_field)?;
-        Ok(Self { authority: one(host)?, method, target: one(target)?.as_bytes() })
+        let (authority, target) = match dialect {
+            Dialect::Nginx | Dialect::Caddy | Dialect::Traefik => (one(host)?, one(target)?),
+            Dialect::IngressNginx => parts(one(host)?).ok_or(target)?,
+        };
+        Ok(Self { authority, named, method, target: target.as_bytes() })
     }
+
+    /// What the host leads to, if it is the one that the proxy asks for.
+    fn find<'z>(&self, zones: &'z ZoneTable) -> Result<HostMatch<'z>, Refused> {
+        let find = |authority| Ok(facts::find_host(zones, hygiene::bare_host(authority)?));
+        let found = find(self.authority)?;
+        let Some(named) = self.named else { return Ok(found) };
+        match (found, find(named)?) {
+            (HostMatch::Zone(zone) | HostMatch::Alias(zone), HostMatch::Zone(other) | HostMatch::Alias(other))
+                if zone.host == other.host =>
+            {
+                Ok(found)
+            }
+            (HostMatch::Zone(_) | HostMatch::Alias(_) | HostMatch::Universal | HostMatch::Unknown, _) => {
+                Err(Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: Reason::OtherHost, close: false })
+            }
+        }
+    }
+}
+
+/// Authority and target of a URL as ingress-nginx puts it together, `$scheme://$http_host$request_uri`: nothing of it is
+/// read in another way than it was written.
+fn parts(url: &str) -> Option<(&str, &str)> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    rest.split_at_checked(rest.find('/')?)
 }
 
 /// What the log is told beside the answer.
@@ -202,7 +248,7 @@ struct Outcome {
 }
 
 impl Responder {
-    async fn answer(&self, dialect: Dialect, asker: Asker, headers: &HeaderMap) -> Answer {
+    async fn answer(&self, dialect: Dialect, named: Option<&str>, asker: Asker, headers: &HeaderMap) -> Answer {
         let began = Instant::now();
         // One generation for the whole question (C2).
         let generation = self.in_use.load_full();
@@ -223,7 +269,7 @@ impl Responder {
             left: None,
             unsure: false,
         };
-        let question = match Question::read(dialect, headers) {
+        let question = match Question::read(dialect, named, headers) {
             Ok(question) => question,
             Err(field) => {
                 // The operator's fault as a rule, and no request to log: what it would have been is what is missing. But
@@ -277,10 +323,10 @@ async fn judge(
     visit: &Visit,
     outcome: &mut Outcome,
 ) -> Answer {
-    let Question { authority, method, target } = question;
-    let host = hygiene::check_target(method, target).and_then(|()| hygiene::bare_host(authority));
+    let Question { method, target, .. } = question;
+    let host = hygiene::check_target(method, target).and_then(|()| question.find(&portal.settings.zones));
     let host = match host {
-        Ok(host) => facts::find_host(&portal.settings.zones, host),
+        Ok(host) => host,
         Err(refused) => return refuse(portal, dialect, visit, headers, refused, outcome),
     };
     let visit = match host {
@@ -311,7 +357,7 @@ async fn judge(
             let origin = &challenge.zone.origin;
             match dialect {
                 Dialect::Caddy | Dialect::Traefik => refusals::challenge(portal, &visit, sent, challenge, origin),
-                Dialect::Nginx => {
+                Dialect::Nginx | Dialect::IngressNginx => {
                     let place = format!("{origin}{}", refusals::login(target, visit.ended));
                     let place = (challenge.client == Client::Navigation).then_some(place);
                     to_nginx(StatusCode::UNAUTHORIZED, challenge.reason.name(), place)
@@ -322,7 +368,9 @@ async fn judge(
             outcome.decision = "canonical";
             let place = format!("{}{}", zone.origin, String::from_utf8_lossy(target));
             match dialect {
-                Dialect::Nginx => to_nginx(StatusCode::UNAUTHORIZED, "canonical", Some(place)),
+                Dialect::Nginx | Dialect::IngressNginx => {
+                    to_nginx(StatusCode::UNAUTHORIZED, "canonical", Some(place))
+                }
                 Dialect::Caddy | Dialect::Traefik => {
                     let mut answer = answer::see_other(&place);
                     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -343,7 +391,7 @@ async fn judge(
             };
             refusals::note_denial(portal, &visit, &forbidden.rule.name).await;
             match dialect {
-                Dialect::Nginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),
+                Dialect::Nginx | Dialect::IngressNginx => to_nginx(StatusCode::FORBIDDEN, Forbidden::REASON, None),
                 Dialect::Caddy | Dialect::Traefik => portal.forbid(&visit, headers, Forbidden::REASON),
             }
         }
@@ -404,7 +452,7 @@ fn allow(
         fields.insert(COOKIE, cookies);
     }
     match dialect {
-        Dialect::Nginx | Dialect::Traefik => {}
+        Dialect::Nginx | Dialect::Traefik | Dialect::IngressNginx => {}
         Dialect::Caddy => {
             for name in identity_names(&grant.zone().headers).chain([ASSERTION_HEADER, COOKIE]) {
                 fields.entry(name).or_insert(HeaderValue::from_static(""));
@@ -428,8 +476,12 @@ fn refuse(
     outcome.reason = Some(refused.reason);
     match (dialect, refused.status) {
         (Dialect::Caddy | Dialect::Traefik, status) => portal.refuse(visit, headers, status),
-        (Dialect::Nginx, status @ StatusCode::SERVICE_UNAVAILABLE) => to_nginx(status, refused.reason.name(), None),
-        (Dialect::Nginx, _) => to_nginx(StatusCode::FORBIDDEN, refused.reason.name(), None),
+        (Dialect::Nginx | Dialect::IngressNginx, status @ StatusCode::SERVICE_UNAVAILABLE) => {
+            to_nginx(status, refused.reason.name(), None)
+        }
+        (Dialect::Nginx | Dialect::IngressNginx, _) => {
+            to_nginx(StatusCode::FORBIDDEN, refused.reason.name(), None)
+        }
     }
 }
 

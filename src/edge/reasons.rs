@@ -72,6 +72,8 @@ reasons! {
     WebsocketOrigin = "websocket_origin",
     /// Forward-auth: a path of ours, which no application has.
     GatewayPath = "gateway_path",
+    /// Forward-auth: a host that is not the one that the proxy asks for.
+    OtherHost = "other_host",
     /// Forward-auth: another process has taken over.
     HandedOver = "handed_over",
     /// The session of a request ended while it was under way.

@@ -43,7 +43,9 @@ pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, Reaso
                 ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => {
                     (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamConnectTimeout)
                 }
-                ErrorType::ReadTimedout if awaited => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamFirstByteTimeout),
+                ErrorType::ReadTimedout if awaited => {
+                    (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamFirstByteTimeout)
+                }
                 ErrorType::ReadTimedout => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamSilenceTimeout),
                 ErrorType::WriteTimedout => (StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamWriteTimeout),
                 ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
@@ -87,12 +89,7 @@ pub(super) fn session_ended() -> Box<Error> {
 /// Tells the log of a request that failed and came to `outcome`. Of what is a client's own affair its line in the access log
 /// says enough: strangers could fill the disk with it (D9). `faults` is for the same reason: anybody may ask for a public
 /// path of an application that is down.
-pub(super) fn tell(
-    error: &Error,
-    (status, reason): (StatusCode, Reason),
-    request: RequestId,
-    faults: &Seldom,
-) {
+pub(super) fn tell(error: &Error, (status, reason): (StatusCode, Reason), request: RequestId, faults: &Seldom) {
     let (fault, reason) = (Known(error), reason.name());
     if status.is_client_error() {
         tracing::debug!(%request, reason, %fault, "a request was broken off");

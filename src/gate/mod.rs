@@ -258,8 +258,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every one.
-    pub const ALL: [Self; 4] =
-        [Self::UnknownHost, Self::StoreUnavailable, Self::AmbiguousPath, Self::NotThisWay];
+    pub const ALL: [Self; 4] = [Self::UnknownHost, Self::StoreUnavailable, Self::AmbiguousPath, Self::NotThisWay];
 
     /// The name in JSON answers, logs and metrics.
     pub const fn name(self) -> &'static str {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::harness::{Demo, Login, Visitor};
+use crate::harness::{Demo, Gateway, Login, Upstream, Visitor, Wishes};
 
 const WALL: &str = "wall@acme.example";
 const ALICE: &str = "alice@acme.example";
@@ -109,4 +109,23 @@ async fn kill_9_during_log_ins_and_log_outs_loses_nothing_acknowledged() {
         demo.stop().await;
     }
     assert!(begun > 0 && ended > 0, "the rounds saw {begun} begun and {ended} ended sessions");
+}
+
+#[tokio::test]
+async fn a_start_on_an_empty_store_says_so() {
+    let upstream = Upstream::start().await;
+    let elsewhere = |text: &str| text.replace("path: zonegate.db", "path: elsewhere.db");
+    let mut gateway = Gateway::start_edited(upstream.address(), Wishes::default(), elsewhere).await;
+    let told = |gateway: &Gateway, what: &str| {
+        gateway
+            .log()
+            .lines()
+            .any(|line| line.contains("WARN") && line.contains("elsewhere.db") && line.contains(what))
+    };
+    assert!(told(&gateway, "the store was just made"), "{}", gateway.log());
+    assert!(!told(&gateway, "the store has no tenant"), "{}", gateway.log());
+    gateway.restart().await;
+    assert!(told(&gateway, "the store has no tenant"), "{}", gateway.log());
+    let usual = Gateway::start(&upstream).await;
+    assert!(!usual.log().contains("nobody can log in"), "{}", usual.log());
 }

@@ -340,6 +340,93 @@ async fn a_question_has_each_field_of_its_proxy_once_and_no_other_is_read() {
 }
 
 #[tokio::test]
+async fn ingress_nginx_asks_for_one_host_and_tells_a_url_once() {
+    let (_upstream, gateway, mut wire) = gateway("127.0.0.1").await;
+    let cookie = format!("Cookie: theme=dark; __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    let question = format!("X-Original-Method: GET\r\nX-Original-URL: https://{A}/x?y=/z\r\n");
+    let mut check = async |host: &str, fields: &str, want: (u16, Option<&str>)| {
+        // What it sends as well, and what counts for nothing.
+        let more = "X-Auth-Request-Redirect: /health\r\nX-Sent-From: nginx-ingress-controller\r\nX-Original-URI: /health\r\n";
+        let dialect = format!("ingress-nginx/{host}");
+        let reply = asked(&mut wire, &dialect, "zonegate.svc:9480", &format!("{cookie}{more}{fields}")).await;
+        assert_eq!((reply.status, reply.field("x-zonegate-reason")), want, "{host} {fields}: {reply:?}");
+        assert_eq!(reply.all("x-forwarded-user").len(), usize::from(want.0 == 200));
+        reply
+    };
+    let reply = check(A, &question, (200, None)).await;
+    assert_eq!((reply.field("x-forwarded-user"), reply.field("cookie")), (Some(WALL), Some("theme=dark")));
+    check(A, &question.replace("https://", "http://"), (200, None)).await;
+    check(A, &question.replace(A, "A.Test:8443"), (200, None)).await;
+    check("alias.test", &question, (200, None)).await;
+    let reply = check(A, &question.replace(A, "alias.test"), (401, Some("canonical"))).await;
+    let place = format!("https://{}/x?y=/z", gateway.authority(A));
+    assert_eq!(reply.field("x-zonegate-location"), Some(place.as_str()));
+    // Not the host that the proxy asks for, though the path is public there.
+    let public = question.replace("/x?y=/z", "/health");
+    for (named, host) in
+        [("b.test", A), (A, "b.test"), (A, "nowhere.test"), ("nowhere.test", A), (A, "login.test")]
+    {
+        check(named, &public.replace(A, host), (403, Some("other_host"))).await;
+    }
+    for host in ["a.test/", "me@a.test", ""] {
+        let fields = question.replace(&format!("{A}/x"), &format!("{host}/x"));
+        let want = if host == "a.test/" { "ambiguous_path" } else { "host" };
+        check(A, &fields, (403, Some(want))).await;
+    }
+    for (from, to, reason) in [
+        ("/x", "/admin", "forbidden_by_rule"),
+        ("/x", "/.zonegate/session", "gateway_path"),
+        ("/x", "/a/../b", "ambiguous_path"),
+        ("GET", "TRACE", "method"),
+    ] {
+        check(A, &question.replace(from, to), (403, Some(reason))).await;
+    }
+    for fields in [
+        question.replace("X-Original-URL", "X-Original-UR"),
+        format!("{question}X-Original-URL: https://{A}/health\r\n"),
+        format!("{question}X-Original-Method: GET\r\n"),
+        question.replace("https://", ""),
+        question.replace("https://", "ftp://"),
+        question.replace("/x?y=/z", ""),
+        question.replace("/x?y=/z", "*"),
+    ] {
+        check(A, &fields, (400, None)).await;
+    }
+    // Without a host there is no such page.
+    for path in ["ingress-nginx", "ingress-nginx/", "ingress-nginx/a.test/x"] {
+        assert_eq!(asked(&mut wire, path, A, &format!("{cookie}{question}")).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn ingress_nginx_with_its_example_lets_through_what_the_gate_does() {
+    let front = Front::ingress_nginx(ACCESS).await;
+    let Front { gateway, upstream, .. } = &front;
+    let mut wire = front.connect().await;
+    let reply = wire.ask(request("GET", "/tickets/42", PAGE)).await;
+    let login = "https://a.test/.zonegate/login?return_to=/tickets/42";
+    assert_eq!((reply.status, reply.field("location")), (302, Some(login)), "{}", front.log());
+    let cookie = format!("Cookie: theme=dark; __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    // Names with "_", "." and other signs are thrown away by nginx (ignore_invalid_headers), as the controller leaves it.
+    let plain = |name: &&&str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    let forged: String = FORGED.iter().filter(plain).map(|name| format!("{name}: mallory\r\n")).collect();
+    for (path, fields, user) in [("/health", "", None), ("/tickets/42", cookie.as_str(), Some(WALL))] {
+        let reply = wire.ask(request("GET", path, &format!("{fields}{forged}"))).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "ok"), "{path} {}", front.log());
+        let received = upstream.only();
+        assert_told(&received, user);
+        assert_eq!(received.all("cookie"), if user.is_some() { vec!["theme=dark"] } else { vec![] });
+    }
+    assert_eq!(wire.ask(request("GET", "/admin", &cookie)).await.status, 403);
+    let reply = wire.ask(request("GET", "/.zonegate/login", PAGE)).await;
+    assert!(reply.status == 200 && reply.body.contains("name=\"username\""), "{reply:?}");
+    // The proxy goes by the request line, and tells of the other: what is public in a.test is not public here.
+    let crossed = format!("GET https://b.test/health HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n");
+    assert_eq!(front.connect().await.ask(crossed).await.status, 403, "{}", front.log());
+    upstream.assert_silent("it is another zone's application");
+}
+
+#[tokio::test]
 async fn d9_neither_strangers_nor_questions_that_make_no_sense_fill_the_log() {
     const FLOOD: usize = 400;
     let (_upstream, strange, address) = gateway_at("192.0.2.1").await;
@@ -368,7 +455,7 @@ async fn who_is_not_trusted_is_not_answered_and_on_other_listeners_there_is_no_s
     let _ = wire.try_send(request("GET", "/.zonegate/auth/nginx", &fields)).await;
     wire.assert_ended("192.0.2.1 may ask, and nobody else").await;
     assert!(gateway.log().contains("listen.trusted_proxies"), "{}", gateway.log());
-    for dialect in ["nginx", "caddy", "traefik"] {
+    for dialect in ["nginx", "caddy", "traefik", "ingress-nginx/a.test"] {
         let reply =
             gateway.connect(A).await.ask(request("GET", &format!("/.zonegate/auth/{dialect}"), &fields)).await;
         assert_eq!(reply.status, 404);

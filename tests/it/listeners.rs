@@ -245,6 +245,11 @@ async fn d5_a_source_holds_its_share_of_connections_and_gets_it_back() {
     };
     within(again).await;
     assert!(gateway.metrics().await.contains(r#"connections_refused_total{reason="source"}"#));
+    let told = gateway.log();
+    let told: Vec<_> = told.lines().filter(|line| line.contains("limits.connections_per_source")).collect();
+    assert!(told.iter().all(|line| line.contains("WARN") && line.contains("127.0.0.1")), "{told:?}");
+    // How often it was tried in between depends on the machine.
+    assert!((1..30).contains(&told.len()) && told[0].contains("listen.proxy_protocol_from"), "{told:?}");
 }
 
 #[tokio::test]

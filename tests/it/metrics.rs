@@ -11,6 +11,7 @@ use crate::harness::{A, Gateway, LOGIN, Upstream, WALL};
 const REFERENCE: &str = include_str!("../../config/metrics.md");
 const DASHBOARD: &str = include_str!("../../config/grafana/zonegate.json");
 const ALERTS: &str = include_str!("../../config/prometheus/alerts.yaml");
+const REASONS: &str = include_str!("../../config/reasons.md");
 
 /// A metric as the reference or the gateway has it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -116,6 +117,27 @@ async fn every_metric_is_explained_and_none_is_explained_that_is_not_there() {
     for secret in [WALL, "127.0.0.1", "/x"] {
         assert!(!of_clients.iter().any(|line| line.contains(secret)), "{secret}");
     }
+}
+
+#[test]
+fn every_reason_is_explained_and_none_is_explained_that_nobody_gives() {
+    let row = |line: &'static str| {
+        let cells: Vec<_> = line.strip_prefix("| `")?.trim_end_matches(" |").splitn(4, " | ").collect();
+        let [name, statuses, meaning, advice] = cells[..] else { panic!("a row of four cells: {line}") };
+        assert!(statuses.split(", ").all(|status| status.parse::<u16>().is_ok()), "{line}");
+        assert!(meaning.len() > 3 && advice.len() > 3, "{line}");
+        Some(name.trim_end_matches('`'))
+    };
+    let explained: Vec<_> = REASONS.lines().filter_map(row).collect();
+    let told: BTreeSet<_> = explained.iter().copied().collect();
+    assert_eq!(explained.len(), told.len(), "each once");
+    let given: BTreeSet<_> = zonegate::edge::Reason::all().map(zonegate::edge::Reason::name).collect();
+    let (missing, stale) =
+        (given.difference(&told).collect::<Vec<_>>(), told.difference(&given).collect::<Vec<_>>());
+    assert!(
+        missing.is_empty() && stale.is_empty(),
+        "config/reasons.md lacks {missing:?} and has {stale:?} too much"
+    );
 }
 
 #[tokio::test]

@@ -287,7 +287,7 @@ impl Acceptor {
         // Whom a balancer speaks for is known once its header was read.
         let share = if behind_balancer { Share::Uncounted } else { self.share(&self.sources, &settings, peer) };
         if matches!(share, Share::UsedUp) {
-            return self.is_over_its_share(peer, "source");
+            return self.turn_away(peer, "source");
         }
         let Some(opened) = Opened::count(self, &settings) else { return self.counts.refused("full") };
         let Some(taken) = Lane::take(&self.lanes) else { return self.counts.refused("full") };
@@ -322,7 +322,7 @@ impl Acceptor {
 
     /// A connection, or a request over HTTP/2, is not taken: its source has as many as it may. Where that is a balancer that
     /// was not named, the operator sees it here and nowhere else.
-    fn is_over_its_share(&self, source: IpAddr, reason: &'static str) {
+    fn turn_away(&self, source: IpAddr, reason: &'static str) {
         self.counts.refused(reason);
         if let Some(unwritten) = self.greedy.write() {
             tracing::warn!(
@@ -359,7 +359,7 @@ impl Acceptor {
                     peer = client;
                     share = self.share(&self.sources, settings, client);
                     if matches!(share, Share::UsedUp) {
-                        return self.is_over_its_share(client, "source");
+                        return self.turn_away(client, "source");
                     }
                 }
             }
@@ -413,8 +413,14 @@ impl Acceptor {
         let alpn = if several { ALPN::H2 } else { ALPN::H1 };
         // Gathered above TLS and not below it: an answer's head and its body become one record, and not one each.
         let stream = BufWriter::with_capacity(WRITE_BYTES, stream);
-        let connection =
-            Connection { stream, watch: Arc::clone(&watch), alpn, number, refused: false, last_waker: LastWaker::default() };
+        let connection = Connection {
+            stream,
+            watch: Arc::clone(&watch),
+            alpn,
+            number,
+            refused: false,
+            last_waker: LastWaker::default(),
+        };
         let origin = Arc::new(Origin::new(peer, way, watch));
         if several {
             let mut options = HttpServerOptions::default();
@@ -474,7 +480,7 @@ impl HttpServerApp for Several {
         }
         let share = self.acceptor.share(&self.acceptor.requests, settings, self.origin.peer);
         if matches!(share, Share::UsedUp) {
-            self.acceptor.is_over_its_share(self.origin.peer, "requests_of_source");
+            self.acceptor.turn_away(self.origin.peer, "requests_of_source");
             return None;
         }
         drop(generation);

@@ -182,8 +182,11 @@ impl Edge {
         realm: Option<Realm>,
     ) -> Result<bool> {
         let Some(realm) = realm else {
-            let refused =
-                Refused { status: StatusCode::MISDIRECTED_REQUEST, reason: Reason::Refusal(Refusal::UnknownHost), close: false };
+            let refused = Refused {
+                status: StatusCode::MISDIRECTED_REQUEST,
+                reason: Reason::Refusal(Refusal::UnknownHost),
+                close: false,
+            };
             return self.refuse(exchange, passage, refused).await;
         };
         if let Some(proof) = self.challenges.answer(exchange.req_header().raw_path()) {

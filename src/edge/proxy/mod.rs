@@ -33,12 +33,11 @@ use super::fields::{AnswerFields, CLEAR_SITE_DATA, Fields};
 use super::generation::InUse;
 use super::handover::Turn;
 use super::hygiene::{self, Refused};
-use super::listen::Arrival;
 use super::reasons::Reason;
 use super::seldom::Seldom;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, Recorded, Spans};
-use super::upstream::{self, Attempts, Broken, Mark, Provenance};
+use super::upstream::{self, Broken, Mark, Provenance};
 use super::{compress, rescue};
 use crate::assertion::is_ours;
 use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
@@ -528,7 +527,8 @@ impl Edge {
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if wishes.body_length.is_some_and(|length| length > grant.zone().body_bytes_max) {
-            let refused = Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: Reason::BodyTooLarge, close: true };
+            let refused =
+                Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason: Reason::BodyTooLarge, close: true };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }
         if wishes.stream

@@ -23,7 +23,11 @@ pub(super) fn check(head: &RequestHeader, zone: &Zone) -> Result<(), Refused> {
     let fields = &head.headers;
     if zone.speaks_http2() {
         // There, a WebSocket would be another thing (RFC 8441), which pingora does not speak.
-        return Err(Refused { status: StatusCode::NOT_IMPLEMENTED, reason: Reason::WebsocketOverHttp2, close: false });
+        return Err(Refused {
+            status: StatusCode::NOT_IMPLEMENTED,
+            reason: Reason::WebsocketOverHttp2,
+            close: false,
+        });
     }
     let has_body = fields.contains_key(TRANSFER_ENCODING)
         || fields.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");

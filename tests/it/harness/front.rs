@@ -21,6 +21,7 @@ use super::wire::{Wire, within};
 
 const NGINX: &str = include_str!("../../../config/examples/forward-auth/nginx.conf");
 const CADDY: &str = include_str!("../../../config/examples/forward-auth/Caddyfile");
+const INGRESS_NGINX: &str = include_str!("../../../config/examples/forward-auth/ingress-nginx.yaml");
 const TRAEFIK: &str = include_str!("../../../config/examples/forward-auth/traefik.yaml");
 
 /// A proxy in front of an application, and the gateway that it asks. Killed when dropped.
@@ -42,6 +43,20 @@ fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
+/// nginx with these servers.
+fn nginx_in(folder: &Path, servers: &str) -> Command {
+    let base = folder.display();
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {base}/pid;\nerror_log {base}/error.log;\nevents {{}}\nhttp {{\n\
+         access_log off;\nclient_body_temp_path {base}/body;\nproxy_temp_path {base}/proxy;\n\
+         fastcgi_temp_path {base}/f;\nuwsgi_temp_path {base}/u;\nscgi_temp_path {base}/s;\n{servers}\n}}\n"
+    );
+    fs::write(folder.join("nginx.conf"), text).unwrap();
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
+    command
+}
+
 async fn connect(gateway: &Gateway, to: SocketAddr) -> std::io::Result<Wire> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(gateway.file("certs/a.pem")).unwrap()).unwrap();
@@ -55,20 +70,54 @@ async fn connect(gateway: &Gateway, to: SocketAddr) -> std::io::Result<Wire> {
 impl Front {
     /// nginx, with `access` as the rules of [`A`].
     pub(crate) async fn nginx(access: &str) -> Self {
-        Self::start(access, |folder, snippet| {
-            let base = folder.display();
-            let text = format!(
-                "daemon off;\nmaster_process off;\npid {base}/pid;\nerror_log {base}/error.log;\nevents {{}}\nhttp {{\n\
-                 access_log off;\nclient_body_temp_path {base}/body;\nproxy_temp_path {base}/proxy;\n\
-                 fastcgi_temp_path {base}/f;\nuwsgi_temp_path {base}/u;\nscgi_temp_path {base}/s;\n{}\n}}\n",
-                snippet(NGINX)
-            );
-            fs::write(folder.join("nginx.conf"), text).unwrap();
-            let mut command = Command::new("nginx");
-            command.arg("-p").arg(folder).arg("-c").arg(folder.join("nginx.conf"));
-            command
-        })
-        .await
+        Self::start(access, |folder, snippet| nginx_in(folder, &snippet(NGINX))).await
+    }
+
+    /// nginx as the controller of Kubernetes sets it up for the Ingress of the example: with the lines of its template that
+    /// make something of the annotations. A server of another zone stands beside it.
+    pub(crate) async fn ingress_nginx(access: &str) -> Self {
+        let annotation = |name: &str| {
+            let line = INGRESS_NGINX.lines().find_map(|line| line.trim().strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_else(|| panic!("the example has no {name}")).to_owned()
+        };
+        let [url, sign_in, fields] = ["auth-url", "auth-signin", "auth-response-headers"]
+            .map(|name| annotation(&format!("nginx.ingress.kubernetes.io/{name}")));
+        let url = url.replace("zonegate.zonegate.svc.cluster.local:9480", "127.0.0.1:9480");
+        let sign_in = sign_in.replace("$escaped_request_uri", "$request_uri");
+        let taken: String = fields
+            .split(',')
+            .enumerate()
+            .map(|(at, name)| {
+                let variable = name.to_ascii_lowercase().replace('-', "_");
+                format!(
+                    "auth_request_set $authHeader{at} $upstream_http_{variable};\nproxy_set_header '{name}' $authHeader{at};\n"
+                )
+            })
+            .collect();
+        let server = |host: &str, public: &str| {
+            format!(
+                "server {{\nlisten 443 ssl;\nserver_name {host};\nssl_certificate /etc/ssl/desk.example.com.pem;\n\
+                 ssl_certificate_key /etc/ssl/desk.example.com.key;\n\
+                 location = /_external-auth {{\ninternal;\nproxy_pass_request_body off;\nproxy_set_header Content-Length \"\";\n\
+                 proxy_set_header X-Forwarded-Proto \"\";\nproxy_set_header Host zonegate.zonegate.svc.cluster.local;\n\
+                 proxy_set_header X-Original-URL $scheme://$http_host$request_uri;\n\
+                 proxy_set_header X-Original-Method $request_method;\nproxy_set_header X-Sent-From nginx-ingress-controller;\n\
+                 proxy_set_header X-Real-IP $remote_addr;\nproxy_set_header X-Forwarded-For $remote_addr;\n\
+                 proxy_set_header X-Auth-Request-Redirect $request_uri;\nset $target {};\nproxy_pass $target;\n}}\n\
+                 location @signin {{\nreturn 302 {};\n}}\n{public}\
+                 location / {{\nauth_request /_external-auth;\n{taken}error_page 401 = @signin;\n\
+                 proxy_set_header Host $http_host;\nproxy_set_header X-Forwarded-For $remote_addr;\n\
+                 proxy_set_header X-Real-IP $remote_addr;\nproxy_set_header X-Forwarded-Host $http_host;\n\
+                 proxy_set_header X-Forwarded-Proto $scheme;\nproxy_set_header X-Scheme $scheme;\n\
+                 proxy_pass http://127.0.0.1:8080;\n}}\n}}\n",
+                url.replace("desk.example.com", host),
+                sign_in
+            )
+        };
+        let own = "location /.zonegate/ {\nproxy_pass https://127.0.0.1:8443;\nproxy_ssl_server_name on;\n\
+                   proxy_ssl_name desk.example.com;\nproxy_set_header Host desk.example.com;\n}\n";
+        let servers = server("desk.example.com", own) + &server("b.test", "");
+        Self::start(access, |folder, snippet| nginx_in(folder, &snippet(&servers))).await
     }
 
     /// Caddy, with the same.
