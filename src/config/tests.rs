@@ -377,8 +377,8 @@ fn listeners_are_addresses_and_admin_is_not_for_others() {
     check_added(
         "listen: { admin: '127.0.0.1:443', status: ['127.0.0.1:443', all] }\n",
         &[
-            "4: listen.https and its neighbours name 127.0.0.1:443 twice: only one can listen there",
             "4: listen.status[1] \"all\" is not an address with a port, like 0.0.0.0:443 or [::]:443",
+            "4: listen.https and its neighbours name 127.0.0.1:443 twice: only one can listen there",
         ],
     );
     check_added(

@@ -248,6 +248,13 @@ zones:
         assert!(moved.status().is_success());
     }
 
+    /// What monitoring is told of the end of a host's certificate.
+    async fn expiry(&self, host: &str) -> Option<f64> {
+        let answer = self.client.get(format!("http://{}/metrics", self.admin)).send().await.unwrap();
+        let series = format!("zonegate_certificate_expiry_timestamp_seconds{{name=\"{host}\"}} ");
+        answer.text().await.unwrap().lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+    }
+
     /// What the gateway keeps for a zone.
     fn files(&self, host: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.folder.path().join("certs")).unwrap();
@@ -343,6 +350,8 @@ async fn a_zone_that_is_taken_out_while_its_order_is_under_way_leaves_nothing_be
     world.edit("zones:\n", &format!("zones:\n{zone}"));
     assert_eq!(world.reload().await.0, 200);
     world.order_is_under_way().await;
+    assert_eq!(world.expiry(GONE).await, Some(0.0), "it has none yet");
+    assert!(world.expiry(HOST).await.unwrap() > 0.0);
     world.edit(&zone, "");
     let (status, told) = world.reload().await;
     assert_eq!(status, 200, "{told}");
@@ -356,5 +365,25 @@ async fn a_zone_that_is_taken_out_while_its_order_is_under_way_leaves_nothing_be
     assert_eq!(world.reload().await.0, 200);
     world.gets(GONE).await;
     assert_eq!(world.files(GONE).len(), 2);
+    assert!(world.expiry(GONE).await.unwrap() > 0.0);
     assert!(!world.log().contains("panicked"), "{}", world.log());
+}
+
+#[tokio::test]
+async fn an_alias_that_the_operators_certificate_does_not_cover_gets_one() {
+    const OWN: &str = "own.test";
+    const BARE: &str = "www.own.test";
+    let world = World::start(false).await;
+    world.gets(HOST).await;
+    let made = rcgen::generate_simple_self_signed(vec![OWN.to_owned()]).unwrap();
+    let key = world.folder.path().join("certs/own.key");
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let private = <std::fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o600);
+    std::fs::set_permissions(&key, private).unwrap();
+    std::fs::write(world.folder.path().join("certs/own.pem"), made.cert.pem()).unwrap();
+    let zone = format!("  - {{ host: {OWN}, aliases: [{BARE}], upstream: {{ url: 'http://127.0.0.1:9' }} }}\n");
+    world.edit("zones:\n", &format!("zones:\n{zone}"));
+    assert_eq!(world.reload().await.0, 200);
+    world.gets(BARE).await;
+    assert_eq!((world.files(BARE).len(), world.files(OWN).len()), (2, 0));
 }
