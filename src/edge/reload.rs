@@ -53,7 +53,7 @@ pub(super) struct Reloader {
     /// Held while an upgrade is tried.
     pub(super) upgrade: Mutex<()>,
     pub(super) handover: Arc<Handover>,
-    /// Who looks for certificates that are missing is told.
+    /// Tells whoever gets certificates.
     pub(super) reloads: Arc<Reloads>,
 }
 

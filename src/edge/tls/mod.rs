@@ -168,8 +168,7 @@ impl Certificates {
 pub enum Extent {
     /// Everything: somebody asked for it.
     Everything,
-    /// What the configuration cannot be served with. Not among it: a certificate that has expired, which hurts its own hosts
-    /// alone.
+    /// What keeps the configuration from being served. Not a certificate that has expired, which hurts its own hosts alone.
     Hindrances,
 }
 
@@ -187,8 +186,8 @@ enum Expired {
 struct Reading<'a> {
     by_name: HashMap<String, Arc<Served>>,
     usable: Vec<(&'a PemPair, Arc<Served>)>,
-    /// How many of the first of them are over.
-    over: usize,
+    /// So many of them, which come first, have expired.
+    expired: usize,
     /// Their hosts are not told to lack a certificate: mending the one that is there is what would be right.
     names_of_unusable: HashSet<String>,
     problems: Vec<CertificateProblem>,
@@ -200,7 +199,7 @@ impl<'a> Reading<'a> {
         let mut reading = Self {
             by_name: HashMap::new(),
             usable: Vec::new(),
-            over: 0,
+            expired: 0,
             names_of_unusable: keyless.iter().filter_map(|pair| names(pair).ok()).flatten().collect(),
             problems: Vec::new(),
         };
@@ -219,7 +218,7 @@ impl<'a> Reading<'a> {
         for (pair, at) in over.chain(ours.into_iter().chain(own).map(|pair| (pair, now))) {
             match (read(pair, at), names(pair)) {
                 (Ok(certified), Ok(names)) => {
-                    reading.over += usize::from(at < now);
+                    reading.expired += usize::from(at < now);
                     let served = Arc::new(Served { certified, names });
                     reading.by_name.extend(served.names.iter().map(|name| (name.clone(), Arc::clone(&served))));
                     reading.usable.push((pair, served));
@@ -236,15 +235,15 @@ impl<'a> Reading<'a> {
         reading
     }
 
-    /// Those that are over and yet served, each with the hosts that are served with it.
-    fn over<'h>(&self, hosts: &'h [(Hostname, Place)]) -> Vec<(&'a PemPair, Vec<&'h Hostname>)> {
-        let over = self.usable.iter().take(self.over).map(|(pair, served)| {
+    /// The expired ones that are served all the same, each with the hosts that it is served for.
+    fn expired<'h>(&self, hosts: &'h [(Hostname, Place)]) -> Vec<(&'a PemPair, Vec<&'h Hostname>)> {
+        let expired = self.usable.iter().take(self.expired).map(|(pair, served)| {
             let is_its = |host: &Hostname| {
                 find(&self.by_name, host.as_str()).is_some_and(|found| Arc::ptr_eq(found, served))
             };
             (*pair, hosts.iter().map(|(host, _)| host).filter(|host| is_its(host)).collect())
         });
-        over.filter(|(_, hosts): &(_, Vec<_>)| !hosts.is_empty()).collect()
+        expired.filter(|(_, hosts): &(_, Vec<_>)| !hosts.is_empty()).collect()
     }
 }
 
@@ -292,7 +291,7 @@ fn profiles(
     let reading = Reading::of(pairs, &[], now, Expired::Served);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-    let over = reading.over(&hosts);
+    let expired = reading.expired(&hosts);
     let Reading { by_name, names_of_unusable, mut problems, .. } = reading;
     // One that is got while we run is no reason not to run; its host has no handshake until then. And where somebody else
     // ends TLS there is none at all.
@@ -300,13 +299,13 @@ fn profiles(
         problems.extend(uncovered(&by_name, &names_of_unusable, &hosts));
     }
     let holds = |host: &Hostname| in_use.is_some_and(|in_use| in_use.holds(host, now));
-    let worse = over.iter().filter(|(_, hosts)| hosts.iter().any(|host| holds(host)));
+    let worse = expired.iter().filter(|(_, hosts)| hosts.iter().any(|host| holds(host)));
     problems.extend(worse.filter_map(|(pair, _)| read(pair, now).err()));
     if !problems.is_empty() {
         return Err(problems);
     }
     let profiles = Profiles::new(maker, settings, &by_name).map_err(|problem| vec![problem])?;
-    for (problem, hosts) in over.iter().filter_map(|(pair, hosts)| Some((read(pair, now).err()?, hosts))) {
+    for (problem, hosts) in expired.iter().filter_map(|(pair, hosts)| Some((read(pair, now).err()?, hosts))) {
         let hosts = hosts.iter().map(|host| host.as_str()).collect::<Vec<_>>().join(", ");
         tracing::error!(hosts, %problem, "an expired certificate is served as it is, and browsers refuse it");
     }

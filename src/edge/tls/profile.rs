@@ -197,10 +197,10 @@ impl Profiles {
 
     /// Each name, and when the certificate that answers for it ends; 0 for a host that has none yet.
     pub(super) fn until(&self) -> Vec<(String, UnixTime)> {
-        const NEVER_WAS: UnixTime = UnixTime::from_seconds(0);
-        let end = |profile: &Profile| profile.served.until().unwrap_or(NEVER_WAS);
+        const NONE_YET: UnixTime = UnixTime::from_seconds(0);
+        let end = |profile: &Profile| profile.served.until().unwrap_or(NONE_YET);
         let served = self.by_name.iter().map(|(name, profile)| (name.clone(), end(profile)));
-        served.chain(self.awaited.iter().map(|host| (host.to_string(), NEVER_WAS))).collect()
+        served.chain(self.awaited.iter().map(|host| (host.to_string(), NONE_YET))).collect()
     }
 
     /// The profile for a name in lower case.
