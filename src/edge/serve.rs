@@ -240,9 +240,10 @@ impl Gateway {
         if let Some(predecessor) = predecessor {
             predecessor.serving()?;
         }
-        let spans = common.spans;
+        let Common { streams, spans, .. } = common;
         Ok(Running {
             in_use,
+            streams,
             background,
             threads,
             acceptor,
@@ -324,6 +325,7 @@ fn request_ids() -> Result<RequestIds, ServeFault> {
 /// Everything that runs, and listens.
 struct Running {
     in_use: InUse,
+    streams: Arc<Streams>,
     background: Runtime,
     threads: Threads,
     acceptor: Arc<Acceptor>,
@@ -352,7 +354,7 @@ impl Running {
 
     /// Takes no further connection, waits for what is under way, and writes what is to be written.
     fn stop(self) {
-        let Self { in_use, background, threads, acceptor, handover, administered, .. } = self;
+        let Self { in_use, streams, background, threads, acceptor, handover, administered, .. } = self;
         self.stop_accepting.send_replace(true);
         background.block_on(handover.settled());
         let handed_over = handover.turn.is_over();
