@@ -19,7 +19,7 @@ pub use brand::{Brand, Colour, ColourProblem, Links, Logo};
 pub use models::{
     AccountPage, AccountsPage, CodePage, Confirm, EnrolPage, EnrolledPage, ErrorPage, FailedAtProvider,
     ForbiddenPage, ForgotPage, HostingPage, InitiatePage, LinkView, LogoutPage, NewQrPage, Page, PasswordPage,
-    ProviderErrorPage, SessionRow, SlotsPage, TrialPage, UsernamePage, ZoneRow,
+    ProviderErrorPage, ProviderLink, SessionRow, SlotsPage, TrialPage, UsernamePage, ZoneRow,
 };
 pub use texts::{choose_language, is_text_id, text_ids};
 

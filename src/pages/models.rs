@@ -31,6 +31,15 @@ macro_rules! page {
 }
 pub(super) use page;
 
+/// A link to a company's provider, beside the username.
+#[derive(Clone, Debug, Default)]
+pub struct ProviderLink {
+    /// The company.
+    pub company: String,
+    /// Where its people log in.
+    pub address: String,
+}
+
 /// P1: the username.
 #[derive(Clone, Debug, Default)]
 pub struct UsernamePage<'a> {
@@ -42,6 +51,8 @@ pub struct UsernamePage<'a> {
     pub error: Option<&'static str>,
     /// What the person should know, such as why their session ended.
     pub notice: Option<String>,
+    /// The provider at which this browser goes on.
+    pub provider: Option<ProviderLink>,
 }
 page!(UsernamePage, UsernameView, "username.html");
 
@@ -53,6 +64,11 @@ impl UsernamePage<'_> {
 
     fn is_invalid(&self) -> bool {
         self.error.is_some() && !self.needs_suite()
+    }
+
+    /// Whether another way in than the username comes first.
+    fn is_second(&self) -> bool {
+        self.needs_suite() || self.provider.is_some()
     }
 }
 
@@ -370,6 +386,8 @@ pub struct InitiatePage<'a> {
     pub return_to: &'a str,
     /// Whom the provider may suggest.
     pub login_hint: &'a str,
+    /// A native client's class, as it was sealed.
+    pub client: &'a str,
 }
 page!(InitiatePage, InitiateView, "initiate.html");
 

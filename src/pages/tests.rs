@@ -186,24 +186,26 @@ impl Sample {
         let zones: Vec<_> = (0..6).map(|_| zone("DE 1")).collect();
         let key = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
         vec![
-            (
-                "username",
-                Box::new(move |c| UsernamePage { flow: t, username: "", error: None, notice: None }.html(c)),
-            ),
+            ("username", Box::new(move |c| UsernamePage { flow: t, ..UsernamePage::default() }.html(c))),
             (
                 "username-error",
-                Box::new(move |c| UsernamePage { flow: t, username: t, error: Some("m1"), notice: None }.html(c)),
+                Box::new(move |c| {
+                    UsernamePage { flow: t, username: t, error: Some("m1"), ..UsernamePage::default() }.html(c)
+                }),
             ),
             (
                 "username-notice",
                 Box::new(move |c| {
-                    UsernamePage {
-                        flow: t,
-                        username: "",
-                        error: None,
-                        notice: Some(c.fill("m16.idle", &[("hours", &c.duration(8 * 3600))])),
-                    }
-                    .html(c)
+                    let notice = Some(c.fill("m16.idle", &[("hours", &c.duration(8 * 3600))]));
+                    UsernamePage { flow: t, notice, ..UsernamePage::default() }.html(c)
+                }),
+            ),
+            (
+                "username-provider",
+                Box::new(move |c| {
+                    let notice = Some(c.t("m16.expired"));
+                    let provider = Some(ProviderLink { company: t.into(), address: t.into() });
+                    UsernamePage { flow: t, notice, provider, ..UsernamePage::default() }.html(c)
                 }),
             ),
             ("password", Box::new(move |c| PasswordPage { flow: t, username: t, back: t, error: None }.html(c))),

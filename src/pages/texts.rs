@@ -277,6 +277,7 @@ const TEXTS: &[Entry] = &[
     ("m16.replaced", "You logged in again in this browser.", "Sie haben sich in diesem Browser erneut angemeldet."),
     ("m16.revoked", "Your session was ended by you or an administrator.", "Ihre Sitzung wurde von Ihnen oder einem Administrator beendet."),
     ("m17", "You are logged out.", "Sie sind abgemeldet."),
+    ("m17.suite", "You are logged out of {suite} and all modules.", "Sie sind von {suite} und allen Modulen abgemeldet."),
     ("m17.unreached", "You are logged out here. The service that you logged in with could not be reached: you may still be logged in there. It will be told as soon as it answers.", "Sie sind hier abgemeldet. Ihr Anmeldedienst war nicht erreichbar: Dort sind Sie vielleicht noch angemeldet. Er erfährt es, sobald er wieder antwortet."),
     ("m19.account", "No account is set up for this identity. Ask your administrator.", "Für diese Identität ist kein Konto eingerichtet. Fragen Sie Ihren Administrator."),
     ("m19.expired", "This log-in took too long, or was completed already. Begin again.", "Diese Anmeldung hat zu lange gedauert oder ist schon abgeschlossen. Beginnen Sie noch einmal."),
@@ -326,6 +327,7 @@ const TEXTS: &[Entry] = &[
     ("username.hint", "If you do not know your username, contact your administrator.", "Wenn Sie Ihren Benutzernamen nicht kennen, wenden Sie sich an Ihren Administrator."),
     ("username.label", "Username", "Benutzername"),
     ("username.placeholder", "username@domain.com", "name@firma.de"),
+    ("username.provider", "Continue with {company}", "Weiter mit {company}"),
     ("username.suite", "Log in with {suite}", "Mit {suite} anmelden"),
     ("username.title", "Log in to {product}", "Anmelden bei {product}"),
 ];

@@ -17,7 +17,7 @@ use super::answer::{self, Answer};
 use super::flow::{Asking, Sent};
 use super::form::Form;
 use super::outcome::{Outcome, Trouble};
-use super::sso::{self, Errand};
+use super::sso::{self, Errand, Question, Registration};
 use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, csrf, device};
 use crate::base::{BrowserToken, LocalPath, Source, Ttl};
@@ -25,9 +25,10 @@ use crate::credential::otpauth_uri;
 use crate::login::{Binding, Claimant, Entry, Flow, FlowProblem, Handover, Holder, Sender, Step, Wish};
 use crate::machine::random;
 use crate::pages::{
-    AccountsPage, CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, SessionRow, SlotsPage, UsernamePage,
+    AccountsPage, CodePage, EnrolPage, EnrolledPage, Page, PasswordPage, ProviderLink, SessionRow, SlotsPage,
+    UsernamePage,
 };
-use crate::session::{EndReason, Ended, Session};
+use crate::session::{EndReason, Ended, Method, Session};
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
 /// The log-in page's address.
@@ -49,6 +50,7 @@ struct Above<'a> {
     error: Option<&'static str>,
     notice: Option<String>,
     username: &'a str,
+    provider: Option<ProviderLink>,
 }
 
 /// A request, with what answering it takes.
@@ -116,10 +118,8 @@ async fn first_page(
     // log in as somebody else (D26).
     let plain = pairs().all(|(name, _)| name == "return_to");
     if plain
-        && let Some(slug) = cookies::tenant(headers)
         && visit.ended.is_none()
-        && let Some(registration) = portal.registration(visit, slug).await?
-        && registration.is_open()
+        && let Some(registration) = here.remembered().await?
     {
         let errand = Errand { browser: Some(browser), ..Errand::log_in(return_to) };
         return Ok(portal.to_provider(&registration, errand, visit, headers).await);
@@ -145,8 +145,9 @@ async fn first_page(
             && !(Source::of(handover.from) == Source::of(visit.address) && is_same_site(headers))
             && let Some(registration) = portal.registration(visit, &tenant.slug).await?
         {
-            let hint = Some(username.as_str());
-            return Ok(sso::question(portal, &registration, (None, hint), Some(browser), visit, headers));
+            let (hint, browser) = (Some(username.as_str()), Some(browser));
+            let asked = Question { hint, browser, ..Question::default() };
+            return Ok(sso::question(portal, &registration, asked, visit, headers));
         }
         return here.end(outcome, "").await;
     }
@@ -156,21 +157,44 @@ async fn first_page(
         let idle_max = portal.idle_max(after);
         Some(Ended { reason: EndReason::from_name(&query("reason")?)?, idle_max })
     };
-    let ended = visit.ended.or_else(told).map(|ended| match ended.reason {
-        EndReason::LoggedOut if query("provider").as_deref() == Some("unreached") => here.text("m17.unreached"),
-        EndReason::LoggedOut
-        | EndReason::Idle
-        | EndReason::Expired
-        | EndReason::Displaced
-        | EndReason::Replaced
-        | EndReason::Revoked => here.ending(ended),
+    let ended = visit.ended.or_else(told);
+    // Whose session ended by itself reads why, and goes on at their provider with one click (R97, R98).
+    let provider = match ended {
+        Some(ended) if with.is_none() && is_over_by_itself(ended.reason) => here.remembered().await?,
+        Some(_) | None => None,
+    };
+    let provider = provider.map(|registration| ProviderLink {
+        company: registration.name().to_owned(),
+        address: registration.address_to(flow.return_to.as_ref()),
+    });
+    let at_provider = query("provider");
+    let ended = ended.map(|ended| match (ended.reason, at_provider.as_deref()) {
+        (EndReason::LoggedOut, Some("unreached")) => here.text("m17.unreached"),
+        (EndReason::LoggedOut, Some("suite")) if portal.settings.suite.is_some() => here.text("m17.suite"),
+        (
+            EndReason::LoggedOut
+            | EndReason::Idle
+            | EndReason::Expired
+            | EndReason::Displaced
+            | EndReason::Replaced
+            | EndReason::Revoked,
+            _,
+        ) => here.ending(ended),
     });
     let unsent = query(UNSENT).map(|_| here.text("notice.unsent"));
     let notice = match (ended, unsent) {
         (Some(ended), Some(unsent)) => Some(format!("{ended} {unsent}")),
         (notice, None) | (None, notice) => notice,
     };
-    here.page(&flow, Above { notice, ..Above::default() })
+    here.page(&flow, Above { notice, provider, ..Above::default() })
+}
+
+/// Whether nobody ended a session that ended so: not its person, and nobody else.
+const fn is_over_by_itself(reason: EndReason) -> bool {
+    match reason {
+        EndReason::Idle | EndReason::Expired => true,
+        EndReason::LoggedOut | EndReason::Displaced | EndReason::Replaced | EndReason::Revoked => false,
+    }
 }
 
 /// Whether the browser says that it was led here by a page of the same site (Fetch Metadata, `Sec-Fetch-Site`).
@@ -256,6 +280,13 @@ impl Here<'_> {
         self.portal.begin_flow(&self.asking, binding, device::class(self.headers), return_to, entry)
     }
 
+    /// The provider that this browser has logged in at, if anybody logs in there now (D26).
+    async fn remembered(&self) -> Result<Option<Registration>, Trouble> {
+        let Some(slug) = cookies::tenant(self.headers) else { return Ok(None) };
+        let registration = self.portal.registration(self.asking.visit, slug).await?;
+        Ok(registration.filter(Registration::is_open))
+    }
+
     /// What the browser is answered. `typed`: as its username.
     async fn end(&self, outcome: Outcome, typed: &str) -> Result<Answer, Trouble> {
         match outcome {
@@ -287,9 +318,17 @@ impl Here<'_> {
             Outcome::SuiteRequired(flow, username) => {
                 self.page(&flow, Above { error: Some("m24"), username: username.as_str(), ..Above::default() })
             }
-            Outcome::Begun(_, token, target) => {
+            Outcome::Begun(session, token, target) => {
                 let mut answer = answer::see_other(target.as_str());
-                answer.headers_mut().append(header::SET_COOKIE, cookies::set_session(&token));
+                let fields = answer.headers_mut();
+                fields.append(header::SET_COOKIE, cookies::set_session(&token));
+                // The browser remembers which company it was, also of somebody who had to make room first (D26).
+                match session.method {
+                    Method::Sso => {
+                        fields.append(header::SET_COOKIE, cookies::set_tenant(&session.terms.tenant_slug));
+                    }
+                    Method::Local | Method::Suite | Method::Api => {}
+                }
                 Ok(answer)
             }
             Outcome::Over(target) => Ok(answer::see_other(target.as_str())),
@@ -326,13 +365,13 @@ impl Here<'_> {
 
     /// The page of the step that is due.
     fn page(&self, flow: &Flow, above: Above<'_>) -> Result<Answer, Trouble> {
-        let Above { error, notice, username } = above;
+        let Above { error, notice, username, provider } = above;
         let chrome = &self.portal.chrome(self.asking.visit, self.headers);
         let sealed = self.portal.seal(flow)?;
         let sealed = sealed.as_str();
         let back = &first_page_of(flow);
         let html = match &flow.step {
-            Step::Username => UsernamePage { flow: sealed, username, error, notice }.html(chrome),
+            Step::Username => UsernamePage { flow: sealed, username, error, notice, provider }.html(chrome),
             Step::Password(step) => {
                 PasswordPage { flow: sealed, username: step.username().as_str(), back, error }.html(chrome)
             }

@@ -108,13 +108,15 @@ pub struct Portal {
     pub csrf: Csrf,
     /// The way to identity providers.
     pub providers: Providers,
-    /// Their kind for the way to a provider's log-out and back.
+    /// Tokens for the way to a provider's log-out and back.
     logout_state: Csrf,
     flow_key: SealKey,
     handover_key: SealKey,
     /// What is on its way to a provider and back.
     transaction_key: SealKey,
     sso_test_key: SealKey,
+    /// For which kind of client somebody logs in at a provider.
+    class_key: SealKey,
     /// Which zone an unknown domain is sent to: any, but always the same (E4).
     guess_key: aws_lc_rs::hmac::Key,
     policies: Policies,
@@ -216,6 +218,7 @@ impl Portal {
             handover_key: master.derive("handover v1"),
             transaction_key: master.derive("transaction v1"),
             sso_test_key: master.derive("sso test v1"),
+            class_key: master.derive("client class v1"),
             guess_key: master.derive_mac("zone of unknown domain v1"),
             assets: Assets::of(&settings.brand),
             policies: Policies::new(settings.zones.zones().iter().map(|zone| &*zone.origin)),
@@ -253,6 +256,7 @@ impl Portal {
             handover_key: self.handover_key.clone(),
             transaction_key: self.transaction_key.clone(),
             sso_test_key: self.sso_test_key.clone(),
+            class_key: self.class_key.clone(),
             guess_key: self.guess_key.clone(),
             assets: Assets::after(&self.assets, &settings.brand),
             policies: Policies::new(settings.zones.zones().iter().map(|zone| &*zone.origin)),

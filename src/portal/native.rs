@@ -1,7 +1,8 @@
 //! The flow for native clients, as JSON: the phone app and the mail add-in (R103–R106).
 //!
 //! The same steps, budget and slots as in a browser, with reason codes of its own. What needs a page
-//! (setting up an authenticator) is refused with the code that says so.
+//! (setting up an authenticator, a provider) is refused with the code that says so, and the address to open. An address at
+//! a provider carries the client's class under seal: the session takes the client's slot, whatever browser it opens (R82).
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::answer::{self, Answer};
 use super::flow::{Asking, Sent};
 use super::outcome::{Message, Outcome, Trouble};
 use super::{Portal, Visit, cookies, csrf};
-use crate::base::{SessionToken, Username};
+use crate::base::{SessionToken, TenantId, Username};
 use crate::directory::Tenant;
 use crate::login::{AwaitPassword, Binding, Entry, Flow, FlowProblem, Holder, Sender, Step};
 use crate::session::{Class, Session};
@@ -148,11 +149,11 @@ impl Here<'_> {
                     }
                     Outcome::ToProvider(flow, tenant, username) => {
                         let outcome = self.password_all_the_same(flow, username, told, &asking).await?;
-                        self.beside_a_provider(self.sso_required(&tenant), outcome, &asking)
+                        self.beside_a_provider(self.sso_required(&tenant)?, outcome, &asking)
                     }
                     Outcome::SuiteRequired(flow, username) => {
                         let outcome = self.password_all_the_same(flow, username, told, &asking).await?;
-                        self.beside_a_provider(self.suite_required(), outcome, &asking)
+                        self.beside_a_provider(self.suite_required()?, outcome, &asking)
                     }
                     settled @ (Outcome::Due(_, Some(_))
                     | Outcome::ToSuite(..)
@@ -222,17 +223,21 @@ impl Here<'_> {
         }
     }
 
-    fn sso_required(&self, tenant: &Tenant) -> Answer {
-        let origin = self.portal.origin(&self.visit.realm);
-        let login_url = Some(format!("{origin}{}", super::sso::address(&tenant.slug)));
+    fn sso_required(&self, tenant: &Tenant) -> Result<Answer, Trouble> {
+        let login_url = Some(self.address_at(&super::sso::address(&tenant.slug), Some(tenant.id))?);
         let said = Said { login_url, ..self.reason("sso_required", Some("m19.required")) };
-        self.coded(StatusCode::FORBIDDEN, &said)
+        Ok(self.coded(StatusCode::FORBIDDEN, &said))
     }
 
-    fn suite_required(&self) -> Answer {
-        let origin = self.portal.origin(&self.visit.realm);
-        let login_url = Some(format!("{origin}{}", super::sso::SUITE));
-        self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("suite_required", Some("m24")) })
+    fn suite_required(&self) -> Result<Answer, Trouble> {
+        let login_url = Some(self.address_at(super::sso::SUITE, None)?);
+        Ok(self.coded(StatusCode::FORBIDDEN, &Said { login_url, ..self.reason("suite_required", Some("m24")) }))
+    }
+
+    /// The address of a provider's log-in for the browser that the client opens. As long for everybody of a tenant.
+    fn address_at(&self, path: &str, tenant: Option<TenantId>) -> Result<String, Trouble> {
+        let client = self.portal.class_ticket(self.visit, tenant, Class::Mobile)?;
+        Ok(format!("{}{path}?{client}", self.portal.origin(&self.visit.realm)))
     }
 
     /// What the client is called in lists. One that is no longer configured keeps its id.
@@ -268,9 +273,9 @@ impl Here<'_> {
                 let said = Said { host: Some(host), message: Some(message), ..self.reason("wrong_zone", None) };
                 self.coded(StatusCode::MISDIRECTED_REQUEST, &said)
             }
-            Outcome::ToProvider(_, tenant, _) => self.sso_required(&tenant),
+            Outcome::ToProvider(_, tenant, _) => self.sso_required(&tenant)?,
             // No client asks for it, and where it is required, that was said before.
-            Outcome::ToSuite(..) | Outcome::SuiteRequired(..) => self.suite_required(),
+            Outcome::ToSuite(..) | Outcome::SuiteRequired(..) => self.suite_required()?,
             Outcome::Begun(session, token, _) => authenticated(&session, Some(&token)),
             Outcome::Over(_) => match &self.visit.session {
                 Some(session) => authenticated(session, None),

@@ -42,7 +42,7 @@ pub use settings::{
     is_word, max_age,
 };
 pub use suite::{MODULES_MAX, Module, Suite};
-pub use ticket::{TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
+pub use ticket::{ClassTicket, TICKET_MAX, TICKET_PURPOSE, TestTicket, TicketProblem};
 pub use token::{Expected, IdToken, TokenProblem, UserInfo};
 pub use transaction::{
     Arrival, CallbackOf, Nonce, Purpose, TRANSACTION_MAX, Transaction, TransactionProblem, Verifier,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri};
 
 use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::super::answer::{Answer, done, html, see_other};
@@ -18,12 +18,13 @@ use super::super::outcome::{NOT_CONFIRMED, Outcome};
 use super::super::verifier::Shed;
 use super::super::{Portal, Visit, cookies, device, login};
 use super::suite::Bound;
-use super::{Failed, OpenIdProvider, Refused, Registration, SOURCE_LIMIT};
+use super::{Failed, OpenIdProvider, Refused, Registration, SOURCE_LIMIT, SetOut};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
 use crate::idp::{Client, ProviderFault, Step};
 use crate::login::{Binding, Claimant, Entry, Flow, Proven};
 use crate::pages::{Page, TrialPage};
+use crate::session::Class;
 use crate::sso::{
     self, Answer as ProviderAnswer, Arrival, Audience, Callback, CallbackOf, Expected, IdToken, Proof, Purpose,
     Transaction, TransactionProblem, UserInfo, check_issuer,
@@ -33,8 +34,8 @@ use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 
 /// What came of it.
 enum Come {
-    /// The person is known: this is what the log-in's end has to say.
-    Known(Box<Outcome>, BrowserToken),
+    /// The person is known: this is what the log-in's end has to say, of a session of that class.
+    Known(Box<Outcome>, BrowserToken, Class),
     /// This answer has begun the session that the visitor holds: Back, or a second click.
     Over(LocalPath),
     /// A trial, and what it showed.
@@ -80,9 +81,10 @@ pub(super) async fn take(
     let label = device::label(&headers);
     let asking = Asking { visit: &visit, host: &registration.zone.host, label: &label };
     match portal.come_back(&registration, uri.query().unwrap_or_default(), &asking, &headers).await {
-        Ok(Come::Known(outcome, browser)) => {
-            portal.metrics.login(outcome.name(), registration.method(), device::class(&headers));
-            portal.known(&registration, *outcome, asking, &headers, &browser).await
+        Ok(Come::Known(outcome, browser, class)) => {
+            portal.metrics.login(outcome.name(), registration.method(), class);
+            let end = login::end(&portal, *outcome, asking, &headers, &browser).await;
+            end.unwrap_or_else(|trouble| portal.trouble(&visit, &headers, &trouble))
         }
         Ok(Come::Over(target)) => see_other(target.as_str()),
         Ok(Come::Tried(tried)) => portal.tried(&registration, &tried, &visit, &headers),
@@ -90,9 +92,10 @@ pub(super) async fn take(
         Ok(Come::Bound(Bound::InPlaceOfAnother)) => done(ADMIN_SUITE, "rebound"),
         Err(Failed::Refused(refused)) => {
             if refused.purpose == Purpose::LogIn {
-                portal.metrics.login(NOT_CONFIRMED, registration.method(), device::class(&headers));
+                let class = refused.class.unwrap_or_else(|| device::class(&headers));
+                portal.metrics.login(NOT_CONFIRMED, registration.method(), class);
             }
-            let again = registration.again(&visit, &refused);
+            let again = portal.again(&registration, &refused, &visit, &headers);
             portal.not_logged_in(&visit, &headers, refused, registration.tenant_id(), again.as_deref()).await
         }
         Err(Failed::Trouble(trouble)) => portal.trouble(&visit, &headers, &trouble),
@@ -115,15 +118,34 @@ impl Portal {
             let account = self.store.account_by_id(session.user).await?;
             return Ok(Come::Over(target(&transaction, account.as_ref())));
         }
-        if !self.verifier.takes(visit.address) {
+        let set_out = SetOut {
+            purpose: transaction.purpose,
+            class: transaction.class,
+            tenant: transaction.tenant,
+            username: transaction.username.clone(),
+        };
+        match self.taken(registration, &callback, transaction, browser, asking).await {
+            Ok(come) => Ok(come),
+            Err(failed) => Err(self.of_who_set_out(failed, &set_out).await),
+        }
+    }
+
+    /// What the answer to a transaction comes to, if it is the first one.
+    async fn taken(
+        &self,
+        registration: &Registration,
+        callback: &Callback,
+        transaction: Transaction,
+        browser: BrowserToken,
+        asking: &Asking<'_>,
+    ) -> Result<Come, Failed> {
+        if !self.verifier.takes(asking.visit.address) {
             return Err(Refused { text: Shed::Source.text(), ..Refused::because(SOURCE_LIMIT) }.into());
         }
         if !self.store.spend(transaction.id, transaction.deadline()).await? {
             return Err(expired("state_spent").into());
         }
-        let purpose = transaction.purpose;
-        let come = self.answered(registration, &callback, transaction, browser, asking).await;
-        come.map_err(|failed| failed.in_answer_to(purpose))
+        self.answered(registration, callback, transaction, browser, asking).await
     }
 
     /// What the answer to a transaction that nobody else has spent comes to.
@@ -142,6 +164,7 @@ impl Portal {
         let claims = Claims { token: &token, info: info.as_ref(), text: &text };
         match (transaction.purpose, &registration.provider) {
             (Purpose::LogIn, peer) => {
+                let class = transaction.class;
                 let outcome = match peer {
                     OpenIdProvider::Tenant(tenant, _) => {
                         self.log_in_at_tenant(registration, tenant, &claims, transaction, asking).await?
@@ -150,10 +173,10 @@ impl Portal {
                         self.log_in_at_suite(registration, suite, &claims, transaction, asking).await?
                     }
                 };
-                Ok(Come::Known(Box::new(outcome), browser))
+                Ok(Come::Known(Box::new(outcome), browser, class))
             }
             (Purpose::Test, OpenIdProvider::Tenant(tenant, _)) => {
-                let event = about(registration, asking, EventKind::ProviderTested);
+                let event = about(registration, asking, transaction.class, EventKind::ProviderTested);
                 let tested = self.store.provider_was_tested(tenant.id, settings, visit.now, &event);
                 Ok(Come::Tried(Box::new(Tried { counts: tested.await?, token, info })))
             }
@@ -206,7 +229,7 @@ impl Portal {
         transaction: Transaction,
         asking: &Asking<'_>,
     ) -> Result<Outcome, Failed> {
-        let account = self.person_of(registration, tenant, claims, asking).await?;
+        let account = self.person_of(registration, tenant, claims, transaction.class, asking).await?;
         let proof = Proof::of(claims.token, claims.text, &transaction, asking.visit.now);
         let proven = Proven::by_provider(Claimant::of(&account.user), proof, asking.visit.now);
         Ok(self.finish(flow_of(transaction, asking.visit.now), proven, &account, None, asking).await?)
@@ -244,18 +267,22 @@ impl Portal {
         registration: &Registration,
         tenant: &Tenant,
         claims: &Claims<'_>,
+        class: Class,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
         let issuer = &registration.settings().issuer;
         let linked = self.store.linked(tenant.id, issuer, claims.token.subject()).await?;
         let account = match linked {
             Some(account) => account,
-            None if tenant.sso == SsoScope::All => self.linked_now(registration, tenant, claims, asking).await?,
+            None if tenant.sso == SsoScope::All => {
+                self.linked_now(registration, tenant, claims, class, asking).await?
+            }
             None => return Err(no_account("unknown_subject").into()),
         };
+        let refused = |reason| no_account(reason).of(&account).into();
         match () {
-            () if !account.user.active => Err(no_account("disabled").into()),
-            () if methods(&account.tenant, &account.user) != Methods::Sso => Err(no_account("not_sso").into()),
+            () if !account.user.active => Err(refused("disabled")),
+            () if methods(&account.tenant, &account.user) != Methods::Sso => Err(refused("not_sso")),
             () => Ok(account),
         }
     }
@@ -265,6 +292,7 @@ impl Portal {
         registration: &Registration,
         tenant: &Tenant,
         claims: &Claims<'_>,
+        class: Class,
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
         let settings = registration.settings();
@@ -277,24 +305,27 @@ impl Portal {
         let account = match self.store.account(&username).await? {
             Some(account) => account,
             None if settings.provisioning => {
-                let event = about(registration, asking, EventKind::UserCreated);
+                let event = about(registration, asking, class, EventKind::UserCreated);
                 let created = self.provision(tenant.id, &username, claims, event).await?;
                 created.ok_or_else(|| no_account("unknown_user"))?
             }
             None => return Err(no_account("unknown_user").into()),
         };
-        let allowed = methods(&account.tenant, &account.user) == Methods::Sso;
-        if account.tenant.id != tenant.id || !account.user.active || !allowed {
+        // Another tenant's account is not what this tenant's log-in was about.
+        if account.tenant.id != tenant.id {
             return Err(no_account("not_sso").into());
         }
-        let event =
-            SecurityEvent { user: Some(account.user.id), ..about(registration, asking, EventKind::AccountLinked) };
+        if !account.user.active || methods(&account.tenant, &account.user) != Methods::Sso {
+            return Err(no_account("not_sso").of(&account).into());
+        }
+        let event = about(registration, asking, class, EventKind::AccountLinked);
+        let event = SecurityEvent { user: Some(account.user.id), ..event };
         let (issuer, subject) = (&settings.issuer, claims.token.subject());
         match self.store.link(tenant.id, issuer, subject, account.user.id, Audience::Tenant, &event).await? {
             Linked::Yes => Ok(account),
             // A username that was given to somebody else at the provider is not theirs here.
             Linked::SubjectTaken | Linked::UserHasAnother | Linked::NotOfThisKind => {
-                Err(no_account("linked_to_another").into())
+                Err(no_account("linked_to_another").of(&account).into())
             }
         }
     }
@@ -316,27 +347,6 @@ impl Portal {
             Err(fault) => return Err(fault.into()),
         }
         Ok(self.store.account(username).await?)
-    }
-
-    /// The end of the log-in, as a browser is told of it; and the browser remembers which company it was (D26).
-    async fn known(
-        &self,
-        registration: &Registration,
-        outcome: Outcome,
-        asking: Asking<'_>,
-        headers: &HeaderMap,
-        browser: &BrowserToken,
-    ) -> Answer {
-        let begun = matches!(outcome, Outcome::Begun(..));
-        match login::end(self, outcome, asking, headers, browser).await {
-            Ok(mut answer) => {
-                if let Some(tenant) = registration.tenant().filter(|_| begun) {
-                    answer.headers_mut().append(header::SET_COOKIE, cookies::set_tenant(&tenant.slug));
-                }
-                answer
-            }
-            Err(trouble) => self.trouble(asking.visit, headers, &trouble),
-        }
     }
 
     fn tried(&self, registration: &Registration, tried: &Tried, visit: &Visit, headers: &HeaderMap) -> Answer {
@@ -364,12 +374,19 @@ fn no_account(reason: &'static str) -> Refused {
     Refused { text: "m19.account", ..Refused::because(reason) }
 }
 
-pub(super) fn about(registration: &Registration, asking: &Asking<'_>, kind: EventKind) -> SecurityEvent {
+/// An event of a log-in at the provider, of a session of that class.
+pub(super) fn about(
+    registration: &Registration,
+    asking: &Asking<'_>,
+    class: Class,
+    kind: EventKind,
+) -> SecurityEvent {
     let visit = asking.visit;
     SecurityEvent {
         request: Some(visit.request),
         zone: Some(registration.zone.host.clone()),
         tenant: registration.tenant_id(),
+        class: Some(class),
         address: Some(visit.address),
         ..SecurityEvent::new(kind, Actor::Stranger, visit.now)
     }

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use super::super::answer::{Answer, html, outward};
 use super::super::form::Form;
 use super::super::{Portal, Visit, cookies, csrf};
-use super::{Errand, Refused, Registration, query};
+use super::{CLIENT, Errand, Refused, Registration, query};
 use crate::base::{BrowserToken, LocalPath};
 use crate::machine::random;
 use crate::pages::{InitiatePage, Page};
@@ -38,19 +38,32 @@ pub(super) async fn ask(
     }
     let target = query(&uri, "target_link_uri").and_then(|text| target(&registration, &text));
     let hint = query(&uri, "login_hint").filter(|hint| hint.len() <= HINT_BYTES_MAX);
-    question(&portal, &registration, (target.as_ref(), hint.as_deref()), None, &visit, &headers)
+    let asked = Question { target: target.as_ref(), hint: hint.as_deref(), ..Question::default() };
+    question(&portal, &registration, asked, &visit, &headers)
 }
 
-/// Asks whether the person wants to log in there. `browser`: the caller's answer gives it that token, where it has none.
+/// What a log-in is asked for with.
+#[derive(Clone, Copy, Default)]
+pub(in crate::portal) struct Question<'a> {
+    /// Where the person is going.
+    pub(in crate::portal) target: Option<&'a LocalPath>,
+    /// Whom the provider may suggest.
+    pub(in crate::portal) hint: Option<&'a str>,
+    /// A native client's class, as it was sealed.
+    pub(in crate::portal) client: Option<&'a str>,
+    /// The browser's token, where the caller's answer gives it one.
+    pub(in crate::portal) browser: Option<&'a BrowserToken>,
+}
+
+/// Asks whether the person wants to log in there.
 pub(in crate::portal) fn question(
     portal: &Portal,
     registration: &Registration,
-    (target, hint): (Option<&LocalPath>, Option<&str>),
-    browser: Option<&BrowserToken>,
+    asked: Question<'_>,
     visit: &Visit,
     headers: &HeaderMap,
 ) -> Answer {
-    let known = cookies::browser(headers).or(browser.cloned());
+    let known = cookies::browser(headers).or(asked.browser.cloned());
     let browser = match known.clone().map_or_else(|| random().map(BrowserToken::from_bytes), Ok) {
         Ok(browser) => browser,
         Err(fault) => return portal.trouble(visit, headers, &fault.into()),
@@ -59,8 +72,9 @@ pub(in crate::portal) fn question(
         company: registration.name(),
         action: &format!("{}/initiate", registration.address()),
         csrf: &portal.csrf.token(&registration.zone.host, &browser),
-        return_to: target.map_or("", LocalPath::as_str),
-        login_hint: hint.unwrap_or_default(),
+        return_to: asked.target.map_or("", LocalPath::as_str),
+        login_hint: asked.hint.unwrap_or_default(),
+        client: asked.client.unwrap_or_default(),
     };
     let mut answer = outward(html(StatusCode::OK, page.html(&portal.chrome(visit, headers))));
     if known.is_none() {
@@ -95,7 +109,8 @@ pub(super) async fn go(
     }
     let hint = form.field("login_hint").filter(|hint| !hint.is_empty() && hint.len() <= HINT_BYTES_MAX);
     let return_to = form.field("return_to").and_then(|text| text.parse().ok());
-    let errand = Errand { hint, ..Errand::log_in(return_to) };
+    let class = form.field(CLIENT).and_then(|client| portal.sealed_class(&registration, client, &visit));
+    let errand = Errand { hint, class, ..Errand::log_in(return_to) };
     portal.to_provider(&registration, errand, &visit, &headers).await
 }
 

@@ -86,7 +86,12 @@ pub(super) async fn back_again(
     let ours = query(&uri, "state")
         .zip(cookies::browser(&headers))
         .is_some_and(|(state, browser)| portal.logout_state.holds(&state, &registration.zone.host, &browser));
-    see_other(if ours { "/.zonegate/login?reason=logged_out" } else { "/.zonegate/login?with=username" })
+    see_other(match (ours, registration.tenant()) {
+        (true, Some(_)) => "/.zonegate/login?reason=logged_out",
+        // Whose log-out tells its modules (M17).
+        (true, None) => "/.zonegate/login?reason=logged_out&provider=suite",
+        (false, _) => "/.zonegate/login?with=username",
+    })
 }
 
 impl Portal {

@@ -10,7 +10,7 @@ mod logout;
 mod logout_retry;
 mod suite;
 
-pub(super) use initiate::question;
+pub(super) use initiate::{Question, question};
 pub(super) use logout::{ProviderLogout, endings_at_provider};
 
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use super::answer::{Answer, html, see_other};
 use super::outcome::Trouble;
 use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, device};
-use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, Username};
+use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, UserId, Username};
 use crate::directory::{SsoScope, Tenant};
 use crate::idp::ProviderFault;
 use crate::machine::{EntropyFault, random};
 use crate::pages::{FailedAtProvider, Page, ProviderErrorPage};
-use crate::session::Method;
+use crate::session::{Class, Method};
 use crate::sso::{
-    Audience, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction, Verifier,
-    authorization_url,
+    Audience, ClassTicket, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction,
+    Verifier, authorization_url,
 };
-use crate::store::{Provider, StoreFault};
+use crate::store::{Account, Provider, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
 use crate::zone::Zone;
@@ -55,6 +55,8 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
 }
 
 const TENANT: &str = "/.zonegate/sso/{tenant}";
+/// In the address of a provider's log-in: a native client's class, under seal.
+const CLIENT: &str = "client";
 /// Why an answer of a provider's is not looked at: one source brings too many.
 const SOURCE_LIMIT: &str = "source_limit";
 /// The address of the suite's log-in.
@@ -143,7 +145,7 @@ impl Registration {
     }
 
     /// What people know it by.
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match &self.provider {
             OpenIdProvider::Tenant(tenant, _) => &tenant.name,
             OpenIdProvider::Suite(suite) => &suite.name,
@@ -152,6 +154,14 @@ impl Registration {
 
     fn address(&self) -> String {
         self.tenant().map_or_else(|| SUITE.into(), |tenant| address(&tenant.slug))
+    }
+
+    /// The address of a log-in that leads there afterwards.
+    pub(super) fn address_to(&self, return_to: Option<&LocalPath>) -> String {
+        let Some(return_to) = return_to else { return self.address() };
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("return_to", return_to.as_str());
+        format!("{}?{}", self.address(), query.finish())
     }
 
     /// Where the provider sends people back to. Made of the configuration, never of what was asked (V2).
@@ -208,6 +218,8 @@ pub(super) struct Errand<'a> {
     pub(super) purpose: Purpose,
     /// Whose tenant's it is, where the provider speaks for more than one.
     pub(super) tenant: Option<TenantId>,
+    /// Which slots the session takes, where it is not the browser that says so.
+    pub(super) class: Option<Class>,
     /// What this very answer names the browser, where it had no name.
     pub(super) browser: Option<&'a BrowserToken>,
     /// Whether the provider may not take a log-in of before for an answer.
@@ -223,10 +235,21 @@ impl Errand<'_> {
             hint: None,
             purpose: Purpose::LogIn,
             tenant: None,
+            class: None,
             browser: None,
             anew: false,
         }
     }
+}
+
+/// What is known of somebody who set out, whatever becomes of it.
+#[derive(Clone)]
+struct SetOut {
+    purpose: Purpose,
+    class: Class,
+    tenant: Option<TenantId>,
+    /// What they typed.
+    username: Option<Username>,
 }
 
 /// Why somebody comes back from a provider, or does not get there, without a session. People are told one of a few
@@ -241,6 +264,12 @@ pub(super) struct Refused {
     pub(super) detail: Option<Snippet>,
     /// What somebody set out for. Who tries a provider is told more than who logs in.
     pub(super) purpose: Purpose,
+    /// Whose account it is about, as far as that is known: for the log (R121).
+    pub(super) tenant: Option<TenantId>,
+    /// The same.
+    pub(super) user: Option<UserId>,
+    /// Which slots the session would have taken, where that was sealed.
+    pub(super) class: Option<Class>,
 }
 
 impl Refused {
@@ -256,7 +285,20 @@ impl Refused {
 
     /// The provider did not confirm it (M19).
     pub(super) const fn because(reason: &'static str) -> Self {
-        Self { reason, text: "m19.refused", detail: None, purpose: Purpose::LogIn }
+        Self {
+            reason,
+            text: "m19.refused",
+            detail: None,
+            purpose: Purpose::LogIn,
+            tenant: None,
+            user: None,
+            class: None,
+        }
+    }
+
+    /// The same, of that account.
+    pub(super) fn of(self, account: &Account) -> Self {
+        Self { tenant: Some(account.tenant.id), user: Some(account.user.id), ..self }
     }
 }
 
@@ -274,16 +316,6 @@ pub(super) enum Failed {
     Refused(Refused),
     /// Our side failed.
     Trouble(Trouble),
-}
-
-impl Failed {
-    /// The same of what was asked for that.
-    fn in_answer_to(self, purpose: Purpose) -> Self {
-        match self {
-            Self::Refused(refused) => Self::Refused(Refused { purpose, ..refused }),
-            Self::Trouble(trouble) => Self::Trouble(trouble),
-        }
-    }
 }
 
 impl From<Refused> for Failed {
@@ -332,11 +364,14 @@ async fn begin(
     // A company that shares the zone could send anybody to its own provider, which would log them in as somebody of its
     // own, here and, by the cookie that remembers it, from then on. The suite is nobody's of theirs, and its launcher
     // leads from one product to the next without a question (R94).
+    let client = query(&uri, CLIENT);
     if registration.tenant().is_some() && !is_trial && was_sent_by_another_page(&headers) {
-        return question(&portal, &registration, (return_to.as_ref(), None), None, &visit, &headers);
+        let asked = Question { target: return_to.as_ref(), client: client.as_deref(), ..Question::default() };
+        return question(&portal, &registration, asked, &visit, &headers);
     }
     let errand = Errand {
         purpose: if is_trial { Purpose::Test } else { Purpose::LogIn },
+        class: client.and_then(|client| portal.sealed_class(&registration, &client, &visit)),
         anew: query(&uri, "anew").is_some(),
         ..Errand::log_in(return_to)
     };
@@ -382,6 +417,65 @@ impl Portal {
         Some(Registration { zone: Arc::clone(zone), provider: OpenIdProvider::Suite(Box::new(suite.clone())) })
     }
 
+    /// What the address of a provider's log-in carries for a native client, whose session is of `class` whatever browser the
+    /// client opens (R82, R100, D42). `tenant`: whose provider it is, where it is not the suite.
+    pub(super) fn class_ticket(
+        &self,
+        visit: &Visit,
+        tenant: Option<TenantId>,
+        class: Class,
+    ) -> Result<String, Trouble> {
+        let ticket = ClassTicket::new(tenant, self.host(visit), class, visit.now);
+        Ok(format!("{CLIENT}={}", ticket.seal(&self.class_key, random()?)?))
+    }
+
+    /// What such an address said. One that was made up, or is for another provider, or too old, says nothing.
+    fn sealed_class(&self, registration: &Registration, client: &str, visit: &Visit) -> Option<Class> {
+        let (tenant, host) = (registration.tenant_id(), &registration.zone.host);
+        ClassTicket::open(client, &self.class_key, tenant, host, visit.now).ok()
+    }
+
+    /// Where another try begins, as what this one was.
+    fn again(
+        &self,
+        registration: &Registration,
+        refused: &Refused,
+        visit: &Visit,
+        headers: &HeaderMap,
+    ) -> Option<String> {
+        let address = registration.again(visit, refused)?;
+        let foreign = refused.class.filter(|class| *class != device::class(headers));
+        let client = foreign.filter(|_| refused.purpose == Purpose::LogIn).and_then(|class| {
+            // Without one, the session takes the browser's slot: no reason to keep somebody out.
+            self.class_ticket(visit, registration.tenant_id(), class).ok()
+        });
+        Some(match client {
+            Some(client) if address.contains('?') => format!("{address}&{client}"),
+            Some(client) => format!("{address}?{client}"),
+            None => address,
+        })
+    }
+
+    /// Why it failed, with what is known of whoever set out. A name that they typed is whose account it was about, unless
+    /// the provider's answer has said more.
+    async fn of_who_set_out(&self, failed: Failed, set_out: &SetOut) -> Failed {
+        let refused = match failed {
+            Failed::Refused(refused) => refused,
+            trouble @ Failed::Trouble(_) => return trouble,
+        };
+        let SetOut { purpose, class, tenant, ref username } = *set_out;
+        let tenant = refused.tenant.or(tenant);
+        let refused = Refused { purpose, class: Some(class), tenant, ..refused };
+        let (None, Some(username)) = (refused.user, username) else { return refused.into() };
+        match self.store.owner(username).await {
+            Ok(Some(owner)) if tenant.is_none_or(|tenant| tenant == owner.tenant) => {
+                Refused { tenant: Some(owner.tenant), user: Some(owner.user), ..refused }.into()
+            }
+            Ok(Some(_) | None) => refused.into(),
+            Err(fault) => fault.into(),
+        }
+    }
+
     /// To the provider of `tenant`, whose username somebody typed.
     pub(super) async fn to_provider_of(
         &self,
@@ -412,15 +506,22 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let purpose = errand.purpose;
-        let set_out = self.authorization(registration, errand, visit, headers).await;
-        match set_out.map_err(|failed| failed.in_answer_to(purpose)) {
-            Ok(answer) => answer,
-            Err(Failed::Refused(refused)) => {
-                let again = registration.again(visit, &refused);
+        let set_out = SetOut {
+            purpose: errand.purpose,
+            class: errand.class.unwrap_or_else(|| device::class(headers)),
+            tenant: errand.tenant.or(registration.tenant_id()),
+            username: errand.username.clone(),
+        };
+        let failed = match self.authorization(registration, errand, visit, headers).await {
+            Ok(answer) => return answer,
+            Err(failed) => failed,
+        };
+        match self.of_who_set_out(failed, &set_out).await {
+            Failed::Refused(refused) => {
+                let again = self.again(registration, &refused, visit, headers);
                 self.not_logged_in(visit, headers, refused, registration.tenant_id(), again.as_deref()).await
             }
-            Err(Failed::Trouble(trouble)) => self.trouble(visit, headers, &trouble),
+            Failed::Trouble(trouble) => self.trouble(visit, headers, &trouble),
         }
     }
 
@@ -445,7 +546,7 @@ impl Portal {
             host: registration.zone.host.clone(),
             issuer: settings.issuer.clone(),
             browser: browser.digest(),
-            class: device::class(headers),
+            class: errand.class.unwrap_or_else(|| device::class(headers)),
             return_to: errand.return_to,
             username: errand.username,
             purpose: errand.purpose,
@@ -479,7 +580,9 @@ impl Portal {
         let event = SecurityEvent {
             request: Some(visit.request),
             zone: Some(self.host(visit)),
-            tenant,
+            tenant: refused.tenant.or(tenant),
+            user: refused.user,
+            class: Some(refused.class.unwrap_or_else(|| device::class(headers))),
             address: Some(visit.address),
             reason: Some(refused.reason),
             detail: refused.detail.clone(),

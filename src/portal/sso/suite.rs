@@ -17,6 +17,7 @@ use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
 use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
 use crate::machine::random;
+use crate::session::Class;
 use crate::sso::{self, Audience, Issuer, Proof, Purpose, Suite, Transaction};
 use crate::store::{Account, LinkRow, StoreFault, SuitePerson, SuiteSet};
 use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
@@ -28,6 +29,8 @@ struct Person<'a> {
     email: Option<&'a str>,
     /// That it is them.
     proof: Proof,
+    /// Which slots their session takes.
+    class: Class,
 }
 
 impl Portal {
@@ -44,7 +47,8 @@ impl Portal {
         let company = suite.company(claims.token, claims.info).ok_or(mismatch("suite_company_missing"))?;
         let proof = Proof::of(claims.token, claims.text, &transaction, now)
             .with_modules(suite.modules_of(claims.token, claims.info));
-        let person = Person { company, email: sso::verified_email(claims.token, claims.info), proof };
+        let email = sso::verified_email(claims.token, claims.info);
+        let person = Person { company, email, proof, class: transaction.class };
         let accounts = match &transaction.username {
             Some(username) => vec![self.named(registration, username, &person, claims, asking).await?],
             None => self.unnamed(registration, &person, claims, asking).await?,
@@ -54,7 +58,7 @@ impl Portal {
             [account] => {
                 let proven = Proven::by_provider(Claimant::of(&account.user), proof, now);
                 if !self.link_to_suite(account, &proven, flow.class, asking).await? {
-                    return Err(mismatch("suite_linked_to_another").into());
+                    return Err(mismatch("suite_linked_to_another").of(account).into());
                 }
                 Ok(self.finish(flow, proven, account, None, asking).await?)
             }
@@ -93,9 +97,9 @@ impl Portal {
             // Whose account it is not is told what they would be of a name that nobody has: neither that there is one nor
             // what is the matter with it (E6, trap 37). The log is told what is.
             (Some(anothers), _) => match usable {
-                Err(Failed::Refused(refused)) => Err(mismatch(refused.reason).into()),
+                Err(Failed::Refused(refused)) => Err(mismatch(refused.reason).of(&account).into()),
                 Err(trouble @ Failed::Trouble(_)) => Err(trouble),
-                Ok(()) => Err(mismatch(anothers).into()),
+                Ok(()) => Err(mismatch(anothers).of(&account).into()),
             },
             (None, Some(_)) => usable.map(|()| account),
             (None, None) => usable.and_then(|()| is_set_up(&account)).map(|()| account),
@@ -165,7 +169,8 @@ impl Portal {
                 && access.company.as_ref() == Some(&person.company)
         });
         let Some(tenant) = tenant else { return Ok(None) };
-        let event = |kind| SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, kind) };
+        let event =
+            |kind| SecurityEvent { tenant: Some(tenant.id), ..about(registration, asking, person.class, kind) };
         let created =
             SecurityEvent { detail: Some(Snippet::of(username.as_str())), ..event(EventKind::UserCreated) };
         let events = (&created, &event(EventKind::AccountLinked));
@@ -211,6 +216,7 @@ impl Portal {
         let Some(session) = visit.session.as_ref().filter(|session| session.terms.tenant == tenant) else {
             return Err(refused("m19.expired", "suite_binding_not_logged_in").into());
         };
+        let refused = |text, reason| Refused { user: Some(session.user), ..refused(text, reason) };
         // As of now: somebody may have been made an ordinary user while they were away.
         let account = self.store.account_by_id(session.user).await?;
         let account = account.filter(|account| account.user.level == SecurityLevel::Admin && account.user.active);
@@ -273,7 +279,7 @@ fn is_usable(account: &Account, person: &Person<'_>, asking: &Asking<'_>) -> Res
         }
         Methods::LocalAndSuite => return Ok(()),
     };
-    Err(refused.into())
+    Err(refused.of(account).into())
 }
 
 /// Whether the account's own log-in is set up, second factor and all: before that nothing is linked to it (R28). Where
@@ -282,7 +288,7 @@ fn is_set_up(account: &Account) -> Result<(), Failed> {
     match &account.totp {
         Some(_) => Ok(()),
         None if must_use_suite(&account.tenant, &account.user) => Ok(()),
-        None => Err(Refused { text: "m11", ..mismatch("suite_before_set_up") }.into()),
+        None => Err(Refused { text: "m11", ..mismatch("suite_before_set_up") }.of(account).into()),
     }
 }
 

@@ -309,11 +309,7 @@ async fn whoever_has_no_password_that_counts_is_asked_for_none_but_to_log_in_ane
 #[tokio::test]
 async fn s12_nobody_is_sent_to_a_companys_provider_by_a_foreign_page_without_being_asked() {
     let world = World::new().await;
-    world.fixture.sso_for_all().await;
-    // In a network that is not public: nothing is sent there.
-    let settings = ProviderSettings::new(Issuer::parse("https://127.0.0.1:9").unwrap(), "zonegate".into());
-    let (acme, changed) = (TenantId::from_bytes([1; 16]), event(EventKind::ProviderChanged));
-    world.fixture.store.set_provider(acme, &settings, None, &changed).await.unwrap();
+    world.fixture.sso_out_of_reach().await;
     let sent_by = async |site: Option<&str>| {
         let request =
             http::Request::get("/.zonegate/sso/acme?return_to=/tickets").header(header::ACCEPT, "text/html");

@@ -6,6 +6,7 @@ use super::fixture::{Got, PASSWORD, World, code, encoded, name};
 use crate::portal::cookies;
 use crate::portal::login::LOGIN;
 use crate::session::EndReason;
+use crate::zone::{Zone, ZoneTable};
 
 const ALICE: &str = "alice@acme.example";
 
@@ -180,4 +181,76 @@ async fn a_log_in_leads_back_to_the_page_of_ours_that_was_left_and_says_that_a_f
     let got = world.browser().send(program, String::new()).await;
     assert_eq!(got.status, StatusCode::UNAUTHORIZED);
     assert_eq!(got.json()["login_url"], "https://desk.localhost:8443/.zonegate/login");
+}
+
+#[tokio::test]
+async fn r97_r98_whose_session_ended_by_itself_reads_why_and_goes_on_at_their_provider() {
+    let world = World::new().await;
+    world.fixture.sso_for_all().await;
+    let browser = world.browser();
+    let knows = |slug: &str| browser.cookies.borrow_mut().insert(cookies::TENANT.into(), slug.into());
+    for ended in ["reason=idle&after=28800", "reason=expired"] {
+        knows("acme");
+        let page = browser.open(&format!("/.zonegate/login?{ended}&return_to=/tickets/7%3Fview%3Dfull")).await;
+        let page = page.expect_page("form-username").expect_page("notice").expect_page("provider");
+        assert!(page.body.contains("Continue with ACME"), "{ended}: {}", page.body);
+        let want = "/.zonegate/sso/acme?return_to=%2Ftickets%2F7%3Fview%3Dfull";
+        assert_eq!(href(&page, "provider"), want, "{ended}");
+        assert_eq!(browser.cookie(cookies::TENANT).as_deref(), Some("acme"), "it is remembered on");
+    }
+    assert_eq!(href(&browser.open("/.zonegate/login?reason=idle").await, "provider"), "/.zonegate/sso/acme");
+    // Who ended it, or wants to be somebody else, or is known to no provider that is in use.
+    for (slug, query) in [
+        ("acme", "reason=logged_out"),
+        ("acme", "reason=displaced"),
+        ("acme", "reason=revoked"),
+        ("acme", "reason=idle&with=username"),
+        ("muc", "reason=idle"),
+        ("nobody", "reason=idle"),
+    ] {
+        knows(slug);
+        let page = browser.open(&format!("/.zonegate/login?{query}")).await.expect_page("form-username");
+        assert!(!page.body.contains("id=\"provider\""), "{query}: {}", page.body);
+    }
+    knows("acme");
+    world.fixture.sso_for_nobody().await;
+    let page = browser.open("/.zonegate/login?reason=idle").await.expect_page("notice");
+    assert!(!page.body.contains("id=\"provider\""), "{}", page.body);
+}
+
+#[tokio::test]
+async fn m17_only_where_there_is_a_suite_does_anybody_read_of_its_log_out() {
+    let world = World::new().await;
+    let page = world.browser().open("/.zonegate/login?reason=logged_out&provider=suite").await;
+    page.expect_notice("You are logged out.</p>");
+}
+
+#[tokio::test]
+async fn r11_the_hosting_page_lists_every_zone_in_the_operators_order_and_leads_there() {
+    let rows = [
+        ("Limited", "PHL", "ww1.localhost", "Selected customers"),
+        ("DE 1", "MUC", "ww18.localhost", "German-language customers, Germany"),
+        ("Limited", "LON", "ww17.localhost", "<b>UK</b>"),
+    ];
+    let world = World::with(|settings| {
+        let zones = rows.map(|(name, data_centre, host, description)| {
+            let zone = super::fixture::zone(host, crate::zone::Language::En);
+            Zone { name: name.into(), data_centre: data_centre.into(), description: description.into(), ..zone }
+        });
+        let universal = Some("login.localhost".parse().unwrap());
+        settings.zones = ZoneTable::new(zones.into(), universal).unwrap();
+    })
+    .await;
+    let browser = super::fixture::Browser { host: "login.localhost", ..world.browser() };
+    let page = browser.open("/.zonegate/hosting").await.expect_page("zones").body;
+    let table = page.split("<tbody>").nth(1).unwrap().split("</tbody>").next().unwrap();
+    let shown: Vec<_> = table.lines().filter(|line| line.starts_with("<tr>")).collect();
+    let want = rows.map(|(name, data_centre, host, description)| {
+        let description = description.replace('<', "&#60;").replace('>', "&#62;");
+        format!(
+            "<tr><td>{name}</td><td>{data_centre}</td><td><a href=\"https://{host}:8443\">{host}</a></td>\
+             <td>{description}</td></tr>"
+        )
+    });
+    assert_eq!(shown, want, "name, data centre, hostname as a link, description");
 }

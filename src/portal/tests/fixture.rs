@@ -213,6 +213,14 @@ impl Fixture {
         assert!(self.store.provider_was_tested(acme, &settings, at(0), &tested).await.unwrap());
     }
 
+    /// The same, at a provider in a network that is not public: nobody gets there.
+    pub(crate) async fn sso_out_of_reach(&self) {
+        self.sso_for_all().await;
+        let settings = ProviderSettings::new(Issuer::parse("https://127.0.0.1:9").unwrap(), "zonegate".into());
+        let acme = TenantId::from_bytes([1; 16]);
+        self.store.set_provider(acme, &settings, None, &event(EventKind::ProviderChanged)).await.unwrap();
+    }
+
     /// And out again.
     pub(crate) async fn sso_for_nobody(&self) {
         let acme = TenantId::from_bytes([1; 16]);
@@ -228,7 +236,7 @@ pub(crate) struct World {
     router: Router,
 }
 
-fn zone(host: &str, language: Language) -> Zone {
+pub(crate) fn zone(host: &str, language: Language) -> Zone {
     let origin: Arc<str> = format!("https://{host}:8443").into();
     Zone {
         host: host.parse().unwrap(),

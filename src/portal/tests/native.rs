@@ -4,9 +4,12 @@ use axum::http::request::Builder;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::fixture::{Browser, Got, PASSWORD, World, at, code, name};
+use super::account::form;
+use super::fixture::{Browser, Got, PASSWORD, World, at, code, encoded, name};
+use crate::base::TenantId;
 use crate::portal::native::API_LOGIN;
 use crate::session::{Class, EndReason};
+use crate::store::EventRow;
 
 const ALICE: &str = "alice@acme.example";
 
@@ -167,5 +170,91 @@ async fn w2_a_page_of_another_site_cannot_use_the_address() {
     ];
     for (request, want) in cases {
         assert_eq!(app.send(request, body.clone()).await.status, want);
+    }
+}
+
+/// What the log says last of somebody who did not get to a provider.
+async fn failed(world: &World) -> EventRow {
+    let event = world.fixture.store.events(None, 1).await.unwrap().remove(0);
+    assert_eq!(event.kind, "login_failed", "{event:?}");
+    event
+}
+
+/// The path of the address that a client of somebody at the provider is told.
+async fn led_to(app: &Browser<'_>, username: &str) -> String {
+    let got = app.tell(&credentials("outlook", username, "")).await;
+    expect(&got, StatusCode::FORBIDDEN, "sso_required");
+    let url = got.json()["login_url"].as_str().unwrap().to_owned();
+    url.strip_prefix("https://desk.localhost:8443").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn r82_r100_d42_the_browser_that_a_client_opens_logs_in_for_the_clients_class() {
+    let world = World::new().await;
+    world.fixture.sso_out_of_reach().await;
+    let path = led_to(&world.browser(), ALICE).await;
+    let other = led_to(&world.browser(), "nobody@acme.example").await;
+    assert_eq!(path.len(), other.len(), "E4: nobody's is as long as somebody's");
+    let (address, client) = path.split_once("?client=").unwrap();
+    assert_eq!(address, "/.zonegate/sso/acme");
+    let set_out = async |path: &str, now: u64| {
+        let page = world.browser().at(now).open(path).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}: {}", page.body);
+        (failed(&world).await.class.unwrap(), page.body)
+    };
+    let (class, page) = set_out(&path, 599).await;
+    assert_eq!(class, "mobile");
+    assert!(
+        page.contains("/.zonegate/sso/acme?client&#61;") || page.contains("/.zonegate/sso/acme?client="),
+        "{page}"
+    );
+    // The browser says what it is, whatever else the address says.
+    let mut changed = client.to_owned().into_bytes();
+    changed[30] = if changed[30] == b'A' { b'B' } else { b'A' };
+    let changed = String::from_utf8(changed).unwrap();
+    let of_suite = world.portal.class_ticket(&world.browser().visit(), None, Class::Mobile).unwrap();
+    let bolt = Some(TenantId::from_bytes([3; 16]));
+    let of_bolt = world.portal.class_ticket(&world.browser().visit(), bolt, Class::Mobile).unwrap();
+    for query in [
+        "",
+        "?client=",
+        "?client=mobile",
+        &format!("?client={changed}"),
+        &format!("?{of_suite}"),
+        &format!("?{of_bolt}"),
+    ] {
+        assert_eq!(set_out(&format!("{address}{query}"), 0).await.0, "web", "{query}");
+    }
+    assert_eq!(set_out(&path, 600).await.0, "web", "ten minutes later");
+
+    // An add-in's window is opened by a page of somebody else's: the person is asked, and the class is kept.
+    let browser = world.browser();
+    let sent = Request::get(&path).header(header::ACCEPT, "text/html").header("sec-fetch-site", "cross-site");
+    let page = browser.send(sent, String::new()).await;
+    let field = |name: &str| {
+        let rest = page.body.split(&format!("name=\"{name}\" value=\"")).nth(1).unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    assert_eq!(field("client"), client);
+    for (client, want) in [(client, "mobile"), (&changed, "web"), ("", "web")] {
+        let yes = form(&format!("{address}/initiate"), "https://desk.localhost:8443");
+        let answer = browser.send(yes, encoded(&[("csrf", &field("csrf")), ("client", client)])).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{}", answer.body);
+        assert_eq!(failed(&world).await.class.as_deref(), Some(want));
+    }
+}
+
+#[tokio::test]
+async fn r121_who_does_not_get_to_the_provider_is_told_of_by_account_class_and_address() {
+    let world = World::new().await;
+    world.fixture.sso_out_of_reach().await;
+    let store = &world.fixture.store;
+    let alice = store.account(&name("alice")).await.unwrap().unwrap();
+    for (username, user) in [(ALICE, Some(alice.user.id)), ("nobody@acme.example", None)] {
+        let browser = world.browser();
+        assert_eq!(browser.up_to_password(username).await.status, StatusCode::FORBIDDEN);
+        let event = failed(&world).await;
+        assert_eq!((event.tenant, event.user), (Some(alice.tenant.id), user), "{username}");
+        assert_eq!((event.class.as_deref(), event.address.as_deref()), (Some("web"), Some("127.0.0.1")));
     }
 }

@@ -331,6 +331,8 @@ impl Seen {
         let Self { answer, events, .. } = self;
         let told: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.reason.as_deref())).collect();
         assert_eq!(told, [("login_failed", Some(reason))], "{what}: {} {}", answer.status, answer.body);
+        let from = (events[0].class.as_deref(), events[0].address.is_some());
+        assert_eq!(from, (Some("web"), true), "R121: {what}");
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{what}: {}", answer.body);
         assert_eq!(texts.iter().filter(|text| answer.body.contains(**text)).count(), 1, "{what}: {}", answer.body);
         assert!(!answer.body.contains(reason), "{what}: {}", answer.body);

@@ -22,6 +22,13 @@ fn said(answer: &Answer, username: &str) -> (StatusCode, String) {
     (answer.status, body.replace(username, "USERNAME"))
 }
 
+/// A native client's answer without what is new in every one: what the address carries under seal.
+fn unsealed(body: &str) -> String {
+    let Some((before, rest)) = body.split_once("?client=") else { return body.to_owned() };
+    let (sealed, after) = rest.split_once('"').unwrap();
+    format!("{before}?client={}\"{after}", "S".repeat(sealed.len()))
+}
+
 impl World {
     /// The password page that nobody is led away from.
     async fn password_page(&self, visitor: &Visitor, username: &str) -> Answer {
@@ -36,7 +43,7 @@ impl World {
             body[*name] = json!(value);
         }
         let answer = self.browser().tell(&self.url("/.zonegate/api/login"), &body).await;
-        (answer.status, answer.body)
+        (answer.status, unsealed(&answer.body))
     }
 
     async fn used(&self, username: &str) -> u8 {
@@ -89,7 +96,8 @@ async fn e4_native_clients_are_led_to_the_provider_whatever_name_and_password_th
     let (status, body) = world.native(&[("username", NOBODY), ("password", "Wrong-Guess-12")]).await;
     let want: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status.as_u16(), &want["status"]), (403, &json!("sso_required")), "{body}");
-    assert_eq!(want["login_url"], json!(world.sso("")));
+    let url = want["login_url"].as_str().unwrap();
+    assert!(url.starts_with(&world.sso("?client=S")), "{url}");
     for who in [ALICE, NOBODY, IAN, ROOT, CAROL, WALL, "bot@acme.example"] {
         let attempts: &[&[(&str, &str)]] = &[
             &[("username", who), ("password", "Wrong-Guess-12")],
@@ -224,6 +232,8 @@ async fn r101_who_is_off_here_or_there_does_not_get_in_and_a_lock_is_nothing_to_
     let stranger = world.browser();
     let seen = world.watched(async || world.try_log_in(&stranger).await).await;
     seen.expect_refused("an account that is off", "disabled", &[TOKENS, USER_INFO]);
+    let event = &seen.events[0];
+    assert_eq!((event.tenant, event.user), (Some(world.acme), Some(alice)), "R121: whose account it was about");
     world.store.set_active(alice, true, &noted(EventKind::UserEnabled)).await.unwrap();
     // Locked by failures from before (D6).
     let key = zonegate::store::BudgetKey::User(alice);
@@ -266,6 +276,43 @@ async fn r85_slots_are_shared_by_all_ways_in_and_the_choice_is_ours_to_ask() {
     assert_eq!(world.live().await, 2);
     assert_eq!(world.known_as(&local).await, None, "the one that made room");
     assert_eq!(world.known_as(&third).await.as_deref(), Some(WALL));
+    let login = world.url("/.zonegate/login");
+    assert_eq!(third.cookie(&login, "__Host-zg_tenant").as_deref(), Some("acme"), "D26: remembered as well");
+}
+
+#[tokio::test]
+async fn r82_r100_a_native_client_of_somebody_at_the_provider_takes_the_mobile_slot_in_any_browser() {
+    let world = World::start().await;
+    let web = world.browser();
+    world.log_in(&web).await;
+    let classes = async || {
+        let live = world.store.live_sessions().await.unwrap();
+        let mut classes: Vec<_> = live.iter().map(|session| session.record.class.name()).collect();
+        classes.sort_unstable();
+        classes
+    };
+    let opened = async |changed: bool| {
+        let told = json!({ "client": "mobile", "username": ALICE });
+        let told = world.browser().tell(&world.url("/.zonegate/api/login"), &told).await.json();
+        let mut url = told["login_url"].as_str().unwrap().to_owned();
+        if changed {
+            url.truncate(url.len() - 4);
+        }
+        // A desktop's, as an add-in opens it.
+        let window = world.browser();
+        let answer = window.open(&url).await;
+        let answer = window.open(&world.at_provider(&answer)).await;
+        (window, answer)
+    };
+    let (window, _) = opened(false).await;
+    assert!(world.has_session(&window));
+    assert_eq!(classes().await, ["mobile", "web"]);
+    let (window, page) = opened(false).await;
+    assert!(!world.has_session(&window) && page.has("keep-sessions"), "one slot: {}", page.body);
+    assert_eq!(page.body.matches("id=\"session-").count(), 1, "the web's are nothing to it: {}", page.body);
+    let (window, _) = opened(true).await;
+    assert!(world.has_session(&window));
+    assert_eq!(classes().await, ["mobile", "web", "web"], "what is not sealed says nothing");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use serde_json::json;
 use zonegate::base::UnixTime;
 use zonegate::credential::TotpSecret;
 use zonegate::directory::{SecurityLevel, SsoScope, SuiteAccess, SuiteMode, TotpPeriod, UserKind};
+use zonegate::session::Class;
 use zonegate::sso::Audience;
 use zonegate::telemetry::EventKind;
 
@@ -28,7 +29,7 @@ const M12: [&str; 4] = [
     "Your AcmeOne account does not match this username.",
     "Log-in with AcmeOne is not enabled for your company.",
     "Log-in with AcmeOne is not available for your type of account.",
-    "Your account is locked. Ask your administrator to unlock it.",
+    "Your account is locked. Ask your administrator.",
 ];
 /// What is asked of a suite that is known.
 const ASKED: [&str; 2] = [TOKENS, USER_INFO];
@@ -118,6 +119,9 @@ impl World {
         let visitor = self.browser();
         let seen = self.watched(async || self.try_suite(&visitor, username).await).await;
         seen.expect_refused_with(&M12, what, reason, &ASKED);
+        let account = self.store.account(&name(username)).await.unwrap();
+        let whose = account.map(|account| (account.tenant.id, account.user.id));
+        assert_eq!(seen.events[0].tenant.zip(seen.events[0].user), whose, "R121: {what}");
     }
 
     /// The people that acme has at the suite, by username and subject.
@@ -340,9 +344,21 @@ async fn d22_where_the_suite_is_required_only_who_is_exempt_logs_in_locally() {
     for (who, password) in [(ALICE, PASSWORD), (ROOT, "Wrong-Window-75"), ("nobody@acme.example", PASSWORD)] {
         let told = native(who, password).await;
         assert_eq!(told["status"], "suite_required", "{who}: {told}");
-        assert_eq!(told["login_url"], world.url("/.zonegate/suite"), "{who}: {told}");
+        let url = told["login_url"].as_str().unwrap();
+        assert!(url.starts_with(&world.url("/.zonegate/suite?client=")), "{who}: {told}");
     }
     assert_eq!(native(ROOT, PASSWORD).await["status"], "otp_required");
+    // D42: in the window that an add-in opens, the session takes the mobile slot.
+    world.is_of("1", ALICE, COMPANY);
+    let url = native(ALICE, "").await["login_url"].as_str().unwrap().to_owned();
+    let window = world.browser();
+    let answer = window.open(&url).await;
+    window.open(&world.at_provider(&answer)).await;
+    assert!(world.has_session(&window));
+    let alice = world.id(ALICE).await;
+    let live = patiently(async || world.store.live_sessions().await).await;
+    let mobile = live.iter().filter(|session| session.record.class == Class::Mobile);
+    assert_eq!(mobile.map(|session| session.record.user).collect::<Vec<_>>(), [alice]);
     // D24: whom the suite does not know logs in as before.
     assert_eq!(native(WALL, PASSWORD).await["status"], "authenticated");
 }
@@ -434,6 +450,10 @@ async fn u20_a_log_out_reaches_the_suite_and_the_suites_reaches_its_sessions_and
         "{to}"
     );
     assert!(parameter(&to, "id_token_hint").is_some() && world.known_as(&visitor).await.is_none());
+    let state = parameter(&to, "state").unwrap();
+    let back = visitor.open(&world.url(&format!("/.zonegate/suite/logged-out?state={state}"))).await;
+    let page = visitor.open(&location(&back)).await;
+    assert!(page.body.contains("You are logged out of AcmeOne and all modules."), "M17: {}", page.body);
 
     world.in_suite(&visitor, ALICE).await;
     let token = world.provider.logout_token(|_, _| {});
