@@ -222,8 +222,8 @@ pub enum Confirm<'a> {
     /// Nothing: the person has shown who they are a moment ago.
     #[default]
     Nothing,
-    /// The password.
-    Password,
+    /// The password of whoever has this username.
+    Password(&'a str),
     /// A new log-in, at this address: the person has no password that counts.
     LogIn(&'a str),
 }

@@ -15,15 +15,14 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::answer::{Answer, done, html, outward, page_status, see_other};
-use super::confirm::Confirmation;
 use super::person::Person;
 use super::{Portal, Visit, cookies};
 use crate::base::SessionId;
-use crate::directory::{SecurityLevel, SsoScope, Tenant, methods};
+use crate::directory::{SecurityLevel, SsoScope, Tenant};
 use crate::pages::{AccountPage, LinkView, Page, SessionRow};
 use crate::session::{EndReason, Session};
-use crate::sso::Audience;
-use crate::store::LinkRow;
+use crate::sso::{Audience, Issuer};
+use crate::store::{LinkRow, StoreFault};
 use crate::telemetry::{EventKind, SecurityEvent, Snippet};
 
 /// "My settings".
@@ -58,6 +57,7 @@ fn notice(done: &str) -> Option<&'static str> {
         "others" => Some("account.ended.others"),
         "unlinked" => Some("account.unlinked"),
         "authenticator" => Some("account.newqr.done"),
+        "enrolled" => Some("account.newqr.first.done"),
         _ => None,
     }
 }
@@ -103,7 +103,11 @@ impl Portal {
             Ok(token) => token,
             Err(answer) => return answer,
         };
-        let confirmation = Confirmation::of(&person.session, &account, visit, ACCOUNT);
+        let own_issuer = match self.own_issuer(&account.tenant).await {
+            Ok(issuer) => issuer,
+            Err(fault) => return self.store_fault(visit, headers, &fault),
+        };
+        let confirmation = self.confirmation(&person.session, &account, visit, ACCOUNT);
         let slots = self.settings.security.with(&account.tenant.overrides).slots;
         let page = AccountPage {
             username: account.user.username.as_str(),
@@ -113,9 +117,11 @@ impl Portal {
             sessions: self.sessions.of_user(session.user, visit.now).iter().map(|s| row(s, session.id)).collect(),
             slots: (slots.web.get(), slots.mobile.get()),
             // Whoever logs in elsewhere is asked for no code here, and could not confirm a new authenticator (R68).
-            enrolled: (methods(&account.tenant, &account.user).allows_local() && account.password.is_some())
-                .then_some(account.totp.is_some()),
-            links: links.into_iter().map(|link| self.link_view(link, &account.tenant)).collect(),
+            enrolled: self.has_password_that_counts(&account).then_some(account.totp.is_some()),
+            links: links
+                .into_iter()
+                .map(|link| self.link_view(link, &account.tenant, own_issuer.as_ref()))
+                .collect(),
             administers: account.user.level == SecurityLevel::Admin,
             confirm: confirmation.shown(),
             csrf: &csrf,
@@ -130,11 +136,16 @@ impl Portal {
         outward(answer)
     }
 
-    fn link_view(&self, link: LinkRow, tenant: &Tenant) -> LinkView {
+    /// Who the tenant's own provider is, where there is one.
+    async fn own_issuer(&self, tenant: &Tenant) -> Result<Option<Issuer>, StoreFault> {
+        Ok(self.store.provider(tenant.id).await?.map(|provider| provider.settings.issuer))
+    }
+
+    fn link_view(&self, link: LinkRow, tenant: &Tenant, own_issuer: Option<&Issuer>) -> LinkView {
         let suite = self.settings.suite.as_ref();
         let suite = suite.filter(|suite| link.audience == Audience::Suite && link.issuer == suite.settings.issuer);
         LinkView {
-            removable: is_removable(tenant, link.audience),
+            removable: is_removable(tenant, own_issuer, &link),
             field: field(link.audience),
             name: suite.map_or_else(|| link.issuer.as_str().to_owned(), |suite| suite.name.clone()),
             issuer: link.issuer.into(),
@@ -182,7 +193,9 @@ impl Portal {
         let named = |link: &LinkRow| form.field(field(link.audience)) == Some(link.issuer.as_str());
         let link = links.into_iter().find(named);
         let Some((account, link)) = account.zip(link) else { return Ok(see_other(ACCOUNT)) };
-        if !is_removable(&account.tenant, link.audience) {
+        let own_issuer = self.own_issuer(&account.tenant).await;
+        let own_issuer = own_issuer.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        if !is_removable(&account.tenant, own_issuer.as_ref(), &link) {
             return again("account.unlinked.not").await;
         }
         let detail = Some(Snippet::of(link.issuer.as_str()));
@@ -204,14 +217,14 @@ const fn field(audience: Audience) -> &'static str {
     }
 }
 
-/// Whether people may remove a link of theirs themselves.
+/// Whether people may remove a link of theirs themselves. `own_issuer`: the provider that the tenant has now.
 ///
 /// *Why not where single sign-on is for selected users?* The link is what selects them. Who removes it would get in with
-/// a password again, past what the company has decided (R8).
-fn is_removable(tenant: &Tenant, audience: Audience) -> bool {
-    match (audience, tenant.sso) {
+/// a password again, past what the company has decided (R8). One at a former provider selects nobody.
+fn is_removable(tenant: &Tenant, own_issuer: Option<&Issuer>, link: &LinkRow) -> bool {
+    match (link.audience, tenant.sso) {
         (Audience::Suite, _) | (Audience::Tenant, SsoScope::Off | SsoScope::All) => true,
-        (Audience::Tenant, SsoScope::Selected) => false,
+        (Audience::Tenant, SsoScope::Selected) => own_issuer != Some(&link.issuer),
     }
 }
 

@@ -10,7 +10,7 @@ use super::verifier::{Attempt, Shed, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit};
 use crate::base::{FlowId, Hostname, LocalPath, SessionId, UserId, Username};
 use crate::credential::{TotpCode, TotpSecret, accept};
-use crate::directory::{Methods, SsoScope, SuiteMode, Tenant, methods};
+use crate::directory::{SsoScope, SuiteMode, Tenant, methods};
 use crate::login::{
     AfterPassword, Authenticator, AwaitAccount, AwaitCode, AwaitEnrolment, AwaitPassword, AwaitSlot, Binding,
     Claimant, Entry, Flow, Handover, Proven, Step,
@@ -215,7 +215,7 @@ impl Portal {
             return Ok(Outcome::ToProvider(flow, Box::new(tenant), username));
         }
         // Every name of its domains is told so, whether anybody has it or not, and whether they are exempt or not (E4).
-        Ok(match tenant.suite.mode {
+        Ok(match self.suite_mode(&tenant) {
             SuiteMode::Required => Outcome::SuiteRequired(flow, username),
             SuiteMode::Off | SuiteMode::Allowed => password_of(flow, username),
         })
@@ -230,8 +230,9 @@ impl Portal {
             SsoScope::Off => Ok(false),
             SsoScope::All => Ok(true),
             SsoScope::Selected => {
-                let account = self.store.account(username).await?;
-                Ok(account.is_some_and(|account| methods(&account.tenant, &account.user) == Methods::Sso))
+                // Not the whole account: what is read of names that somebody has takes longer (trap 37).
+                let owner = self.store.owner(username).await?;
+                Ok(owner.is_some_and(|owner| owner.tenant == tenant.id && owner.at_provider))
             }
         }
     }

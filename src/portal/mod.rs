@@ -202,7 +202,15 @@ impl Portal {
         let (hashing, security) = (settings.hashing, settings.security);
         let throttle = Throttle::new(settings.limits.logins_per_source);
         let providers = Providers::new(&settings.sso, Arc::clone(&clock), Handle::current())?;
-        let verifier = Verifier::new(store.clone(), Arc::clone(&strangers), throttle, master, hashing, security)?;
+        let verifier = Verifier::new(
+            store.clone(),
+            Arc::clone(&strangers),
+            throttle,
+            master,
+            hashing,
+            security,
+            settings.suite.is_some(),
+        )?;
         Ok(Self {
             verifier,
             strangers,
@@ -242,6 +250,7 @@ impl Portal {
                 settings.hashing,
                 settings.security,
                 settings.limits.logins_per_source,
+                settings.suite.is_some(),
             )?,
             strangers: Arc::clone(&self.strangers),
             denials: Arc::clone(&self.denials),

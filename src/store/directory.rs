@@ -88,8 +88,10 @@ pub struct Owner {
     pub tenant: TenantId,
     /// What the tenant sets differently.
     pub overrides: SecurityOverrides,
-    /// Whether somebody else says who they are, the tenant's provider or the suite, and no password does.
+    /// Whether the tenant's own provider says who they are, and no password does.
     pub at_provider: bool,
+    /// Whether the tenant requires the suite of them, and no password counts while there is one.
+    pub must_use_suite: bool,
 }
 
 /// Whether single sign-on for selected users is for an account: whether it is linked to somebody at the provider that its
@@ -167,12 +169,13 @@ impl Store {
             let (kind, sso) = (columns.named("kind", UserKind::from_name)?, columns.json("sso")?);
             let (selected, exempt) = (columns.flag("selected")?, columns.flag("exempt")?);
             let suite = columns.named("suite_mode", SuiteMode::from_name)?;
+            let at_provider = is_at_provider(kind, sso, selected, exempt);
             Ok(Owner {
                 user: UserId::from_bytes(columns.array("id")?),
                 tenant: TenantId::from_bytes(columns.array("tenant")?),
                 overrides: columns.json("overrides")?,
-                at_provider: is_at_provider(kind, sso, selected, exempt)
-                    || is_suite_required(kind, suite, columns.flag("suite_exempt")?),
+                at_provider,
+                must_use_suite: !at_provider && is_suite_required(kind, suite, columns.flag("suite_exempt")?),
             })
         })
         .transpose()

@@ -128,7 +128,10 @@ impl Portal {
         let search = query(uri, "search").unwrap_or_default();
         let found = self.store.users_found(tenant.id, search.trim(), ROWS_MAX).await;
         let found = found.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        let rows = found.rows.into_iter().map(|listed| user_row(tenant, listed)).collect();
+        // As things are: a suite that is not configured is required of nobody.
+        let mut as_it_is = tenant.clone();
+        as_it_is.suite.mode = self.suite_mode(tenant);
+        let rows = found.rows.into_iter().map(|listed| user_row(&as_it_is, listed)).collect();
         let page = UsersPage { company: &tenant.name, search: &search, rows, found: found.count };
         Ok(self.admin_page(visit, headers, &page, None, None))
     }

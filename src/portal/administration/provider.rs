@@ -11,7 +11,6 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 
 use super::super::answer::{Answer, done};
-use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::{Errand, address};
 use super::super::{Portal, Visit};
@@ -122,7 +121,7 @@ impl Portal {
                 (name, is_exempt)
             })
             .collect();
-        let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ADMIN_SSO);
+        let confirmation = self.confirmation(&admin.person.session, &admin.account, visit, ADMIN_SSO);
         let fields = said.fields.unwrap_or_else(|| match &provider {
             Some(provider) => fields(&provider.settings),
             None => ProviderFields {

@@ -12,7 +12,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use super::super::answer::{Answer, done, text};
-use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::query;
 use super::super::{Portal, Visit};
@@ -133,7 +132,7 @@ impl Portal {
             Ok(token) => token,
             Err(answer) => return answer,
         };
-        let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ROSTER);
+        let confirmation = self.confirmation(&admin.person.session, &admin.account, visit, ROSTER);
         let (issuer, links, found) = match roster {
             None => (None, Vec::new(), 0),
             Some((issuer, found)) => (Some(issuer), found.rows, found.count),

@@ -12,7 +12,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
 use super::super::answer::{Answer, done};
-use super::super::confirm::Confirmation;
 use super::super::form::Form;
 use super::super::sso::query;
 use super::super::{Portal, Visit};
@@ -160,7 +159,7 @@ impl Portal {
             Err(answer) => return answer,
         };
         let tenant = &admin.account.tenant;
-        let confirmation = Confirmation::of(&admin.person.session, &admin.account, visit, ADMIN_SUITE);
+        let confirmation = self.confirmation(&admin.person.session, &admin.account, visit, ADMIN_SUITE);
         let exempt_row = |listed: Listed| ExemptRow {
             id: listed.user.id.to_string(),
             username: listed.user.username.to_string(),

@@ -289,6 +289,15 @@ async fn r8_nobody_gets_out_of_single_sign_on_by_removing_the_link_that_selects_
     refused.expect_message("account.unlinked.not");
     let user = world.session(&here).unwrap().user;
     assert_eq!(world.fixture.store.links_of(user).await.unwrap().len(), 1);
+
+    // With another provider the link selects nobody any more, and is hers to remove.
+    let settings = ProviderSettings::new(Issuer::parse("https://new.acme.example").unwrap(), "zonegate".into());
+    world.fixture.store.set_provider(acme, &settings, None, &event(EventKind::ProviderChanged)).await.unwrap();
+    let page = here.open(ACCOUNT).await;
+    assert!(page.body.contains("name=\"issuer\""), "{}", page.body);
+    let removed = send(&here, LINKS, &[("csrf", &token(&page)), ("issuer", ISSUER)]).await;
+    removed.expect_in("/.zonegate/account?done=unlinked");
+    assert!(world.fixture.store.links_of(user).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -175,6 +175,7 @@ impl Fixture {
             &master(),
             hashing,
             SecurityDefaults::default(),
+            true,
         )
         .unwrap()
     }

@@ -415,3 +415,24 @@ async fn r117_a_second_click_on_log_out_says_of_the_suite_what_the_first_would_h
         );
     }
 }
+
+#[tokio::test]
+async fn d22_a_suite_that_is_not_configured_any_more_is_required_of_nobody() {
+    let world = populated(World::new().await).await;
+    allow(&world, ACME, SuiteMode::Required).await;
+    // Her password is evaluated, and a wrong one costs an attempt.
+    let browser = world.browser();
+    let page = browser.up_to_password("alice@acme.example").await.expect_page("form-password");
+    browser.answer(&page, "password", "Wrong-guess-1").await.expect_message("m2");
+    let account = world.fixture.store.account(&name("alice")).await.unwrap().unwrap();
+    assert_eq!(account.attempts_used, 1);
+    let alice = signed_in(&world, "alice@acme.example").await;
+    // Native clients, and what is asked again before a change.
+    let told = json!({ "client": "outlook", "username": "alice@acme.example", "password": PASSWORD });
+    assert_eq!(world.browser().tell(&told).await.json()["status"], "otp_required");
+    let page = alice.at(3600).open("/.zonegate/account").await;
+    assert!(page.body.contains("id=\"new-qr\"") && !page.body.contains("/.zonegate/suite"), "{}", page.body);
+    let users = alice.open(USERS).await.body;
+    assert!(users.contains("Password and code</td>") && !users.contains("Exempt"), "{users}");
+    assert_eq!(access(&world).await.mode, SuiteMode::Required, "and it is again, once there is one");
+}

@@ -57,6 +57,8 @@ pub struct Verifier {
     secrets: Arc<Secrets>,
     shadow_key: aws_lc_rs::hmac::Key,
     security: SecurityDefaults,
+    /// Whether there is a suite: while there is none, nobody must use it.
+    has_suite: bool,
     computed: Arc<AtomicU64>,
     took: Arc<Durations>,
 }
@@ -147,7 +149,8 @@ pub enum VerifierProblem {
 type Ineligible = &'static str;
 
 impl Verifier {
-    /// Starts the hashing threads. `security`: what holds where a tenant sets nothing else.
+    /// Starts the hashing threads. `security`: what holds where a tenant sets nothing else. `has_suite`: whether the
+    /// installation has the vendor's suite.
     pub(super) fn new(
         store: Store,
         strangers: Arc<Strangers>,
@@ -155,6 +158,7 @@ impl Verifier {
         master: &MasterKey,
         hashing: HashingSettings,
         security: SecurityDefaults,
+        has_suite: bool,
     ) -> Result<Self, VerifierProblem> {
         let pepper = Pepper::of(master);
         let dummy = dummy(&pepper, hashing.cost)?;
@@ -168,6 +172,7 @@ impl Verifier {
             secrets: Arc::new(Secrets { pepper, cost: hashing.cost, dummy }),
             shadow_key: master.derive_mac("shadow budget v1"),
             security,
+            has_suite,
             computed: Arc::new(AtomicU64::new(0)),
             took: Arc::default(),
         })
@@ -179,6 +184,7 @@ impl Verifier {
         hashing: HashingSettings,
         security: SecurityDefaults,
         logins_per_source: NonZeroU32,
+        has_suite: bool,
     ) -> Result<Self, VerifierProblem> {
         let secrets = if self.secrets.cost == hashing.cost {
             Arc::clone(&self.secrets)
@@ -197,6 +203,7 @@ impl Verifier {
             secrets,
             shadow_key: self.shadow_key.clone(),
             security,
+            has_suite,
             computed: Arc::clone(&self.computed),
             took: Arc::clone(&self.took),
         })
@@ -232,7 +239,7 @@ impl Verifier {
         let overrides = owner.map(|owner| owner.overrides).or(tenant.map(|tenant| tenant.overrides));
         let limit = self.security.with(&overrides.unwrap_or_default()).attempts_max;
         let key = match owner {
-            Some(owner) if !owner.at_provider => BudgetKey::User(owner.user),
+            Some(owner) if !self.is_asked_elsewhere(&owner) => BudgetKey::User(owner.user),
             // Whose password is not evaluated has no attempts to lose (R8), and is answered, try by try, like a name
             // that nobody has (E5).
             Some(_) | None => self.shadow(username),
@@ -251,7 +258,7 @@ impl Verifier {
             Debit::Locked => return self.locked(attempt, owner).await,
         };
         let asked = match &account {
-            Some(account) => eligible(account, attempt.zone).cloned(),
+            Some(account) => eligible(account, attempt.zone, self.has_suite).cloned(),
             None => Err("unknown_user"),
         };
         let (hash, ineligible) = match asked {
@@ -360,6 +367,11 @@ impl Verifier {
         std::iter::from_fn(|| self.pool.place()).collect()
     }
 
+    /// Whether somebody else says who that is, and no password does.
+    const fn is_asked_elsewhere(&self, owner: &Owner) -> bool {
+        owner.at_provider || (self.has_suite && owner.must_use_suite)
+    }
+
     fn shadow(&self, username: &Username) -> BudgetKey {
         let tag = aws_lc_rs::hmac::sign(&self.shadow_key, username.as_str().as_bytes());
         let mut subject = [0; 16];
@@ -448,8 +460,8 @@ fn owner_of(account: &Account) -> Owner {
         user: account.user.id,
         tenant: account.tenant.id,
         overrides: account.tenant.overrides,
-        at_provider: methods(&account.tenant, &account.user) == Methods::Sso
-            || must_use_suite(&account.tenant, &account.user),
+        at_provider: methods(&account.tenant, &account.user) == Methods::Sso,
+        must_use_suite: must_use_suite(&account.tenant, &account.user),
     }
 }
 
@@ -474,12 +486,12 @@ const SSO_ONLY: Ineligible = "sso_only";
 const SUITE_ONLY: Ineligible = "suite_only";
 
 /// The hash to hold a password against, if this account may log in with one here.
-fn eligible<'a>(account: &'a Account, zone: &Hostname) -> Result<&'a PasswordHash, Ineligible> {
+fn eligible<'a>(account: &'a Account, zone: &Hostname, has_suite: bool) -> Result<&'a PasswordHash, Ineligible> {
     let password = account.password.as_ref().ok_or("no_password");
     match methods(&account.tenant, &account.user) {
         Methods::Sso => Err(SSO_ONLY),
         Methods::Api => Err("api_only"),
-        Methods::LocalAndSuite if must_use_suite(&account.tenant, &account.user) => Err(SUITE_ONLY),
+        Methods::LocalAndSuite if has_suite && must_use_suite(&account.tenant, &account.user) => Err(SUITE_ONLY),
         Methods::Local | Methods::LocalAndSuite if !account.user.active => Err("inactive"),
         // A tenant's users exist in its zone only: the wall holds even when the name was posted elsewhere.
         Methods::Local | Methods::LocalAndSuite if account.tenant.zone != *zone => Err("other_zone"),

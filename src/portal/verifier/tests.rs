@@ -136,7 +136,8 @@ async fn sec_r7_a_right_password_is_kept_at_todays_cost() {
     let master = crate::portal::tests::fixture::master();
     let security = SecurityDefaults::default();
     let verifier =
-        Verifier::new(world.store.clone(), strangers, Fixture::generous(), &master, hashing, security).unwrap();
+        Verifier::new(world.store.clone(), strangers, Fixture::generous(), &master, hashing, security, true)
+            .unwrap();
     let kept = async || world.store.account(&name("alice")).await.unwrap().unwrap().password.unwrap().hash;
     assert_eq!(password(&verifier, &world, "alice", "wrong").await, Verdict::Wrong);
     assert!(!kept().await.has_cost(cost));

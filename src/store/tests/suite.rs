@@ -77,10 +77,10 @@ async fn d34_what_is_set_reads_back_and_log_ins_under_way_start_again() {
     assert_eq!((&after.tenant.suite, after.user.epoch), (&required, before.user.epoch));
     assert!(after.user.flow_epoch > before.user.flow_epoch);
     let owner = async || world.store.owner(&name.parse().unwrap()).await.unwrap().unwrap();
-    assert!(owner().await.at_provider, "their password is not evaluated");
+    assert!(owner().await.must_use_suite, "their password is not evaluated");
     let changed = event(EventKind::SuiteChanged);
     world.store.set_suite_exempt(world.alice, true, &changed).await.unwrap();
-    assert!(!owner().await.at_provider && world.account(name).await.unwrap().user.suite_exempt);
+    assert!(!owner().await.must_use_suite && world.account(name).await.unwrap().user.suite_exempt);
     let nobody = world.store.set_suite_exempt(UserId::from_bytes([9; 16]), true, &changed).await;
     assert!(matches!(nobody, Err(StoreFault::Missing(_))), "{nobody:?}");
 }
