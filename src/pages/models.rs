@@ -254,7 +254,7 @@ pub struct AccountPage<'a> {
     pub display_name: &'a str,
     /// The e-mail address.
     pub email: Option<&'a str>,
-    /// The company's short name.
+    /// The company's name.
     pub company: &'a str,
     /// All live sessions of the user.
     pub sessions: Vec<SessionRow>,
@@ -290,6 +290,10 @@ impl AccountPage<'_> {
 /// P13: a new QR code, behind re-authentication.
 #[derive(Clone, Debug, Default)]
 pub struct NewQrPage<'a> {
+    /// Whose password is asked for.
+    pub username: &'a str,
+    /// Whether there is no authenticator yet, whose code could be asked for.
+    pub first: bool,
     /// The sealed new secret; empty while the person still has to prove who they are.
     pub sealed: &'a str,
     /// The otpauth URI that the QR code says.
@@ -304,6 +308,10 @@ pub struct NewQrPage<'a> {
 page!(NewQrPage, NewQrView, "new_qr.html");
 
 impl NewQrPage<'_> {
+    const fn title(&self) -> &'static str {
+        if self.first { "account.newqr.first" } else { "account.newqr.title" }
+    }
+
     fn qr(&self) -> String {
         qr_svg(self.uri)
     }

@@ -302,9 +302,18 @@ impl Sample {
             ),
             (
                 "new-qr-proof",
-                Box::new(move |c| NewQrPage { sealed: "", uri, key, csrf: t, error: Some("m2") }.html(c)),
+                Box::new(move |c| {
+                    NewQrPage { username: t, csrf: t, error: Some("m2"), ..NewQrPage::default() }.html(c)
+                }),
             ),
-            ("new-qr", Box::new(move |c| NewQrPage { sealed: t, uri, key, csrf: t, error: None }.html(c))),
+            (
+                "new-qr-first",
+                Box::new(move |c| NewQrPage { username: t, first: true, csrf: t, ..NewQrPage::default() }.html(c)),
+            ),
+            (
+                "new-qr",
+                Box::new(move |c| NewQrPage { sealed: t, uri, key, csrf: t, ..NewQrPage::default() }.html(c)),
+            ),
             ("forbidden", Box::new(move |c| ForbiddenPage { username: Some(t), reference: "48e9a6c2" }.html(c))),
             ("forbidden-nobody", Box::new(|c| ForbiddenPage { username: None, reference: "48e9a6c2" }.html(c))),
             (
@@ -456,6 +465,56 @@ fn r41_password_managers_find_both_fields_on_both_pages() {
     }
     assert!(second.contains("value=\"a@b.example\" readonly"), "P2 shows the username read-only (R40)");
     assert!(CodePage::default().html(&chrome).contains("autocomplete=\"one-time-code\""));
+}
+
+#[test]
+fn trap_32_wherever_a_password_is_asked_for_a_manager_finds_whose_it_is() {
+    let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
+    let assets = Assets::of(&brand);
+    let chrome = Chrome {
+        brand: &brand,
+        assets: &assets.paths,
+        language: Language::En,
+        zone: None,
+        suite: Some("AcmeOne"),
+    };
+    let mut asked = 0;
+    for (name, page) in sample.pages() {
+        let html = page(&chrome);
+        for form in html.split("<form").skip(1).map(|rest| rest.split("</form>").next().unwrap()) {
+            if !form.contains("autocomplete=\"current-password\"") {
+                continue;
+            }
+            asked += 1;
+            let whose = form.split('<').find(|tag| tag.contains("autocomplete=\"username\""));
+            let whose = whose.unwrap_or_else(|| panic!("{name} does not say whose password: {form}"));
+            assert!(!whose.contains("type=\"hidden\""), "{name}: <{whose}");
+            let is_page_1 = name.starts_with("username");
+            assert!(is_page_1 || whose.contains("readonly"), "{name}: <{whose}");
+            assert!(is_page_1 || whose.contains("value=\"alice@acme.example\""), "{name}: <{whose}");
+            // A field of the form's own has that name, and a form has no name twice.
+            assert!(form.matches(" name=\"username\"").count() <= 1, "{name}: {form}");
+        }
+    }
+    assert!(asked >= 12, "{asked}");
+}
+
+#[test]
+fn r42_the_status_link_is_the_last_of_the_page_at_its_right() {
+    let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
+    let assets = Assets::of(&brand);
+    let chrome = Chrome { brand: &brand, assets: &assets.paths, language: Language::En, zone: None, suite: None };
+    for (name, page) in sample.pages() {
+        let html = page(&chrome);
+        let footer = html.split("<footer>").nth(1).unwrap_or_else(|| panic!("{name} has no footer"));
+        let want = "<a class=\"status\" href=\"https://acme.example/status\" id=\"link-status\">System status</a>\n\
+                    </footer>\n</body>\n</html>";
+        assert!(footer.ends_with(want), "{name}: {footer}");
+    }
+    let style = assets.find(assets.paths.stylesheet.rsplit('/').next().unwrap()).unwrap();
+    let style = std::str::from_utf8(&style.bytes).unwrap();
+    assert!(style.contains("footer .status { margin-left: auto; }"), "pushed to the right");
+    assert!(style.contains("grid-template: auto 1fr auto"), "and the footer to the bottom");
 }
 
 #[test]

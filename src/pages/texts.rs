@@ -15,7 +15,7 @@ const TEXTS: &[Entry] = &[
     ("account.anew.link", "Log in again", "Neu anmelden"),
     ("account.authenticator", "Authenticator app", "Authenticator-App"),
     ("account.authenticator.help", "New phone? Set up your authenticator again. The current one works until the new one is confirmed.", "Neues Telefon? Richten Sie Ihre Authenticator-App neu ein. Die bisherige gilt, bis die neue bestätigt ist."),
-    ("account.authenticator.none", "No authenticator is set up. You set one up when you log in next.", "Es ist keine Authenticator-App eingerichtet. Das geschieht bei Ihrer nächsten Anmeldung."),
+    ("account.authenticator.none", "No authenticator is set up. With one, you are asked for a code besides your password.", "Es ist keine Authenticator-App eingerichtet. Mit einer werden Sie außer nach Ihrem Passwort auch nach einem Code gefragt."),
     ("account.back", "Back to {product}", "Zurück zu {product}"),
     ("account.class", "Kind", "Art"),
     ("account.company", "Company", "Firma"),

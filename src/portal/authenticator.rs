@@ -1,6 +1,8 @@
 //! A new authenticator in the place of the current one (U29; SEC-R25): password and current code first, then the
 //! new QR code, then a code of the new app. Until that code is right the old authenticator works, and the new secret
 //! exists nowhere but sealed in the page.
+//!
+//! Who needs no second factor and has none sets up a first one in the same way, after the password alone (R70).
 
 use std::sync::Arc;
 
@@ -46,10 +48,7 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
 }
 
 async fn ask(State(portal): State<Arc<Portal>>, Extension(visit): Extension<Visit>, headers: HeaderMap) -> Answer {
-    match portal.person(&visit, &headers) {
-        Ok(person) => portal.authenticator_page(&visit, &person, &headers, None, None),
-        Err(answer) => answer,
-    }
+    portal.ask_for_authenticator(&visit, &headers).await.unwrap_or_else(|answer| answer)
 }
 
 async fn change(
@@ -62,6 +61,26 @@ async fn change(
 }
 
 impl Portal {
+    async fn ask_for_authenticator(&self, visit: &Visit, headers: &HeaderMap) -> Result<Answer, Answer> {
+        let person = self.person(visit, headers)?;
+        let Some(account) = self.account_with_authenticator(visit, &person, headers).await? else {
+            return Ok(see_other(ACCOUNT));
+        };
+        Ok(self.authenticator_page(visit, &person, headers, &account, None, None))
+    }
+
+    /// The person's account, if they can have an authenticator: one that is asked for where their password is.
+    async fn account_with_authenticator(
+        &self,
+        visit: &Visit,
+        person: &Person,
+        headers: &HeaderMap,
+    ) -> Result<Option<Account>, Answer> {
+        let account = self.store.account_by_id(person.session.user).await;
+        let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
+        Ok(account.filter(|account| self.has_password_that_counts(account)))
+    }
+
     async fn change_authenticator(
         &self,
         visit: &Visit,
@@ -70,13 +89,10 @@ impl Portal {
     ) -> Result<Answer, Answer> {
         let person = self.person(visit, headers)?;
         let form = self.form(visit, &person, headers, body).await?;
-        let again = |error| Ok(self.authenticator_page(visit, &person, headers, None, Some(error)));
-        let account = self.store.account_by_id(person.session.user).await;
-        let account = account.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        // Only a changed authenticator is a change: the first one is set up at log-in.
-        let Some(account) = account.filter(|account| account.totp.is_some()) else {
+        let Some(account) = self.account_with_authenticator(visit, &person, headers).await? else {
             return Ok(see_other(ACCOUNT));
         };
+        let again = |error| Ok(self.authenticator_page(visit, &person, headers, &account, None, Some(error)));
         if form.field("sealed").unwrap_or_default().is_empty() {
             return match self.proof_problem(visit, &person, headers, &account, &form).await? {
                 Some(error) => again(error),
@@ -92,13 +108,20 @@ impl Portal {
             .and_then(|code| code.parse::<TotpCode>().ok())
             .and_then(|code| accept(&fresh.secret, fresh.period, &code, None, visit.now));
         let Some(step) = step else {
-            let shown = Some((form.field("sealed").unwrap_or_default(), &fresh, &account));
-            return Ok(self.authenticator_page(visit, &person, headers, shown, Some("m4")));
+            let shown = Some((form.field("sealed").unwrap_or_default(), &fresh));
+            return Ok(self.authenticator_page(visit, &person, headers, &account, shown, Some("m4")));
         };
-        let event =
-            SecurityEvent { reason: Some("replaced"), ..person.event(visit, EventKind::SecondFactorEnrolled) };
+        let event = person.event(visit, EventKind::SecondFactorEnrolled);
         let (user, kept) = (account.user.id, person.session.id);
         let Fresh { secret, period, flow_epoch, .. } = &fresh;
+        if account.totp.is_none() {
+            let enrolled = self.store.enrol_totp(user, *flow_epoch, secret, *period, step, &event).await;
+            return match enrolled.map_err(|fault| self.store_fault(visit, headers, &fault))? {
+                true => Ok(done(ACCOUNT, "enrolled")),
+                false => again("notice.expired"),
+            };
+        }
+        let event = SecurityEvent { reason: Some("replaced"), ..event };
         let replaced = self.store.replace_totp(user, kept, *flow_epoch, secret, *period, step, &event).await;
         if !replaced.map_err(|fault| self.store_fault(visit, headers, &fault))? {
             return again("notice.expired");
@@ -108,7 +131,8 @@ impl Portal {
         Ok(done(ACCOUNT, "authenticator"))
     }
 
-    /// Password and current code. `Some`: what to say; they were not both right.
+    /// Password and current code, where there is an authenticator that shows one. `Some`: what to say; they were not both
+    /// right.
     async fn proof_problem(
         &self,
         visit: &Visit,
@@ -119,7 +143,11 @@ impl Portal {
     ) -> Result<Option<&'static str>, Answer> {
         let attempt = person.attempt(visit);
         // A text that cannot be a code is no guess (D5), and no reason to hash.
-        let Ok(code) = form.field("code").unwrap_or_default().parse::<TotpCode>() else { return Ok(Some("m4")) };
+        let code = match (&account.totp, form.field("code").unwrap_or_default().parse::<TotpCode>()) {
+            (None, _) => None,
+            (Some(_), Ok(code)) => Some(code),
+            (Some(_), Err(_)) => return Ok(Some("m4")),
+        };
         let password = self
             .verifier
             .check_password(&account.user.username, form.field("password").unwrap_or_default(), &attempt)
@@ -127,6 +155,7 @@ impl Portal {
         if let Err(said) = self.said_of(visit, headers, password, "m2")? {
             return Ok(Some(said));
         }
+        let Some(code) = code else { return Ok(None) };
         let code = self.verifier.check_code(account, &code, &attempt).await;
         Ok(self.said_of(visit, headers, code, "m4")?.err())
     }
@@ -149,7 +178,7 @@ impl Portal {
         let nonce = random().map_err(|fault| unavailable(&fault))?;
         let sealed = self.fresh_key().seal(nonce, person.session.id.as_bytes(), &plain);
         let sealed = URL_SAFE_NO_PAD.encode(sealed.map_err(|problem| unavailable(&problem))?);
-        Ok(self.authenticator_page(visit, person, headers, Some((&sealed, &fresh, account)), None))
+        Ok(self.authenticator_page(visit, person, headers, account, Some((&sealed, &fresh)), None))
     }
 
     /// What was sealed for this very session, if it still counts.
@@ -170,14 +199,15 @@ impl Portal {
         visit: &Visit,
         person: &Person,
         headers: &HeaderMap,
-        shown: Option<(&str, &Fresh, &Account)>,
+        account: &Account,
+        shown: Option<(&str, &Fresh)>,
         error: Option<&'static str>,
     ) -> Answer {
         let (csrf, fresh_browser) = match self.form_token(visit, person, headers) {
             Ok(token) => token,
             Err(answer) => return answer,
         };
-        let texts = shown.map(|(sealed, fresh, account)| {
+        let texts = shown.map(|(sealed, fresh)| {
             let issuer = &self.settings.brand.product;
             let uri = otpauth_uri(issuer, &account.user.username, &fresh.secret, fresh.period);
             (sealed, Zeroizing::new(uri), Zeroizing::new(fresh.secret.to_base32()))
@@ -186,7 +216,8 @@ impl Portal {
             Some((sealed, uri, key)) => (*sealed, uri.as_str(), key.as_str()),
             None => ("", "", ""),
         };
-        let page = NewQrPage { sealed, uri, key, csrf: &csrf, error };
+        let username = account.user.username.as_str();
+        let page = NewQrPage { username, first: account.totp.is_none(), sealed, uri, key, csrf: &csrf, error };
         let mut answer = html(page_status(error), page.html(&self.chrome(visit, headers)));
         if let Some(browser) = fresh_browser {
             answer.headers_mut().append(SET_COOKIE, cookies::set_browser(&browser));

@@ -91,6 +91,8 @@ impl Portal {
         if browser.is_some_and(|browser| {
             self.csrf.holds(form.field("csrf").unwrap_or_default(), &person.zone.host, &browser)
         }) {
+            // Whoever sends a form is there, as much as whoever uses the application (D17).
+            self.sessions.touch(&person.session, visit.now);
             Ok(form)
         } else {
             Err(self.forged_by(visit, person, headers, "foreign_form").await)

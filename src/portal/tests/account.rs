@@ -219,6 +219,64 @@ async fn s11_a_new_authenticator_ends_the_other_sessions_and_its_form_works_once
     confirm(120).await.expect_message("notice.expired");
 }
 
+#[tokio::test]
+async fn r70_a_dashboard_that_needs_no_authenticator_can_have_one_and_is_asked_for_its_code_from_then_on() {
+    let world = World::new().await;
+    let dora = world.browser();
+    dora.up_to_code("dora@acme.example").await.expect_in("/");
+    let page = dora.open(ACCOUNT).await;
+    assert!(page.body.contains("id=\"new-qr\"") && page.body.contains(AUTHENTICATOR), "{}", page.body);
+    let page = dora.open(AUTHENTICATOR).await.expect_page("form-new-qr");
+    assert!(!page.body.contains("id=\"code\""), "there is none whose code could be asked for: {}", page.body);
+    let csrf = token(&page);
+    let typed = async |password| send(&dora, AUTHENTICATOR, &[("csrf", &csrf), ("password", password)]).await;
+    typed("Wrong-Guess-00").await.expect_message("m2");
+    let page = typed(PASSWORD).await.expect_page("manual-key");
+    let secret = page.secret();
+    let sealed = page.body.split("name=\"sealed\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let confirm = async |code: &str| {
+        send(&dora, AUTHENTICATOR, &[("csrf", &csrf), ("sealed", sealed), ("code", code)]).await
+    };
+    confirm("000000").await.expect_message("m4");
+    let code_at = |seconds| current_code(&secret, TotpPeriod::Thirty, at(seconds));
+    confirm(&code_at(0)).await.expect_in("/.zonegate/account?done=enrolled");
+    let page = dora.open("/.zonegate/account?done=enrolled").await.expect_message("account.newqr.first.done");
+    assert!(page.body.contains("Request new QR code"), "{}", page.body);
+    let user = world.session(&dora).expect("it goes on").user;
+    let events = world.fixture.store.events(Some(user), 1).await.unwrap();
+    assert_eq!((events[0].kind.as_str(), events[0].reason.as_deref()), ("second_factor_enrolled", None));
+
+    let anew = world.browser();
+    let page = anew.at(60).up_to_code("dora@acme.example").await.expect_page("form-code");
+    anew.answer(&page, "code", &code_at(60)).await.expect_in("/");
+}
+
+#[tokio::test]
+async fn r68_who_logs_in_elsewhere_is_offered_no_authenticator_here() {
+    let world = World::new().await;
+    let dora = world.browser();
+    dora.up_to_code("dora@acme.example").await.expect_in("/");
+    world.fixture.sso_for_all().await;
+    assert!(!dora.open(ACCOUNT).await.body.contains("id=\"new-qr\""));
+    dora.open(AUTHENTICATOR).await.expect_in(ACCOUNT);
+}
+
+#[tokio::test]
+async fn d17_whoever_sends_a_form_of_ours_is_active_and_a_forged_one_is_nobodys_activity() {
+    const LATE: u64 = 8 * 3600 - 60;
+    let world = World::new().await;
+    let (here, there) = (alice(&world, 0).await, alice(&world, 30).await);
+    let csrf = token(&here.open(ACCOUNT).await);
+    for browser in [&here, &there] {
+        browser.at(LATE);
+    }
+    send(&here, SESSIONS, &[("csrf", &csrf), ("session", "none")]).await.expect_message("m2");
+    let foreign = send(&there, SESSIONS, &[("csrf", &csrf), ("session", "none")]).await;
+    assert_eq!(foreign.status, StatusCode::FORBIDDEN);
+    assert!(world.session(here.at(LATE + 3600)).is_some(), "the password was wrong, and somebody was there");
+    assert!(world.session(there.at(LATE + 3600)).is_none());
+}
+
 const LINKS: &str = "/.zonegate/account/links";
 const ISSUER: &str = "https://login.acme.example";
 
