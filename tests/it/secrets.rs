@@ -11,6 +11,8 @@ const BOB: &str = "bob@acme.example";
 
 /// Typed where a password belongs, in different places.
 const WRONG: &str = "Canary-Wrong-Password-7361";
+/// Put into the first page's hidden field by a password manager, with the username (R41).
+const FILLED: &str = "Canary-Filled-Password-8812";
 const IN_QUERY: &str = "canary-query-value-5523";
 
 fn everything_below(folder: &Path, out: &mut Vec<PathBuf>) {
@@ -32,7 +34,12 @@ async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
 
     // A log-in with everything that can go wrong on the way.
     let visitor = Visitor::new(&demo);
-    let page = visitor.give_username(&user.zone, &user.username).await.unwrap();
+    let login = format!("{}.zonegate/login", user.zone);
+    let flow = visitor.open(&login).await.field("flow").unwrap();
+    let both = [("flow", flow.as_str()), ("username", &user.username), ("password", FILLED)];
+    let page = visitor.post(&login, &both).await.unwrap();
+    assert!(page.has("form-password"), "R41: what was filled in is ignored: {}", page.body);
+    assert!(!page.body.contains(FILLED));
     let page = visitor.answer(&page, "password", WRONG).await.unwrap();
     let page = visitor.answer(&page, "password", user.password.as_ref().unwrap()).await.unwrap();
     let secret = user.totp_secret.clone().unwrap();
@@ -65,6 +72,7 @@ async fn k1_no_secret_reaches_a_log_a_metric_or_the_store() {
     for (place, text) in &texts {
         let secrets = [
             ("wrong password", WRONG),
+            ("password at the username", FILLED),
             ("password", user.password.as_ref().unwrap()),
             ("other password", bob.password.as_ref().unwrap()),
             ("authenticator secret", &secret),

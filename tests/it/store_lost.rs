@@ -1,4 +1,5 @@
-//! G4: while the store cannot be read, nobody is let through, and everybody is told to come back.
+//! G4: while the store cannot be read, nobody is let through, and everybody is told to come back. R42, R107: the log-in page
+//! is there, and leads to the status page.
 
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ async fn g4_without_the_store_nothing_is_forwarded() {
     let upstream = Upstream::start().await;
     let zone_a = "    access: [{ path: /health, allow: public }]\n";
     let wishes = Wishes { zone_a, ..Wishes::default() };
-    let mut gateway = Gateway::start_with(upstream.address(), wishes).await;
+    let brand = "brand: { links: { status: 'https://status.example/' } }\n";
+    let mut gateway = Gateway::start_edited(upstream.address(), wishes, |text| format!("{brand}{text}")).await;
     let token = gateway.log_in(A, WALL).await;
     let get = |path: &str, fields: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n{fields}\r\n")
@@ -45,6 +47,11 @@ async fn g4_without_the_store_nothing_is_forwarded() {
     let stranger = format!("GET /x HTTP/1.1\r\nHost: {A}\r\n\r\n");
     assert_eq!(gateway.connect(A).await.ask(stranger).await.status, 401);
     upstream.assert_silent("nobody is let through");
+    let page = format!("GET /.zonegate/login HTTP/1.1\r\nHost: {A}\r\nAccept: text/html\r\n\r\n");
+    let page = gateway.connect(A).await.ask(page).await;
+    assert_eq!(page.status, 200, "R42: {page:?}");
+    assert!(page.body.contains("id=\"form-username\""), "{page:?}");
+    assert!(page.body.contains("href=\"https://status.example/\" id=\"link-status\""), "{page:?}");
     // What is public needs no store, with a session's cookie or without.
     assert_eq!(gateway.connect(A).await.ask(get("/health", "")).await.status, 200);
     assert!(upstream.only().all("x-zonegate-assertion").is_empty());
