@@ -282,7 +282,9 @@ async fn r85_slots_are_shared_by_all_ways_in_and_the_choice_is_ours_to_ask() {
 
 #[tokio::test]
 async fn r82_r100_a_native_client_of_somebody_at_the_provider_takes_the_mobile_slot_in_any_browser() {
-    let world = World::start().await;
+    let mut world = World::start().await;
+    world.gateway.edit("mobile_sessions_max: 100", "mobile_sessions_max: 1");
+    world.gateway.restart().await;
     let web = world.browser();
     world.log_in(&web).await;
     let classes = async || {
