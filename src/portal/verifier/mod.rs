@@ -106,21 +106,21 @@ impl Attempt<'_> {
     }
 }
 
-/// What came of holding a secret against what is stored.
+/// Whether a password or a code was right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict<T> {
     /// It was right.
     Right(T),
-    /// It was wrong, or there is nothing it could be right for. The client must not learn which.
+    /// It was wrong, or there is nothing that it could be compared with. The client must not learn which.
     Wrong,
-    /// No attempt is left (R52): either none was before, or this was the last one and wrong.
+    /// No attempt is left (R52): there was none before this one, or this one was wrong and the last.
     Locked,
 }
 
-/// Why nothing was held against anything, or nobody knows with what result.
+/// Why it is not known whether a password or a code was right.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyFault {
-    /// It was turned away.
+    /// It was turned away before it was compared.
     #[error("too many log-ins at once ({})", .0.name())]
     Shed(Shed),
     /// The store failed.
@@ -145,8 +145,44 @@ pub enum VerifierProblem {
     Threads(#[from] std::io::Error),
 }
 
-/// Why an account that exists is not asked for its password: the log's word for it.
-type Ineligible = &'static str;
+/// Why an account that exists is not asked for its password.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Ineligible {
+    /// Its tenant's own provider says who it is.
+    SsoOnly,
+    /// The suite does.
+    SuiteOnly,
+    /// It is a program's.
+    ApiOnly,
+    /// It is switched off.
+    Inactive,
+    /// It is of another zone's tenant.
+    OtherZone,
+    /// It has none.
+    NoPassword,
+}
+
+impl Ineligible {
+    /// The name in logs.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::SsoOnly => "sso_only",
+            Self::SuiteOnly => "suite_only",
+            Self::ApiOnly => "api_only",
+            Self::Inactive => "inactive",
+            Self::OtherZone => "other_zone",
+            Self::NoPassword => "no_password",
+        }
+    }
+
+    /// Whether somebody else says who it is, so that a password is no attempt (R8).
+    const fn is_asked_elsewhere(self) -> bool {
+        match self {
+            Self::SsoOnly | Self::SuiteOnly => true,
+            Self::ApiOnly | Self::Inactive | Self::OtherZone | Self::NoPassword => false,
+        }
+    }
+}
 
 impl Verifier {
     /// Starts the hashing threads. `security`: what holds where a tenant sets nothing else. `has_suite`: whether the
@@ -257,13 +293,11 @@ impl Verifier {
             Debit::Taken { locks } => locks,
             Debit::Locked => return self.locked(attempt, owner).await,
         };
-        let asked = match &account {
-            Some(account) => eligible(account, attempt.zone, self.has_suite).cloned(),
-            None => Err("unknown_user"),
-        };
+        let asked = account.as_ref().map(|account| eligible(account, attempt.zone, self.has_suite).cloned());
         let (hash, ineligible) = match asked {
-            Ok(hash) => (Some(hash), None),
-            Err(reason) => (None, Some(reason)),
+            Some(Ok(hash)) => (Some(hash), None),
+            Some(Err(ineligible)) => (None, Some(ineligible)),
+            None => (None, None),
         };
         let held = match could_be_password(password) {
             None => Hold::wrong(),
@@ -286,8 +320,8 @@ impl Verifier {
                 self.rehash(&account, held.fresh).await;
                 Ok(Verdict::Right(Box::new(account)))
             }
-            (account, Some(elsewhere @ (SSO_ONLY | SUITE_ONLY))) => {
-                self.log(attempt, EventKind::LoginFailed, account.as_ref(), elsewhere).await?;
+            (Some(account), Some(ineligible)) if ineligible.is_asked_elsewhere() => {
+                self.log(attempt, EventKind::LoginFailed, Some(&account), ineligible.name()).await?;
                 match key {
                     BudgetKey::Shadow(_) if locks => Ok(Verdict::Locked),
                     BudgetKey::Shadow(_) => Ok(Verdict::Wrong),
@@ -298,9 +332,10 @@ impl Verifier {
                     }
                 }
             }
-            (account, reason) => {
-                let reason = reason.unwrap_or("wrong_password");
-                self.failed(attempt, account.as_ref(), reason, locks).await
+            (None, _) => self.failed(attempt, None, "unknown_user", locks).await,
+            (Some(account), ineligible) => {
+                let reason = ineligible.map_or("wrong_password", Ineligible::name);
+                self.failed(attempt, Some(&account), reason, locks).await
             }
         }
     }
@@ -482,19 +517,18 @@ fn told(attempt: &Attempt<'_>, kind: EventKind, owner: Option<Owner>, reason: &'
     }
 }
 
-const SSO_ONLY: Ineligible = "sso_only";
-const SUITE_ONLY: Ineligible = "suite_only";
-
 /// The hash to hold a password against, if this account may log in with one here.
 fn eligible<'a>(account: &'a Account, zone: &Hostname, has_suite: bool) -> Result<&'a PasswordHash, Ineligible> {
-    let password = account.password.as_ref().ok_or("no_password");
+    let password = account.password.as_ref().ok_or(Ineligible::NoPassword);
     match methods(&account.tenant, &account.user) {
-        Methods::Sso => Err(SSO_ONLY),
-        Methods::Api => Err("api_only"),
-        Methods::LocalAndSuite if has_suite && must_use_suite(&account.tenant, &account.user) => Err(SUITE_ONLY),
-        Methods::Local | Methods::LocalAndSuite if !account.user.active => Err("inactive"),
+        Methods::Sso => Err(Ineligible::SsoOnly),
+        Methods::Api => Err(Ineligible::ApiOnly),
+        Methods::LocalAndSuite if has_suite && must_use_suite(&account.tenant, &account.user) => {
+            Err(Ineligible::SuiteOnly)
+        }
+        Methods::Local | Methods::LocalAndSuite if !account.user.active => Err(Ineligible::Inactive),
         // A tenant's users exist in its zone only: the wall holds even when the name was posted elsewhere.
-        Methods::Local | Methods::LocalAndSuite if account.tenant.zone != *zone => Err("other_zone"),
+        Methods::Local | Methods::LocalAndSuite if account.tenant.zone != *zone => Err(Ineligible::OtherZone),
         Methods::Local | Methods::LocalAndSuite => password.map(|password| &password.hash),
     }
 }
