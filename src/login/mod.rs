@@ -2,7 +2,8 @@
 //!
 //! A step is left only by consuming it, together with what proves that it may be left; so what has not been
 //! proved cannot be skipped, because there is no value to go on with. [`Proven`], the proof that everything a kind
-//! of user must show was shown, has no public constructor: it comes out of a step or not at all.
+//! of user must show was shown, comes out of a step, or is made of a [`Proof`](crate::sso::Proof), which comes out of a
+//! provider's verified answer. There is no other way to one.
 //!
 //! A flow lives in the page (a hidden field), sealed, and in no memory of ours: tabs do not fight over it,
 //! strangers cannot fill anything with it, and neither a restart nor another node matters. What that cannot give

@@ -40,8 +40,8 @@ pub enum FlowProblem {
     Expired(Wish),
 }
 
-/// What is left of a flow that was sealed here and is not gone on with: where it was to lead. Anybody could ask for as much in
-/// the address of the log-in page, so that it gives nothing away and proves nothing.
+/// Where a flow that does not go on was to lead, for the one that begins in its place. Anybody could ask for as much in the
+/// address of the log-in page, so that it gives nothing away and proves nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Wish {
     /// Where the person was going.

@@ -73,14 +73,14 @@ impl Step {
     }
 }
 
-/// Somebody in the middle of a log-in, whose password was right.
+/// Somebody in the middle of a log-in: whose password was right, or whom a provider has named.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Claimant {
     /// Whose account.
     pub user: UserId,
     /// The username, for the pages.
     pub username: Username,
-    /// The account's flow epoch when the password was right: a later one ends the flow.
+    /// The account's flow epoch at that moment: a later one ends the flow.
     pub epoch: u64,
     /// What must be proved depends on it.
     pub kind: UserKind,
@@ -276,8 +276,8 @@ impl AwaitSlot {
     }
 }
 
-/// Proof that somebody showed everything that their kind of user must show. Only a step makes one, and a session
-/// begins with one only.
+/// Proof that somebody showed everything that their kind of user must show: here, out of a step, or at a provider, out of
+/// its verified answer ([`Proven::by_provider`]). No session begins without one.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Proven {

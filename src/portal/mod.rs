@@ -89,8 +89,8 @@ pub struct Portal {
     pub verifier: Verifier,
     /// The way of strangers' events into the security log.
     pub strangers: Arc<Strangers>,
-    /// The same for what rules do not let people have. With a rate of its own: who is logged in must not be able to
-    /// crowd out what strangers do.
+    /// The way into the security log of requests that a zone's rules refused. With a rate of its own: who is logged in
+    /// must not be able to crowd out what strangers do.
     pub denials: Arc<Strangers>,
     /// How often one person may send a form: most are a commit, and all tenants share one disk (D9).
     forms: Arc<Pace<UserId>>,
@@ -144,11 +144,11 @@ pub struct Visit {
     pub address: IpAddr,
     /// Its name in logs.
     pub request: RequestId,
-    /// The live session of this zone that it proves.
+    /// The live session of this zone whose token the request carries.
     pub session: Option<Arc<Session>>,
-    /// Why the session it names has ended.
+    /// Why the session whose token it carries has ended.
     pub ended: Option<Ended>,
-    /// Which one that is, at a page of ours.
+    /// The session that has ended, if the request names one and is for a page of ours.
     pub left: Option<Arc<Session>>,
     /// It names a session that looks alive, and the store cannot be asked whether it is. Then nobody is told that
     /// they are logged in, nor that they are logged out (G3, G4).

@@ -21,7 +21,7 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
     Router::new().route("/.zonegate/session", get(show))
 }
 
-/// A session in JSON, here and for native clients. Times are RFC 3339.
+/// A session in JSON, as its own browser or client is told of it. Times are RFC 3339.
 #[derive(Debug, Serialize)]
 pub(super) struct SessionView {
     id: SessionId,
