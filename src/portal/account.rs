@@ -17,7 +17,7 @@ use axum::{Extension, Router};
 use super::answer::{Answer, done, html, outward, page_status, see_other};
 use super::person::Person;
 use super::{Portal, Visit, cookies};
-use crate::base::SessionId;
+use crate::base::{SessionId, UserId};
 use crate::directory::{SecurityLevel, SsoScope, Tenant};
 use crate::pages::{AccountPage, LinkView, Page, SessionRow};
 use crate::session::{EndReason, Session};
@@ -200,11 +200,21 @@ impl Portal {
         }
         let detail = Some(Snippet::of(link.issuer.as_str()));
         let event = SecurityEvent { detail, ..person.event(visit, EventKind::AccountUnlinked) };
-        let unlinked = self.store.unlink(user, link.audience, &link.issuer, &event).await;
+        let unlinked = self.remove_link(user, link.audience, &link.issuer, &event).await;
         unlinked.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        // The sessions that began there have ended in the store: here as well, before anything is answered.
-        self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         Ok(done(ACCOUNT, "unlinked"))
+    }
+
+    /// Removes a link, and ends the sessions that began there: here as well as in the store, before anything is answered.
+    pub(super) async fn remove_link(
+        &self,
+        user: UserId,
+        audience: Audience,
+        issuer: &Issuer,
+        event: &SecurityEvent,
+    ) -> Result<(), StoreFault> {
+        self.store.unlink(user, audience, issuer, event).await?;
+        self.sessions.tail().await
     }
 }
 

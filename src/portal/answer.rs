@@ -8,6 +8,7 @@ use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
 
+use super::login::LOGIN;
 use super::verifier::Shed;
 use super::{Portal, Visit};
 use crate::pages::{ErrorPage, ForbiddenPage, Page};
@@ -180,7 +181,7 @@ impl Portal {
     pub fn refusal(&self, visit: &Visit, headers: &HeaderMap, status: StatusCode) -> Answer {
         let mut answer = if wants_html(headers) {
             let reference = visit.request.to_string();
-            let back = Some("/.zonegate/login");
+            let back = Some(LOGIN);
             let page = ErrorPage { texts: error_texts(status), reference: &reference, back };
             html(status, page.html(&self.chrome(visit, headers)))
         } else {

@@ -4,12 +4,13 @@
 //!
 //! Who needs no second factor and has none sets up a first one in the same way, after the password alone (R70).
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use axum::{Extension, Router};
 use base64::Engine as _;
@@ -167,10 +168,8 @@ impl Portal {
         headers: &HeaderMap,
         account: &Account,
     ) -> Result<Answer, Answer> {
-        let unavailable = |problem: &dyn std::fmt::Display| {
-            tracing::error!(%problem, request = %visit.request, "no new authenticator can be made");
-            self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
-        };
+        let unavailable =
+            |problem: &dyn Display| self.unavailable(visit, headers, "no new authenticator can be made", problem);
         let secret = TotpSecret::from_bytes(random().map_err(|fault| unavailable(&fault))?);
         let period = self.settings.security.with(&account.tenant.overrides).totp_period;
         let fresh = Fresh { secret, period, flow_epoch: account.user.flow_epoch, made_at: visit.now };

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::login::LOGIN;
 use super::outcome::{Message, Notice, Outcome, TROUBLE, Trouble};
 use super::verifier::{Attempt, Shed, Verdict, VerifyFault};
 use super::{Portal, Realm, Visit};
@@ -190,7 +191,7 @@ impl Portal {
                     (false, Entry::Password) => "&with=password",
                     (false, Entry::Usual) => "",
                 };
-                let location = format!("{}/.zonegate/login?handover={sealed}{with}", zone.origin);
+                let location = format!("{}{LOGIN}?handover={sealed}{with}", zone.origin);
                 Ok(Outcome::Elsewhere(zone, location))
             }
             Some(_) if suite => Ok(Outcome::ToSuite(flow, username)),

@@ -1,10 +1,10 @@
-//! Reading the forms that are posted to us: bounded, each field once, nothing kept.
+//! Reading the forms that are posted to us, bounded, each field once, nothing kept; and what stands in an address.
 //!
 //! Each field is held against the ones before it. The bytes alone bound that badly: a form of a megabyte has room for half
 //! a million names, whose comparison would hold a request thread for minutes (D3).
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use zeroize::Zeroizing;
 
 /// The most fields that are read. Our own longest form, a company's provider, has fifteen; what a provider posts has one or
@@ -43,6 +43,12 @@ impl Form {
     pub fn field(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
+}
+
+/// The first value of that name in an address's query.
+pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 #[cfg(test)]

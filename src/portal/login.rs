@@ -15,7 +15,7 @@ use axum::{Extension, Router};
 
 use super::answer::{self, Answer};
 use super::flow::{Asking, Sent};
-use super::form::Form;
+use super::form::{Form, query};
 use super::outcome::{Outcome, Trouble};
 use super::sso::{self, Errand, Question, Registration};
 use super::verifier::Shed;
@@ -72,7 +72,7 @@ async fn show(
     let answer = match known.clone().map_or_else(new_browser, Ok) {
         Ok(browser) => match first_page(&portal, &visit, (&method, &uri), &headers, &browser).await {
             Ok(mut answer) => {
-                if sso::query(&uri, "with").as_deref() == Some(Entry::Usual.name()) {
+                if query(&uri, "with").as_deref() == Some(Entry::Usual.name()) {
                     answer.headers_mut().append(header::SET_COOKIE, cookies::clear_tenant());
                 }
                 if known.is_none() {
@@ -102,8 +102,7 @@ async fn first_page(
     let label = device::label(headers);
     let asking = Asking { visit, host: &host, label: &label };
     let here = Here { portal, asking, headers, browser };
-    let pairs = || url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    let query = |name: &str| pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let query = |name: &str| query(uri, name);
     let return_to = match &visit.realm {
         Realm::Zone(_) => query("return_to").and_then(|text| text.parse::<LocalPath>().ok()),
         Realm::Universal => None,
@@ -116,7 +115,8 @@ async fn first_page(
     };
     // A browser that has logged in at a provider goes there again, unless it was led here to be told something, or to
     // log in as somebody else (D26).
-    let plain = pairs().all(|(name, _)| name == "return_to");
+    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let plain = pairs.all(|(name, _)| name == "return_to");
     if plain
         && visit.ended.is_none()
         && let Some(registration) = here.remembered().await?
@@ -449,9 +449,8 @@ impl Portal {
         }
     }
 
-    /// Our side failed: the log is told what, the client that.
+    /// The answer when a log-in could not be carried out.
     pub(super) fn trouble(&self, visit: &Visit, headers: &HeaderMap, trouble: &Trouble) -> Answer {
-        tracing::error!(request = %visit.request, fault = %trouble, "a log-in could not be carried out");
-        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+        self.unavailable(visit, headers, "a log-in could not be carried out", trouble)
     }
 }

@@ -14,6 +14,7 @@ use axum::{Extension, Router};
 
 use super::answer::{Answer, html, json, outward, see_other, wants_html};
 use super::form::Form;
+use super::login::LOGIN;
 use super::person::Person;
 use super::sso::ProviderLogout;
 use super::{Portal, Realm, Visit, cookies, csrf};
@@ -108,13 +109,13 @@ impl Portal {
 
     fn logged_out(&self, zone: &Zone, headers: &HeaderMap, provider_logout: &ProviderLogout) -> Answer {
         let mut answer = if wants_html(headers) {
-            see_other(match provider_logout {
-                ProviderLogout::Nothing => "/.zonegate/login?reason=logged_out",
-                ProviderLogout::Go(url) => url.as_str(),
-                ProviderLogout::Unreached => "/.zonegate/login?reason=logged_out&provider=unreached",
-            })
+            match provider_logout {
+                ProviderLogout::Nothing => see_other(&format!("{LOGIN}?reason=logged_out")),
+                ProviderLogout::Go(url) => see_other(url.as_str()),
+                ProviderLogout::Unreached => see_other(&format!("{LOGIN}?reason=logged_out&provider=unreached")),
+            }
         } else {
-            let login_url = format!("{}/.zonegate/login", zone.origin);
+            let login_url = format!("{}{LOGIN}", zone.origin);
             let more = match provider_logout {
                 ProviderLogout::Nothing => None,
                 ProviderLogout::Go(url) => Some(("provider_logout_url", url.as_str())),

@@ -1,5 +1,6 @@
 //! Who is asking, and may this form be believed: the questions that every page of a signed-in person asks first.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -124,24 +125,31 @@ impl Portal {
         if let Some(browser) = cookies::browser(headers) {
             return Ok((self.csrf.token(&person.zone.host, &browser), None));
         }
-        let bytes = random().map_err(|fault| {
-            tracing::error!(%fault, "no form can be made");
-            self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
-        })?;
+        let bytes = random().map_err(|fault| self.unavailable(visit, headers, "no form can be made", &fault))?;
         let browser = BrowserToken::from_bytes(bytes);
         Ok((self.csrf.token(&person.zone.host, &browser), Some(browser)))
     }
 
+    /// The answer when our side failed: the log is told what, the client that.
+    pub(super) fn unavailable(
+        &self,
+        visit: &Visit,
+        headers: &HeaderMap,
+        what: &'static str,
+        fault: &dyn Display,
+    ) -> Answer {
+        tracing::error!(%fault, request = %visit.request, "{what}");
+        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// The answer when the store does not do what it must.
     pub(super) fn store_fault(&self, visit: &Visit, headers: &HeaderMap, fault: &StoreFault) -> Answer {
-        tracing::error!(%fault, request = %visit.request, "the store failed");
-        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+        self.unavailable(visit, headers, "the store failed", fault)
     }
 
     /// The answer when a session could not be ended.
     pub(super) fn session_fault(&self, visit: &Visit, headers: &HeaderMap, fault: &SessionFault) -> Answer {
-        tracing::error!(%fault, request = %visit.request, "a session could not be changed");
-        self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE)
+        self.unavailable(visit, headers, "a session could not be changed", fault)
     }
 
     /// What came of a password or code that a form of this person's carried, or else the id of what to say. `wrong`: that of a
@@ -160,8 +168,7 @@ impl Portal {
             Ok(Verdict::Locked) => Ok(Err("m3")),
             Err(VerifyFault::Shed(shed)) => Ok(Err(shed.text())),
             Err(fault @ (VerifyFault::Store(_) | VerifyFault::Pool(_))) => {
-                tracing::error!(%fault, request = %visit.request, "nothing could be verified");
-                Err(self.refusal(visit, headers, StatusCode::SERVICE_UNAVAILABLE))
+                Err(self.unavailable(visit, headers, "nothing could be verified", &fault))
             }
         }
     }
@@ -201,7 +208,7 @@ pub(super) fn unauthenticated(visit: &Visit, zone: &Zone, headers: &HeaderMap) -
         &serde_json::json!({
             "error": "unauthenticated",
             "reason": reason,
-            "login_url": format!("{}/.zonegate/login", zone.origin),
+            "login_url": format!("{}{LOGIN}", zone.origin),
         }),
     )
 }

@@ -21,8 +21,8 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::answer::{Answer, html, outward, page_status};
+use super::form::query;
 use super::person::Person;
-use super::sso::query;
 use super::{Portal, Visit, cookies};
 use crate::base::BrowserToken;
 use crate::directory::{SecurityLevel, SuiteMode, Tenant, methods, must_use_suite};

@@ -12,8 +12,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use super::super::answer::{Answer, done, text};
-use super::super::form::Form;
-use super::super::sso::query;
+use super::super::form::{Form, query};
 use super::super::{Portal, Visit};
 use super::{Administrator, ROSTER, ROWS_MAX, TABLE_BYTES_MAX};
 use crate::base::Username;
@@ -172,10 +171,8 @@ impl Portal {
                     return Ok(self.roster_page(visit, headers, &admin, said).await);
                 };
                 let event = admin.event(visit, EventKind::AccountUnlinked, issuer.as_str());
-                let removed = self.store.unlink(link.user, Audience::Tenant, &issuer, &event).await;
+                let removed = self.remove_link(link.user, Audience::Tenant, &issuer, &event).await;
                 removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-                // The sessions that began there have ended in the store: here as well, before anything is answered.
-                self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
                 return Ok(done(ROSTER, "removed"));
             }
             (None, Some((issuer, _)), None) => {
@@ -283,6 +280,14 @@ impl Portal {
 fn typed(form: &Form) -> Said {
     let field = |name: &str| Field::from(form.field(name).unwrap_or_default().trim().to_owned());
     Said { username: field("username"), subject: field("subject"), ..Said::default() }
+}
+
+/// The links that a search is for, by a part of the username or of the subject.
+pub(super) fn searched(mut links: Vec<LinkRow>, search: &str) -> Vec<LinkRow> {
+    let subject = search.trim();
+    let username = subject.to_lowercase();
+    links.retain(|link| link.username.as_str().contains(&username) || link.subject.as_str().contains(subject));
+    links
 }
 
 pub(super) fn linked_row(link: LinkRow) -> LinkedRow {

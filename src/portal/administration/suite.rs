@@ -12,9 +12,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 
 use super::super::answer::{Answer, done};
-use super::super::form::Form;
-use super::super::sso::query;
+use super::super::form::{Form, query};
+use super::super::login::LOGIN;
 use super::super::{Portal, Visit};
+use super::roster::linked_row;
 use super::{ADMIN_SUITE, Administrator, ROWS_MAX};
 use crate::base::{UserId, Username};
 use crate::directory::{SuiteAccess, SuiteCompany, SuiteMode, UserKind, exemption};
@@ -172,12 +173,12 @@ impl Portal {
             chosen: said.chosen.map(|(mode, _)| mode),
             bound: tenant.suite.company.as_ref().map(SuiteCompany::as_str),
             provisioning: said.chosen.map_or(tenant.suite.provisioning, |(_, provisioning)| provisioning),
-            address: &format!("{}/.zonegate/login?with=password", admin.person.zone.origin),
+            address: &format!("{}{LOGIN}?with=password", admin.person.zone.origin),
             exempt_found: exempt.count,
             exempt: exempt.rows.into_iter().map(exempt_row).collect(),
             search: &said.search,
             found: links.count,
-            rows: links.rows.into_iter().map(super::roster::linked_row).collect(),
+            rows: links.rows.into_iter().map(linked_row).collect(),
             username: said.username,
             confirm: confirmation.shown(),
             csrf: &csrf,
@@ -289,10 +290,8 @@ impl Portal {
             return again("admin.wrong.user.unknown").await;
         };
         let event = admin.event(visit, EventKind::AccountUnlinked, link.issuer.as_str());
-        let removed = self.store.unlink(link.user, Audience::Suite, &link.issuer, &event).await;
+        let removed = self.remove_link(link.user, Audience::Suite, &link.issuer, &event).await;
         removed.map_err(|fault| self.store_fault(visit, headers, &fault))?;
-        // The sessions that began there have ended in the store: here as well, before anything is answered.
-        self.sessions.tail().await.map_err(|fault| self.store_fault(visit, headers, &fault))?;
         Ok(done(ADMIN_SUITE, "removed"))
     }
 }

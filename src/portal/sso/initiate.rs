@@ -10,9 +10,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::super::answer::{Answer, html, outward};
-use super::super::form::Form;
+use super::super::form::{Form, query};
 use super::super::{Portal, Visit, cookies, csrf};
-use super::{CLIENT, Errand, Refused, Registration, query};
+use super::{CLIENT, Errand, Refused, Registration};
 use crate::base::{BrowserToken, LocalPath};
 use crate::machine::random;
 use crate::pages::{InitiatePage, Page};

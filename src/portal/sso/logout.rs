@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use url::Url;
 
 use super::super::answer::{Answer, framed_by, html, json, see_other};
-use super::super::form::Form;
+use super::super::form::{Form, query};
+use super::super::login::LOGIN;
 use super::super::{Portal, Visit, cookies};
-use super::{Failed, Refused, Registration, query};
+use super::{Failed, Refused, Registration};
 use crate::base::{BrowserToken, FlowId, TenantId, TokenDigest, UnixTime};
 use crate::login::{PROOF_MAX, Proven};
 use crate::session::{EndReason, Method, Session};
@@ -86,12 +87,13 @@ pub(super) async fn back_again(
     let ours = query(&uri, "state")
         .zip(cookies::browser(&headers))
         .is_some_and(|(state, browser)| portal.logout_state.holds(&state, &registration.zone.host, &browser));
-    see_other(match (ours, registration.tenant()) {
-        (true, Some(_)) => "/.zonegate/login?reason=logged_out",
+    let query = match (ours, registration.tenant()) {
+        (true, Some(_)) => "reason=logged_out",
         // Whose log-out tells its modules (M17).
-        (true, None) => "/.zonegate/login?reason=logged_out&provider=suite",
-        (false, _) => "/.zonegate/login?with=username",
-    })
+        (true, None) => "reason=logged_out&provider=suite",
+        (false, _) => "with=username",
+    };
+    see_other(&format!("{LOGIN}?{query}"))
 }
 
 impl Portal {

@@ -24,6 +24,7 @@ use axum::{Extension, Router};
 
 use super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::answer::{Answer, html, see_other};
+use super::form::query;
 use super::outcome::Trouble;
 use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, device};
@@ -383,12 +384,6 @@ async fn begin(
 fn was_sent_by_another_page(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_some_and(|site| !matches!(site, b"none" | b"same-origin"))
-}
-
-/// The first value of that name in the query.
-pub(super) fn query(uri: &Uri, name: &str) -> Option<String> {
-    let mut pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
-    pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 impl Portal {
