@@ -8,6 +8,7 @@ mod administration;
 mod assets;
 mod brand;
 mod models;
+mod refusal;
 mod texts;
 
 pub use administration::{
@@ -21,6 +22,7 @@ pub use models::{
     ForbiddenPage, ForgotPage, HostingPage, InitiatePage, LinkView, LogoutPage, NewQrPage, Page, PasswordPage,
     ProviderErrorPage, ProviderLink, SessionRow, SlotsPage, TrialPage, UsernamePage, ZoneRow,
 };
+pub use refusal::{Again, Refusal};
 pub use texts::{choose_language, is_text_id, text_ids};
 
 use crate::base::UnixTime;

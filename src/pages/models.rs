@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::Chrome;
+use super::{Chrome, Refusal};
 use crate::base::UnixTime;
 use crate::session::Class;
 
@@ -53,22 +53,19 @@ pub struct UsernamePage<'a> {
     pub notice: Option<String>,
     /// The provider at which this browser goes on.
     pub provider: Option<ProviderLink>,
+    /// Whether the suite is the way in (M24): its button comes first then.
+    pub needs_suite: bool,
 }
 page!(UsernamePage, UsernameView, "username.html");
 
 impl UsernamePage<'_> {
-    /// Whether the suite is the way in (M24): its button comes first then.
-    fn needs_suite(&self) -> bool {
-        self.error == Some("m24")
-    }
-
     fn is_invalid(&self) -> bool {
-        self.error.is_some() && !self.needs_suite()
+        self.error.is_some() && !self.needs_suite
     }
 
     /// Whether another way in than the username comes first.
     fn is_second(&self) -> bool {
-        self.needs_suite() || self.provider.is_some()
+        self.needs_suite || self.provider.is_some()
     }
 }
 
@@ -338,21 +335,14 @@ page!(ErrorPage, ErrorView, "error.html");
 pub struct ProviderErrorPage<'a> {
     /// What did not come off.
     pub failed: FailedAtProvider<'a>,
-    /// The id of the text.
-    pub text: &'static str,
+    /// What people are told.
+    pub refusal: Refusal,
     /// The request's id, by which an operator finds it in the log.
     pub reference: &'a str,
     /// Where another try begins; none where it would begin nowhere else than this one.
     pub again: Option<&'a str>,
 }
 page!(ProviderErrorPage, ProviderErrorView, "provider_error.html");
-
-impl ProviderErrorPage<'_> {
-    /// What the way to the log-in page is called: who is told to log in there is not somebody else.
-    fn other_text(&self) -> &'static str {
-        if self.text == "m11" { "provider.error.local" } else { "provider.error.other" }
-    }
-}
 
 /// What somebody went to a provider for, in vain.
 #[derive(Clone, Copy, Debug, Default)]

@@ -51,6 +51,7 @@ struct Above<'a> {
     notice: Option<String>,
     username: &'a str,
     provider: Option<ProviderLink>,
+    needs_suite: bool,
 }
 
 /// A request, with what answering it takes.
@@ -316,7 +317,8 @@ impl Here<'_> {
                 Ok(self.portal.to_provider(&registration, errand, self.asking.visit, self.headers).await)
             }
             Outcome::SuiteRequired(flow, username) => {
-                self.page(&flow, Above { error: Some("m24"), username: username.as_str(), ..Above::default() })
+                let username = username.as_str();
+                self.page(&flow, Above { error: Some("m24"), username, needs_suite: true, ..Above::default() })
             }
             Outcome::Begun(session, token, target) => {
                 let mut answer = answer::see_other(target.as_str());
@@ -365,13 +367,15 @@ impl Here<'_> {
 
     /// The page of the step that is due.
     fn page(&self, flow: &Flow, above: Above<'_>) -> Result<Answer, Trouble> {
-        let Above { error, notice, username, provider } = above;
+        let Above { error, notice, username, provider, needs_suite } = above;
         let chrome = &self.portal.chrome(self.asking.visit, self.headers);
         let sealed = self.portal.seal(flow)?;
         let sealed = sealed.as_str();
         let back = &first_page_of(flow);
         let html = match &flow.step {
-            Step::Username => UsernamePage { flow: sealed, username, error, notice, provider }.html(chrome),
+            Step::Username => {
+                UsernamePage { flow: sealed, username, error, notice, provider, needs_suite }.html(chrome)
+            }
             Step::Password(step) => {
                 PasswordPage { flow: sealed, username: step.username().as_str(), back, error }.html(chrome)
             }

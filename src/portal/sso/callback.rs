@@ -15,15 +15,14 @@ use super::super::administration::{ADMIN_SSO, ADMIN_SUITE};
 use super::super::answer::{Answer, done, html, see_other};
 use super::super::flow::Asking;
 use super::super::outcome::{NOT_CONFIRMED, Outcome};
-use super::super::verifier::Shed;
 use super::super::{Portal, Visit, cookies, device, login};
 use super::suite::Bound;
-use super::{Failed, OpenIdProvider, Refused, Registration, SOURCE_LIMIT, SetOut};
+use super::{Failed, OpenIdProvider, Refused, Registration, SetOut};
 use crate::base::{BrowserToken, LocalPath, TenantId, UnixTime, Username};
 use crate::directory::{Methods, SecurityLevel, SsoScope, Tenant, UserKind, methods};
 use crate::idp::{Client, ProviderFault, Step};
 use crate::login::{Binding, Claimant, Entry, Flow, Proven};
-use crate::pages::{Page, TrialPage};
+use crate::pages::{Page, Refusal, TrialPage};
 use crate::session::Class;
 use crate::sso::{
     self, Answer as ProviderAnswer, Arrival, Audience, Callback, CallbackOf, Expected, IdToken, Proof, Purpose,
@@ -140,7 +139,7 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Come, Failed> {
         if !self.verifier.takes(asking.visit.address) {
-            return Err(Refused { text: Shed::Source.text(), ..Refused::because(SOURCE_LIMIT) }.into());
+            return Err(Refused { refusal: Refusal::TooOften, ..Refused::because("source_limit") }.into());
         }
         if !self.store.spend(transaction.id, transaction.deadline()).await? {
             return Err(expired("state_spent").into());
@@ -296,8 +295,8 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Account, Failed> {
         let settings = registration.settings();
-        let username = sso::username(settings, claims.token, claims.info)
-            .map_err(|problem| Refused { text: "m19.account", ..Refused::because(problem.name()) })?;
+        let username =
+            sso::username(settings, claims.token, claims.info).map_err(|problem| no_account(problem.name()))?;
         // One tenant's provider says nothing of another tenant's people, whatever it claims.
         if !tenant.domains.iter().any(|domain| domain.as_str() == username.domain()) {
             return Err(no_account("foreign_username").into());
@@ -366,12 +365,12 @@ impl Portal {
 
 /// Nothing is wrong with it but that its time is over.
 fn expired(reason: &'static str) -> Refused {
-    Refused { text: "m19.expired", ..Refused::because(reason) }
+    Refused { refusal: Refusal::Expired, ..Refused::because(reason) }
 }
 
 /// No account for this identity, and no word on why (R102).
 fn no_account(reason: &'static str) -> Refused {
-    Refused { text: "m19.account", ..Refused::because(reason) }
+    Refused { refusal: Refusal::NoAccount, ..Refused::because(reason) }
 }
 
 /// An event of a log-in at the provider, of a session of that class.

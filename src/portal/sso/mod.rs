@@ -32,7 +32,7 @@ use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, UserId
 use crate::directory::{SsoScope, Tenant};
 use crate::idp::ProviderFault;
 use crate::machine::{EntropyFault, random};
-use crate::pages::{FailedAtProvider, Page, ProviderErrorPage};
+use crate::pages::{Again, FailedAtProvider, Page, ProviderErrorPage, Refusal};
 use crate::session::{Class, Method};
 use crate::sso::{
     Audience, ClassTicket, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction,
@@ -58,8 +58,6 @@ pub(super) fn routes() -> Router<Arc<Portal>> {
 const TENANT: &str = "/.zonegate/sso/{tenant}";
 /// In the address of a provider's log-in: a native client's class, under seal.
 const CLIENT: &str = "client";
-/// Why an answer of a provider's is not looked at: one source brings too many.
-const SOURCE_LIMIT: &str = "source_limit";
 /// The address of the suite's log-in.
 pub(super) const SUITE: &str = "/.zonegate/suite";
 
@@ -176,10 +174,12 @@ impl Registration {
             Purpose::Bind => Some(ADMIN_SUITE.into()),
             // Whoever has the address that the command printed came from no page of ours.
             Purpose::Test => visit.session.is_some().then(|| ADMIN_SSO.into()),
-            Purpose::LogIn if !self.is_open() || refused.is_of_the_account() => None,
-            // Who is known there as somebody who has nothing here would be sent straight back (P14).
-            Purpose::LogIn if refused.is_of_the_person() => Some(format!("{}?anew", self.address())),
-            Purpose::LogIn => Some(self.address()),
+            Purpose::LogIn if !self.is_open() => None,
+            Purpose::LogIn => match refused.refusal.again() {
+                Again::There => Some(self.address()),
+                Again::Anew => Some(format!("{}?anew", self.address())),
+                Again::Nowhere => None,
+            },
         }
     }
 }
@@ -259,8 +259,8 @@ struct SetOut {
 pub(super) struct Refused {
     /// Our own word for it.
     pub(super) reason: &'static str,
-    /// The id of the text.
-    pub(super) text: &'static str,
+    /// What people are told.
+    pub(super) refusal: Refusal,
     /// A stranger's words, made harmless.
     pub(super) detail: Option<Snippet>,
     /// What somebody set out for. Who tries a provider is told more than who logs in.
@@ -274,21 +274,11 @@ pub(super) struct Refused {
 }
 
 impl Refused {
-    /// Whether it is about who somebody is at the provider, and somebody else would get in.
-    fn is_of_the_person(&self) -> bool {
-        matches!(self.text, "m19.account" | "m12.mismatch")
-    }
-
-    /// Whether it is about what is the matter with the account here, whoever comes from the provider.
-    fn is_of_the_account(&self) -> bool {
-        matches!(self.text, "m11" | "m12.kind" | "m12.off" | "m3")
-    }
-
     /// The provider did not confirm it (M19).
     pub(super) const fn because(reason: &'static str) -> Self {
         Self {
             reason,
-            text: "m19.refused",
+            refusal: Refusal::NotConfirmed,
             detail: None,
             purpose: Purpose::LogIn,
             tenant: None,
@@ -305,8 +295,8 @@ impl Refused {
 
 impl From<ProviderFault> for Refused {
     fn from(fault: ProviderFault) -> Self {
-        let text = if fault.is_passing() { "m19.unreachable" } else { "m19.refused" };
-        Self { text, detail: Some(Snippet::of(&fault.to_string())), ..Self::because(fault.name()) }
+        let refusal = if fault.is_passing() { Refusal::Unreachable } else { Refusal::NotConfirmed };
+        Self { refusal, detail: Some(Snippet::of(&fault.to_string())), ..Self::because(fault.name()) }
     }
 }
 
@@ -587,7 +577,7 @@ impl Portal {
             return self.store_fault(visit, headers, &fault);
         }
         let page = ProviderErrorPage {
-            text: refused.text,
+            refusal: refused.refusal,
             reference: &visit.request.to_string(),
             failed: match refused.purpose {
                 Purpose::LogIn => FailedAtProvider::LogIn,
@@ -600,9 +590,18 @@ impl Portal {
             again,
         };
         // Not a word on who it is: whoever asks too often waits (D7).
-        let status = match refused.reason {
-            SOURCE_LIMIT => Shed::Source.status(),
-            _ => StatusCode::FORBIDDEN,
+        let status = match refused.refusal {
+            Refusal::TooOften => Shed::Source.status(),
+            Refusal::NotConfirmed
+            | Refusal::Unreachable
+            | Refusal::Expired
+            | Refusal::NoAccount
+            | Refusal::Mismatch
+            | Refusal::SuiteOff
+            | Refusal::KindWithoutSuite
+            | Refusal::NotMaster
+            | Refusal::NotSetUp
+            | Refusal::Locked => StatusCode::FORBIDDEN,
         };
         html(status, page.html(&self.chrome(visit, headers)))
     }

@@ -17,6 +17,7 @@ use crate::base::{FlowId, TenantId, Username};
 use crate::directory::{Methods, SecurityLevel, SuiteAccess, SuiteCompany, SuiteMode, methods, must_use_suite};
 use crate::login::{AwaitAccount, Claimant, Flow, Proven, Step};
 use crate::machine::random;
+use crate::pages::Refusal;
 use crate::session::Class;
 use crate::sso::{self, Audience, Issuer, Proof, Purpose, Suite, Transaction};
 use crate::store::{Account, LinkRow, StoreFault, SuitePerson, SuiteSet};
@@ -211,20 +212,22 @@ impl Portal {
         asking: &Asking<'_>,
     ) -> Result<Bound, Failed> {
         let visit = asking.visit;
-        let refused = |text, reason| Refused { text, ..Refused::because(reason) };
-        let tenant = transaction.tenant.ok_or(refused("m19.expired", "state_of_other_purpose"))?;
+        let refused = |refusal, reason| Refused { refusal, ..Refused::because(reason) };
+        let tenant = transaction.tenant.ok_or(refused(Refusal::Expired, "state_of_other_purpose"))?;
         let Some(session) = visit.session.as_ref().filter(|session| session.terms.tenant == tenant) else {
-            return Err(refused("m19.expired", "suite_binding_not_logged_in").into());
+            return Err(refused(Refusal::Expired, "suite_binding_not_logged_in").into());
         };
-        let refused = |text, reason| Refused { user: Some(session.user), ..refused(text, reason) };
+        let refused = |refusal, reason| Refused { user: Some(session.user), ..refused(refusal, reason) };
         // As of now: somebody may have been made an ordinary user while they were away.
         let account = self.store.account_by_id(session.user).await?;
         let account = account.filter(|account| account.user.level == SecurityLevel::Admin && account.user.active);
-        let Some(account) = account else { return Err(refused("m19.expired", "suite_binding_not_admin").into()) };
+        let Some(account) = account else {
+            return Err(refused(Refusal::Expired, "suite_binding_not_admin").into());
+        };
         let company = suite.company(claims.token, claims.info);
-        let company = company.ok_or(refused("m12.master", "suite_company_missing"))?;
+        let company = company.ok_or(refused(Refusal::NotMaster, "suite_company_missing"))?;
         if !suite.is_master(claims.token, claims.info) {
-            return Err(refused("m12.master", "suite_not_master").into());
+            return Err(refused(Refusal::NotMaster, "suite_not_master").into());
         }
         let bound_before = account.tenant.suite.company.as_ref();
         let bound = if bound_before.is_some_and(|before| *before != company) {
@@ -243,7 +246,7 @@ impl Portal {
         match self.store.change_suite(tenant, (before, &access), &event).await? {
             SuiteSet::Yes => Ok(bound),
             SuiteSet::NoCompany | SuiteSet::Overtaken => {
-                Err(refused("m19.expired", "suite_changed_meanwhile").into())
+                Err(refused(Refusal::Expired, "suite_changed_meanwhile").into())
             }
         }
     }
@@ -268,14 +271,14 @@ fn is_usable(account: &Account, person: &Person<'_>, asking: &Asking<'_>) -> Res
     let access = &account.tenant.suite;
     let refused = match methods(&account.tenant, &account.user) {
         _ if account.tenant.zone != *asking.host => mismatch("other_zone"),
-        _ if access.mode == SuiteMode::Off => Refused { text: "m12.off", ..mismatch("suite_off") },
+        _ if access.mode == SuiteMode::Off => Refused { refusal: Refusal::SuiteOff, ..mismatch("suite_off") },
         _ if access.company.as_ref() != Some(&person.company) => mismatch("suite_other_company"),
         _ if !account.user.active => mismatch("disabled"),
         Methods::Local | Methods::Sso | Methods::Api => {
-            Refused { text: "m12.kind", ..mismatch("suite_not_for_this_user") }
+            Refused { refusal: Refusal::KindWithoutSuite, ..mismatch("suite_not_for_this_user") }
         }
         Methods::LocalAndSuite if account.locked_at.is_some() => {
-            Refused { text: "m3", ..mismatch("suite_locked") }
+            Refused { refusal: Refusal::Locked, ..mismatch("suite_locked") }
         }
         Methods::LocalAndSuite => return Ok(()),
     };
@@ -288,7 +291,7 @@ fn is_set_up(account: &Account) -> Result<(), Failed> {
     match &account.totp {
         Some(_) => Ok(()),
         None if must_use_suite(&account.tenant, &account.user) => Ok(()),
-        None => Err(Refused { text: "m11", ..mismatch("suite_before_set_up") }.of(account).into()),
+        None => Err(Refused { refusal: Refusal::NotSetUp, ..mismatch("suite_before_set_up") }.of(account).into()),
     }
 }
 
@@ -299,5 +302,5 @@ fn same_address(primary: Option<&str>, verified: Option<&str>) -> bool {
 
 /// The suite's account does not match (M12). Why, the log says.
 fn mismatch(reason: &'static str) -> Refused {
-    Refused { text: "m12.mismatch", ..Refused::because(reason) }
+    Refused { refusal: Refusal::Mismatch, ..Refused::because(reason) }
 }
