@@ -117,12 +117,7 @@ impl Portal {
             let account = self.store.account_by_id(session.user).await?;
             return Ok(Come::Over(target(&transaction, account.as_ref())));
         }
-        let set_out = SetOut {
-            purpose: transaction.purpose,
-            class: transaction.class,
-            tenant: transaction.tenant,
-            username: transaction.username.clone(),
-        };
+        let set_out = SetOut::of(&transaction);
         match self.taken(registration, &callback, transaction, browser, asking).await {
             Ok(come) => Ok(come),
             Err(failed) => Err(self.of_who_set_out(failed, &set_out).await),

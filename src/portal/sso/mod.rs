@@ -8,6 +8,7 @@ mod callback;
 mod initiate;
 mod logout;
 mod logout_retry;
+mod refused;
 mod suite;
 
 pub(super) use initiate::{Question, question};
@@ -22,25 +23,22 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
+use self::refused::{Failed, Refused, SetOut};
 use super::administration::{ADMIN_SSO, ADMIN_SUITE};
-use super::answer::{Answer, html, see_other};
+use super::answer::{Answer, see_other};
 use super::form::query;
 use super::outcome::Trouble;
-use super::verifier::Shed;
 use super::{Portal, Realm, Visit, cookies, device};
-use crate::base::{BrowserToken, FlowId, LocalPath, SealProblem, TenantId, UserId, Username};
+use crate::base::{BrowserToken, FlowId, LocalPath, TenantId, Username};
 use crate::directory::{SsoScope, Tenant};
-use crate::idp::ProviderFault;
-use crate::machine::{EntropyFault, random};
-use crate::pages::{Again, FailedAtProvider, Page, ProviderErrorPage, Refusal};
+use crate::machine::random;
+use crate::pages::Again;
 use crate::session::{Class, Method};
 use crate::sso::{
     Audience, ClassTicket, ClientSecret, Nonce, ProviderSettings, Purpose, Suite, TestTicket, Transaction,
     Verifier, authorization_url,
 };
-use crate::store::{Account, Provider, StoreFault};
-use crate::table::SessionFault;
-use crate::telemetry::{Actor, EventKind, SecurityEvent, Snippet};
+use crate::store::{Provider, StoreFault};
 use crate::zone::Zone;
 
 pub(super) fn routes() -> Router<Arc<Portal>> {
@@ -243,95 +241,6 @@ impl Errand<'_> {
     }
 }
 
-/// What is known of somebody who set out, whatever becomes of it.
-#[derive(Clone)]
-struct SetOut {
-    purpose: Purpose,
-    class: Class,
-    tenant: Option<TenantId>,
-    /// What they typed.
-    username: Option<Username>,
-}
-
-/// Why somebody comes back from a provider, or does not get there, without a session. People are told one of a few
-/// neutral texts; the log is told which.
-#[derive(Debug)]
-pub(super) struct Refused {
-    /// Our own word for it.
-    pub(super) reason: &'static str,
-    /// What people are told.
-    pub(super) refusal: Refusal,
-    /// A stranger's words, made harmless.
-    pub(super) detail: Option<Snippet>,
-    /// What somebody set out for. Who tries a provider is told more than who logs in.
-    pub(super) purpose: Purpose,
-    /// Whose account it is about, as far as that is known: for the log (R121).
-    pub(super) tenant: Option<TenantId>,
-    /// The same.
-    pub(super) user: Option<UserId>,
-    /// Which slots the session would have taken, where that was sealed.
-    pub(super) class: Option<Class>,
-}
-
-impl Refused {
-    /// The provider did not confirm it (M19).
-    pub(super) const fn because(reason: &'static str) -> Self {
-        Self {
-            reason,
-            refusal: Refusal::NotConfirmed,
-            detail: None,
-            purpose: Purpose::LogIn,
-            tenant: None,
-            user: None,
-            class: None,
-        }
-    }
-
-    /// The same, of that account.
-    pub(super) fn of(self, account: &Account) -> Self {
-        Self { tenant: Some(account.tenant.id), user: Some(account.user.id), ..self }
-    }
-}
-
-impl From<ProviderFault> for Refused {
-    fn from(fault: ProviderFault) -> Self {
-        let refusal = if fault.is_passing() { Refusal::Unreachable } else { Refusal::NotConfirmed };
-        Self { refusal, detail: Some(Snippet::of(&fault.to_string())), ..Self::because(fault.name()) }
-    }
-}
-
-/// Why a step towards a session was not made.
-#[derive(Debug)]
-pub(super) enum Failed {
-    /// What came, from the provider or the browser, is not accepted.
-    Refused(Refused),
-    /// Our side failed.
-    Trouble(Trouble),
-}
-
-impl From<Refused> for Failed {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-impl From<ProviderFault> for Failed {
-    fn from(fault: ProviderFault) -> Self {
-        Self::Refused(fault.into())
-    }
-}
-
-macro_rules! troubles {
-    ($($fault:ty),*) => {$(
-        impl From<$fault> for Failed {
-            fn from(fault: $fault) -> Self {
-                Self::Trouble(fault.into())
-            }
-        }
-    )*};
-}
-troubles!(Trouble, StoreFault, SessionFault, EntropyFault, SealProblem);
-
 /// `GET /.zonegate/sso/{tenant}`: to the provider without a word typed. With `test`, an administrator's trial of a
 /// provider that may not be enabled yet (D25).
 async fn begin(
@@ -441,26 +350,6 @@ impl Portal {
         })
     }
 
-    /// Why it failed, with what is known of whoever set out. A name that they typed is whose account it was about, unless
-    /// the provider's answer has said more.
-    async fn of_who_set_out(&self, failed: Failed, set_out: &SetOut) -> Failed {
-        let refused = match failed {
-            Failed::Refused(refused) => refused,
-            trouble @ Failed::Trouble(_) => return trouble,
-        };
-        let SetOut { purpose, class, tenant, ref username } = *set_out;
-        let tenant = refused.tenant.or(tenant);
-        let refused = Refused { purpose, class: Some(class), tenant, ..refused };
-        let (None, Some(username)) = (refused.user, username) else { return refused.into() };
-        match self.store.owner(username).await {
-            Ok(Some(owner)) if tenant.is_none_or(|tenant| tenant == owner.tenant) => {
-                Refused { tenant: Some(owner.tenant), user: Some(owner.user), ..refused }.into()
-            }
-            Ok(Some(_) | None) => refused.into(),
-            Err(fault) => fault.into(),
-        }
-    }
-
     /// To the provider of `tenant`, whose username somebody typed.
     pub(super) async fn to_provider_of(
         &self,
@@ -477,8 +366,13 @@ impl Portal {
             Some(registration) => Ok(self.to_provider(&registration, errand, visit, headers).await),
             None => {
                 tracing::error!(tenant = %slug, "single sign-on is on and no provider is set: `zonegate tenant sso`");
-                let refused = Refused::because("no_provider");
-                Ok(self.not_logged_in(visit, headers, refused, Some(id), None).await)
+                let set_out = SetOut::with(&errand, Some(id), headers);
+                match self.of_who_set_out(Refused::because("no_provider").into(), &set_out).await {
+                    Failed::Refused(refused) => {
+                        Ok(self.not_logged_in(visit, headers, refused, Some(id), None).await)
+                    }
+                    Failed::Trouble(trouble) => Err(trouble),
+                }
             }
         }
     }
@@ -491,12 +385,7 @@ impl Portal {
         visit: &Visit,
         headers: &HeaderMap,
     ) -> Answer {
-        let set_out = SetOut {
-            purpose: errand.purpose,
-            class: errand.class.unwrap_or_else(|| device::class(headers)),
-            tenant: errand.tenant.or(registration.tenant_id()),
-            username: errand.username.clone(),
-        };
+        let set_out = SetOut::with(&errand, registration.tenant_id(), headers);
         let failed = match self.authorization(registration, errand, visit, headers).await {
             Ok(answer) => return answer,
             Err(failed) => failed,
@@ -551,58 +440,5 @@ impl Portal {
             answer.headers_mut().append(header::SET_COOKIE, cookies::set_browser(&browser));
         }
         Ok(answer)
-    }
-
-    /// P14, and a line in the log.
-    pub(super) async fn not_logged_in(
-        &self,
-        visit: &Visit,
-        headers: &HeaderMap,
-        refused: Refused,
-        tenant: Option<TenantId>,
-        again: Option<&str>,
-    ) -> Answer {
-        let event = SecurityEvent {
-            request: Some(visit.request),
-            zone: Some(self.host(visit)),
-            tenant: refused.tenant.or(tenant),
-            user: refused.user,
-            class: Some(refused.class.unwrap_or_else(|| device::class(headers))),
-            address: Some(visit.address),
-            reason: Some(refused.reason),
-            detail: refused.detail.clone(),
-            ..SecurityEvent::new(EventKind::LoginFailed, Actor::Stranger, visit.now)
-        };
-        if let Err(fault) = self.strangers.note(event).await {
-            return self.store_fault(visit, headers, &fault);
-        }
-        let page = ProviderErrorPage {
-            refusal: refused.refusal,
-            reference: &visit.request.to_string(),
-            failed: match refused.purpose {
-                Purpose::LogIn => FailedAtProvider::LogIn,
-                Purpose::Bind => FailedAtProvider::Binding,
-                Purpose::Test => FailedAtProvider::Trial {
-                    reason: refused.reason,
-                    detail: refused.detail.as_ref().map(Snippet::as_str),
-                },
-            },
-            again,
-        };
-        // Not a word on who it is: whoever asks too often waits (D7).
-        let status = match refused.refusal {
-            Refusal::TooOften => Shed::Source.status(),
-            Refusal::NotConfirmed
-            | Refusal::Unreachable
-            | Refusal::Expired
-            | Refusal::NoAccount
-            | Refusal::Mismatch
-            | Refusal::SuiteOff
-            | Refusal::KindWithoutSuite
-            | Refusal::NotMaster
-            | Refusal::NotSetUp
-            | Refusal::Locked => StatusCode::FORBIDDEN,
-        };
-        html(status, page.html(&self.chrome(visit, headers)))
     }
 }
