@@ -352,6 +352,25 @@ async fn r97_d26_a_browser_remembers_its_provider_until_it_is_told_not_to() {
 }
 
 #[tokio::test]
+async fn r97_r98_after_an_idle_end_one_click_leads_to_the_provider_and_back_to_the_page() {
+    const IDLE: u64 = 8 * 3600;
+    let world = World::start().await;
+    let visitor = world.browser();
+    world.log_in(&visitor).await;
+    world.gateway.advance(IDLE).await;
+    world.provider.script(|script| script.ahead = i64::try_from(IDLE).unwrap());
+    let answer = visitor.open(&world.url("/tickets/7")).await;
+    let page = visitor.open(&location(&answer)).await;
+    assert!(page.body.contains("You were logged out after 8 hours of inactivity."), "R89: {}", page.body);
+    assert!(page.has("form-username") && page.has("provider"), "{}", page.body);
+    let before = page.body.split("\" id=\"provider\"").next().unwrap();
+    let answer = visitor.open(&world.url(before.rsplit("href=\"").next().unwrap())).await;
+    let answer = visitor.open(&world.at_provider(&answer)).await;
+    assert!(world.has_session(&visitor), "{} {}", answer.status, answer.body);
+    assert_eq!(answer.location().unwrap().path(), "/tickets/7");
+}
+
+#[tokio::test]
 async fn r14_r38_a_name_that_was_typed_on_another_host_leads_to_its_provider_too() {
     let world = World::start().await;
     for host in [LOGIN, B] {
