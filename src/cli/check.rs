@@ -113,7 +113,7 @@ fn end(settings: &Settings, ends: &HashMap<String, UnixTime>, host: &Hostname) -
     }
     let wild = || ends.get(&format!("*.{}", host.as_str().split_once('.')?.1));
     match ends.get(host.as_str()).or_else(wild) {
-        Some(end) => end.to_string(),
-        None => "none yet (acme gets it)".into(),
+        Some(end) if end.seconds() > 0 => end.to_string(),
+        Some(_) | None => "none yet (acme gets it)".into(),
     }
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::{self, HeaderMap};
 use axum::http::request::Parts;
-use axum::http::{Method, Request, StatusCode, Uri};
+use axum::http::{self, Request, StatusCode, Uri};
 use axum::routing::get;
 use axum::{Extension, Router};
 
@@ -65,7 +65,7 @@ struct Here<'a> {
 async fn show(
     State(portal): State<Arc<Portal>>,
     Extension(visit): Extension<Visit>,
-    method: Method,
+    method: http::Method,
     uri: Uri,
     headers: HeaderMap,
 ) -> Answer {
@@ -95,7 +95,7 @@ fn new_browser() -> Result<BrowserToken, Trouble> {
 async fn first_page(
     portal: &Portal,
     visit: &Visit,
-    (method, uri): (&Method, &Uri),
+    (method, uri): (&http::Method, &Uri),
     headers: &HeaderMap,
     browser: &BrowserToken,
 ) -> Result<Answer, Trouble> {
@@ -127,7 +127,7 @@ async fn first_page(
     }
     let flow = here.new_flow(return_to, entry)?;
     // Whoever only asks what is there (HEAD) does not use it up.
-    if *method == Method::GET
+    if *method == http::Method::GET
         && let Some(sealed) = query("handover")
         && let Ok(handover) = Handover::open(&sealed, &portal.handover_key, &host, visit.now)
     {

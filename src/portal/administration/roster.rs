@@ -282,14 +282,6 @@ fn typed(form: &Form) -> Said {
     Said { username: field("username"), subject: field("subject"), ..Said::default() }
 }
 
-/// The links that a search is for, by a part of the username or of the subject.
-pub(super) fn searched(mut links: Vec<LinkRow>, search: &str) -> Vec<LinkRow> {
-    let subject = search.trim();
-    let username = subject.to_lowercase();
-    links.retain(|link| link.username.as_str().contains(&username) || link.subject.as_str().contains(subject));
-    links
-}
-
 pub(super) fn linked_row(link: LinkRow) -> LinkedRow {
     LinkedRow {
         id: link.user.to_string(),
