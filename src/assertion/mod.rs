@@ -16,7 +16,7 @@ pub use identity::{
     FIELD_BYTES_MAX, IdentityProblem, PRESET_HEADERS, check_identity, check_person, identity, identity_headers,
     identity_names,
 };
-pub use protected::{begins_folded, is_ours, is_protected, is_same_folded};
+pub use protected::{begins_folded, is_foreign_identity, is_ours, is_protected, is_same_folded};
 
 /// The header that carries the signed assertion.
 pub const ASSERTION_HEADER: http::HeaderName = http::HeaderName::from_static("x-zonegate-assertion");

@@ -31,10 +31,12 @@ fn known(letter: u8) -> &'static [Known] {
             Name("cf-connecting-ip"),
         ],
         b'f' => &[Family("forwarded"), Name("fastly-client-ip"), Name("front-end-https")],
+        b'i' => &[Family("iv-")],
+        b'o' => &[Family("oidc-")],
         // CGI makes HTTP_PROXY of `Proxy`, which programs take for their way out (httpoxy, CVE-2016-5385).
         b'p' => &[Name("proxy"), Name("proxy-client-ip")],
         b'r' => &[Family("remote-")],
-        b's' => &[Family("ssl-client-")],
+        b's' => &[Family("shib-"), Family("sm-"), Family("ssl-client-")],
         b't' => &[Family("tailscale-user-"), Name("true-client-ip")],
         // The way here is nobody's business behind it, and some serve requests differently for it.
         b'v' => &[Name("via")],
@@ -49,11 +51,14 @@ fn known(letter: u8) -> &'static [Known] {
             Family("x-auth-request"),
             Family("x-authelia-"),
             Family("x-authentik"),
+            Family("x-consumer-"),
             Family("x-goog-authenticated-user-"),
             Family("x-goog-iap-"),
             Family("x-ms-client-principal"),
+            Family("x-ms-token-"),
             Family("x-pomerium-"),
             Family("x-remote-"),
+            Family("x-webauth-"),
             Name("x-user"),
             // Certificates and addresses of clients.
             Family("x-arr-"),
@@ -87,7 +92,7 @@ fn known(letter: u8) -> &'static [Known] {
 
 /// Every first letter that [`known`] has something for.
 #[cfg(test)]
-const LETTERS: &[u8] = b"cfprstvwx";
+const LETTERS: &[u8] = b"cfioprstvwx";
 
 /// Whether a client's header of this name must not reach the application. `custom`: the zone's own preset.
 ///
@@ -113,6 +118,30 @@ fn is_among(name: &str, own: &[(HeaderName, IdentityField)], known: &[Known]) ->
             Name(whole) => same(name, whole),
             Family(beginning) => begins(name, beginning),
         })
+}
+
+/// What other gateways assert identity under, and a proxy that has no way to take a whole family out passes on.
+const FOREIGN: [&str; 15] = [
+    "cf-access-",
+    "iv-",
+    "oidc-",
+    "shib-",
+    "sm-",
+    "tailscale-user-",
+    "x-amzn-oidc-",
+    "x-authelia-",
+    "x-consumer-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-ms-client-principal",
+    "x-ms-token-",
+    "x-pomerium-",
+    "x-webauth-",
+];
+
+/// Whether a client's header claims what some other gateway would assert.
+pub fn is_foreign_identity(name: &str) -> bool {
+    FOREIGN.iter().any(|beginning| begins(name, beginning))
 }
 
 /// Whether two names are one to an application that folds them.
@@ -239,6 +268,15 @@ mod tests {
                 Family(beginning) => format!("{beginning}x"),
             })
             .collect()
+    }
+
+    #[test]
+    fn what_other_gateways_assert_is_protected_as_well() {
+        for beginning in FOREIGN {
+            let name = format!("{beginning}x");
+            assert!(is_foreign_identity(&name) && is_protected(&name, &HeaderPreset::Default), "{name}");
+        }
+        assert!(!is_foreign_identity("x-forwarded-user") && !is_foreign_identity("accept"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ use super::proxy::RequestIds;
 use super::reasons::Reason;
 use super::refusals::{self, Sent};
 use super::seldom::Seldom;
-use crate::assertion::{ASSERTION_HEADER, identity, identity_names};
+use crate::assertion::{ASSERTION_HEADER, identity, identity_names, is_foreign_identity};
 use crate::config::{AccessLines, Settings};
 use crate::gate::{Asked, Bearer, Client, Decision, Facts, Forbidden, Grant, Way, decide};
 use crate::portal::answer::{self, Answer};
@@ -74,6 +74,14 @@ enum Dialect {
 }
 
 impl Dialect {
+    /// Whether the proxy passes a client's fields on that it was not told the whole names of.
+    const fn passes_families_on(self) -> bool {
+        match self {
+            Self::Nginx | Self::IngressNginx => true,
+            Self::Caddy | Self::Traefik => false,
+        }
+    }
+
     /// Host, method and target.
     const fn fields(self) -> [HeaderName; 3] {
         match self {
@@ -336,6 +344,10 @@ async fn judge(
         }
         HostMatch::Universal | HostMatch::Unknown => visit.clone(),
     };
+    if dialect.passes_families_on() && headers.keys().any(|name| is_foreign_identity(name.as_str())) {
+        let refused = Refused { status: StatusCode::FORBIDDEN, reason: Reason::ForeignIdentity, close: false };
+        return refuse(portal, dialect, &visit, headers, refused, outcome);
+    }
     let asked = Asked::new(host, hygiene::place(target), method, target);
     outcome.rule = asked.rule().map(|rule| Arc::clone(&rule.name));
     let sessions = &portal.sessions;

@@ -74,6 +74,8 @@ reasons! {
     GatewayPath = "gateway_path",
     /// Forward-auth: a host that is not the one that the proxy asks for.
     OtherHost = "other_host",
+    /// Forward-auth: the client claims what another gateway would assert, and the proxy would pass that on.
+    ForeignIdentity = "foreign_identity",
     /// Forward-auth: another process has taken over.
     HandedOver = "handed_over",
     /// The session of a request ended while it was under way.

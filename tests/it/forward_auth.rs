@@ -83,6 +83,29 @@ const NOMINATED: &str = "X-Forwarded-User, X-Forwarded-Email, X-Zonegate-Asserti
 /// Paths that mean one thing here and another there.
 const AMBIGUOUS: [&str; 5] = ["/a/../admin", "/a/%2e%2e/admin", "/%2561dmin", "/;x/admin", "/a//admin"];
 
+/// What other gateways assert identity under.
+const FOREIGN: [&str; 6] = [
+    "X-Pomerium-Jwt-Assertion",
+    "Cf-Access-Authenticated-User-Email",
+    "X-Goog-Authenticated-User-Email",
+    "X-Ms-Client-Principal-Name",
+    "Tailscale-User-Login",
+    "X-Webauth-User",
+];
+
+/// nginx takes out what it was told by whole names only, so that nothing is let through with what other gateways assert.
+async fn lets_through_no_foreign_identity(front: &Front) {
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", front.gateway.log_in(A, WALL).await);
+    for name in FOREIGN {
+        for (path, cookie) in [("/health", ""), ("/tickets/42", cookie.as_str())] {
+            let fields = format!("{cookie}{name}: mallory\r\n");
+            let reply = front.connect().await.ask(request("GET", path, &fields)).await;
+            assert_eq!(reply.status, 403, "{name} at {path}: {reply:?}");
+        }
+    }
+    front.upstream.assert_silent("the application is told of nobody else");
+}
+
 /// Everything that a browser and a stranger see through a proxy in front.
 async fn through(front: &Front, nominated: &str, ambiguous: &[&str]) {
     let Front { gateway, upstream, .. } = front;
@@ -201,6 +224,7 @@ async fn through(front: &Front, nominated: &str, ambiguous: &[&str]) {
 #[tokio::test]
 async fn nginx_with_its_snippet_lets_through_what_the_gate_does() {
     let mut front = Front::nginx(ACCESS).await;
+    lets_through_no_foreign_identity(&front).await;
     through(&front, NOMINATED, &AMBIGUOUS).await;
     // A request for another host than this server's is nobody's, however it is written.
     for text in [
@@ -244,6 +268,9 @@ async fn traefik_with_its_snippet_lets_through_what_the_gate_does() {
 async fn caddy_with_its_snippet_lets_through_what_the_gate_does() {
     let mut front = Front::caddy(ACCESS).await;
     through(&front, NOMINATED, &AMBIGUOUS).await;
+    let foreign: String = FOREIGN.iter().map(|name| format!("{name}: mallory\r\n")).collect();
+    assert_eq!(front.connect().await.ask(request("GET", "/health", &foreign)).await.status, 200);
+    assert_told(&front.upstream.only(), None);
     let cookie = format!("Cookie: __Host-zg_session={}\r\n", front.gateway.log_in(A, WALL).await);
     let reply = front.connect().await.ask(request("GET", "/admin", &format!("{cookie}{PAGE}"))).await;
     assert!(reply.status == 403 && reply.body.contains(WALL), "our own page: {reply:?}");
@@ -401,6 +428,7 @@ async fn ingress_nginx_asks_for_one_host_and_tells_a_url_once() {
 #[tokio::test]
 async fn ingress_nginx_with_its_example_lets_through_what_the_gate_does() {
     let front = Front::ingress_nginx(ACCESS).await;
+    lets_through_no_foreign_identity(&front).await;
     let Front { gateway, upstream, .. } = &front;
     let mut wire = front.connect().await;
     let reply = wire.ask(request("GET", "/tickets/42", PAGE)).await;
