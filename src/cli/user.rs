@@ -228,7 +228,7 @@ async fn show(site: &Site, whom: &Whom) -> Result<(), CommandProblem> {
         ("level", user.level.name().into()),
         ("groups", set_or_not((!user.groups.is_empty()).then(|| user.groups.join(", ")))),
         ("state", state(&account).into()),
-        ("logs in with", ways(tenant, user).into()),
+        ("logs in with", ways(tenant, user, site.settings.suite.is_some()).into()),
         ("exempt from suite", if user.suite_exempt { "yes" } else { "no" }.into()),
         (
             "password",
@@ -254,8 +254,10 @@ async fn show(site: &Site, whom: &Whom) -> Result<(), CommandProblem> {
 }
 
 /// The ways in that a user has, as an operator reads them.
-fn ways(tenant: &Tenant, user: &User) -> &'static str {
+fn ways(tenant: &Tenant, user: &User, has_suite: bool) -> &'static str {
     match methods(tenant, user) {
+        // One that is not configured is required of nobody.
+        Methods::LocalAndSuite if !has_suite => "password and code",
         Methods::Local => "password and code",
         Methods::LocalAndSuite if must_use_suite(tenant, user) => "the suite",
         Methods::LocalAndSuite => "password and code, or the suite",

@@ -80,7 +80,8 @@ reasons! {
     HandedOver = "handed_over",
     /// The session of a request ended while it was under way.
     SessionEnded = "session_ended",
-    /// The process was told to stop, and the request took longer than that waits.
+    /// Cut without a session's end: the process was told to stop and does not wait for longer, or a stream that is nobody's
+    /// has lost its zone or the process that carries it.
     Stopped = "stopped",
     /// The client left, was too slow, or sent what cannot be read.
     ClientFault = "client_fault",

@@ -21,6 +21,9 @@ pub(super) const TOO_LONG: ErrorType = ErrorType::Custom("TooLong");
 /// The session of a request ended while it was under way, and with it the request.
 const SESSION_ENDED: ErrorType = ErrorType::Custom("SessionEnded");
 
+/// A stream that is nobody's has lost what it ended with.
+const LET_GO: ErrorType = ErrorType::Custom("LetGo");
+
 /// Nothing is wrong: the client has its answer, and the application's connection is given up.
 pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
 
@@ -33,6 +36,8 @@ pub(super) fn outcome(error: &Error, awaited: bool) -> Option<(StatusCode, Reaso
         kind if *kind == NO_ADDRESS => Some((StatusCode::BAD_GATEWAY, Reason::UpstreamWithoutAddress)),
         // Nobody's fault. Whoever has seen a part of an answer sees it break off.
         kind if *kind == SESSION_ENDED => Some((StatusCode::UNAUTHORIZED, Reason::SessionEnded)),
+        // On another connection there may be somebody who serves it.
+        kind if *kind == LET_GO => Some((StatusCode::MISDIRECTED_REQUEST, Reason::Stopped)),
         kind if *kind == TOO_LONG => Some((StatusCode::GATEWAY_TIMEOUT, Reason::UpstreamRequestTimeout)),
         ErrorType::HTTPStatus(code) => {
             let status = StatusCode::from_u16(*code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -84,6 +89,11 @@ fn whose(status: StatusCode) -> Reason {
 /// What ends a request with its session.
 pub(super) fn session_ended() -> Box<Error> {
     Error::explain(SESSION_ENDED, "the session has ended")
+}
+
+/// What ends a stream that is nobody's with its zone, or with the process that carries it.
+pub(super) fn let_go() -> Box<Error> {
+    Error::explain(LET_GO, "the stream's zone or process is gone")
 }
 
 /// Tells the log of a request that failed and came to `outcome`. Of what is a client's own affair its line in the access log

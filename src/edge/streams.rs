@@ -57,6 +57,8 @@ pub(super) struct OpenStream {
     /// It has said that this is a stream, or somebody else looks after its silence. Until then it is held to its limits: the
     /// client's word for it must not be what takes them away.
     endless: AtomicBool,
+    /// It was cut because its owner is gone.
+    let_go: AtomicBool,
 }
 
 /// What a stream ends with, besides its request.
@@ -184,6 +186,9 @@ impl Streams {
                 Owner::Zone(zone) => is_last || zones.zone(&zone.host).is_none(),
                 Owner::Request => false,
             };
+            if is_over {
+                stream.let_go.store(true, Ordering::Relaxed);
+            }
             if is_over || stream.gives_up() {
                 stream.shut_down();
             }
@@ -196,8 +201,9 @@ impl Streams {
 impl OpenStream {
     fn new(owner: Owner, patience: Patience, client: Option<Arc<Arrival>>) -> Self {
         let heard = Heard { at: Instant::now(), answered: false, given_up: false };
-        let (handles, heard, endless) = (Mutex::default(), Mutex::new(heard), AtomicBool::new(false));
-        Self { owner, handles, patience, heard, client, endless }
+        let (handles, heard) = (Mutex::default(), Mutex::new(heard));
+        let (endless, let_go) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { owner, handles, patience, heard, client, endless, let_go }
     }
 
     fn state(&self) -> MutexGuard<'_, Heard> {
@@ -233,6 +239,11 @@ impl OpenStream {
     pub(super) fn answered(&self) -> std::result::Result<(), TooSilent> {
         self.state().answered = true;
         self.heard()
+    }
+
+    /// Whether it was nobody's and has lost what it ends with.
+    pub(super) fn was_let_go(&self) -> bool {
+        matches!(self.owner, Owner::Zone(_)) && self.let_go.load(Ordering::Relaxed)
     }
 
     /// Whether it was cut because the application kept still.

@@ -41,6 +41,8 @@ struct Fresh {
     period: TotpPeriod,
     /// The account's flow epoch when it was asked for; a later one ends it, and confirming raises it.
     flow_epoch: u64,
+    /// Nothing is replaced by it.
+    is_first: bool,
     made_at: UnixTime,
 }
 
@@ -172,7 +174,13 @@ impl Portal {
             |problem: &dyn Display| self.unavailable(visit, headers, "no new authenticator can be made", problem);
         let secret = TotpSecret::from_bytes(random().map_err(|fault| unavailable(&fault))?);
         let period = self.settings.security.with(&account.tenant.overrides).totp_period;
-        let fresh = Fresh { secret, period, flow_epoch: account.user.flow_epoch, made_at: visit.now };
+        let fresh = Fresh {
+            secret,
+            period,
+            flow_epoch: account.user.flow_epoch,
+            is_first: account.totp.is_none(),
+            made_at: visit.now,
+        };
         let plain = Zeroizing::new(serde_json::to_vec(&fresh).map_err(|problem| unavailable(&problem))?);
         let nonce = random().map_err(|fault| unavailable(&fault))?;
         let sealed = self.fresh_key().seal(nonce, person.session.id.as_bytes(), &plain);
@@ -185,7 +193,9 @@ impl Portal {
         let sealed = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let plain = self.fresh_key().open(person.session.id.as_bytes(), &sealed).ok()?;
         let fresh: Fresh = serde_json::from_slice(&Zeroizing::new(plain)).ok()?;
-        (now < fresh.made_at.plus(CONFIRM_MAX) && fresh.flow_epoch == account.user.flow_epoch).then_some(fresh)
+        // What was made for the first authenticator, by the password alone, replaces none that came since (S11).
+        let counts = fresh.flow_epoch == account.user.flow_epoch && fresh.is_first == account.totp.is_none();
+        (now < fresh.made_at.plus(CONFIRM_MAX) && counts).then_some(fresh)
     }
 
     fn fresh_key(&self) -> SealKey {

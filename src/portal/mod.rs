@@ -34,6 +34,7 @@ pub mod verifier;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -73,6 +74,9 @@ const TOLD_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
 const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(2_000).unwrap();
 /// Tables that are read at once, each as long as a form may take.
 const TABLES_AT_ONCE: usize = 4;
+
+/// How long one more waits for its turn.
+const TABLE_WITHIN: Duration = Duration::from_secs(5);
 
 /// What our pages and endpoints work with.
 #[derive(Debug)]
@@ -294,19 +298,19 @@ impl Portal {
     }
 
     /// Room for the form that this visitor may send to `path`: a table is longer than what a person types, is an
-    /// administrator's only, and waits while others are read.
-    pub async fn room_for_form(&self, visit: &Visit, path: &str) -> FormRoom {
+    /// administrator's only, and waits for a while where others are read. `None`: there is none now.
+    pub async fn room_for_form(&self, visit: &Visit, path: &str) -> Option<FormRoom> {
         let usual = self.settings.limits.form_bytes_max;
-        let no_more = FormRoom { bytes_max: usual, _table: None };
-        let (administration::IMPORT, Some(session)) = (path, &visit.session) else { return no_more };
-        match self.store.account_by_id(session.user).await {
-            Ok(Some(account)) if account.user.level == SecurityLevel::Admin => {
-                let table = Arc::clone(&self.tables).acquire_owned().await.ok();
-                FormRoom { bytes_max: usual.max(administration::TABLE_BYTES_MAX), _table: table }
-            }
-            // Whoever sends no more than usual is told by the page what is wrong.
-            Ok(_) | Err(_) => no_more,
+        let (administration::IMPORT, Some(session)) = (path, &visit.session) else {
+            return Some(FormRoom { bytes_max: usual, _table: None });
+        };
+        let account = self.store.account_by_id(session.user).await.ok()?;
+        if account.is_none_or(|account| account.user.level != SecurityLevel::Admin) {
+            return Some(FormRoom { bytes_max: usual, _table: None });
         }
+        let table =
+            tokio::time::timeout(TABLE_WITHIN, Arc::clone(&self.tables).acquire_owned()).await.ok()?.ok()?;
+        Some(FormRoom { bytes_max: usual.max(administration::TABLE_BYTES_MAX), _table: Some(table) })
     }
 
     /// The host a request came to.

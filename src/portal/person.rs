@@ -80,9 +80,6 @@ impl Portal {
         body: Body,
     ) -> Result<Form, Answer> {
         let refuse = |status| self.refusal(visit, headers, status);
-        if !self.forms.allows(&person.session.user) {
-            return Err(refuse(StatusCode::TOO_MANY_REQUESTS));
-        }
         let ours = csrf::came_from(headers, &person.zone.origin);
         let form = match ours {
             true => Form::read(headers, body, bytes_max).await.map_err(refuse)?,
@@ -92,6 +89,10 @@ impl Portal {
         if browser.is_some_and(|browser| {
             self.csrf.holds(form.field("csrf").unwrap_or_default(), &person.zone.host, &browser)
         }) {
+            // What they send is a commit as a rule (D9); what others make their browser send uses nothing up.
+            if !self.forms.allows(&person.session.user) {
+                return Err(refuse(StatusCode::TOO_MANY_REQUESTS));
+            }
             // Whoever sends a form is there, as much as whoever uses the application (D17).
             self.sessions.touch(&person.session, visit.now);
             Ok(form)

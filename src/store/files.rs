@@ -138,10 +138,11 @@ pub async fn restore(
         return Err(renamed.unwrap_or(fault));
     }
     // One that an earlier restore has kept is not overwritten: it may be the last that was right.
-    let kept = (1..u32::MAX).map(|number| format!(".before-restore-{number}")).find(|name| !beside(name).exists());
-    // Also where the file itself is lost: what is left of it would be taken for the new one's.
     let parts = ["", "-wal", "-shm"];
-    let kept = kept.filter(|_| parts.map(beside).iter().any(|part| part.exists()));
+    let is_there = |name: &str| parts.iter().any(|part| beside(&format!("{name}{part}")).exists());
+    let kept = (1..u32::MAX).map(|number| format!(".before-restore-{number}")).find(|name| !is_there(name));
+    // Also where the file itself is lost: what is left of it would be taken for the new one's.
+    let kept = kept.filter(|_| is_there(""));
     if let Some(name) = &kept {
         // Under both names, so that there is a store at any moment. With its log: what SQLite could not read it could not fold
         // into the file either.

@@ -25,7 +25,7 @@ pub struct Hold(#[expect(dead_code, reason = "holding it is its purpose")] File)
 ///
 /// Errors: [`StoreFault::InUse`] while another gateway or a restore holds it; [`StoreFault::Unavailable`].
 pub fn hold(path: &Path) -> Result<Hold, StoreFault> {
-    const TAKEN: &str = "a gateway runs on it, or it is being restored; stop that first";
+    const TAKEN: &str = "a gateway runs on it, or a command restores it or brings it up to date; stop that first";
     lock(path, ".lock", File::try_lock, TAKEN)
 }
 
@@ -58,9 +58,11 @@ fn lock(
     name.push(suffix);
     let name = PathBuf::from(name);
     let unavailable = |error: io::Error| StoreFault::Unavailable(format!("{}: {error}", name.display()));
-    let file = match File::options().create_new(true).write(true).mode(0o600).open(&name) {
+    let file = match File::options().create_new(true).read(true).write(true).mode(0o600).open(&name) {
         Ok(made) => give_away(made, owner(path)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().write(true).open(&name),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            File::options().read(true).write(true).open(&name)
+        }
         Err(error) => Err(error),
     };
     let file = file.map_err(unavailable)?;

@@ -152,7 +152,7 @@ impl Acme {
             return;
         };
         let now = generation.portal.clock.now();
-        let lacking: Vec<_> = groups(settings).into_iter().map(|group| uncovered(settings, group)).collect();
+        let lacking: Vec<_> = groups(settings).into_iter().map(|group| uncovered(settings, group, now)).collect();
         let wanted: Vec<_> = lacking.iter().filter_map(|group| group.first().cloned()).collect();
         waiting.keep_only(&wanted);
         waiting.hurry(now);
@@ -193,7 +193,8 @@ impl Acme {
         }
         let taken = Arc::clone(&self.reloader).take_certificates(|| kept_pairs(acme)).await.is_ok();
         let settings = Arc::clone(&self.reloader.in_use.load().settings);
-        let hosts: Vec<_> = groups(&settings).into_iter().flat_map(|group| uncovered(&settings, group)).collect();
+        let hosts = groups(&settings).into_iter().flat_map(|group| uncovered(&settings, group, now));
+        let hosts: Vec<_> = hosts.collect();
         for (first, lasts) in got {
             if taken {
                 forget_older(acme, &hosts, &first);
@@ -211,8 +212,8 @@ impl Acme {
     /// Whether the configuration in use still has a group that begins with this host.
     fn is_wanted(&self, first: &Hostname) -> bool {
         let generation = self.reloader.in_use.load();
-        let settings = &generation.settings;
-        groups(settings).into_iter().any(|group| uncovered(settings, group).first() == Some(first))
+        let (settings, now) = (&generation.settings, generation.portal.clock.now());
+        groups(settings).into_iter().any(|group| uncovered(settings, group, now).first() == Some(first))
     }
 
     /// Gets one for `hosts` and puts it into the folder. Whether it will do for a while; `None` when nobody wants it by now.
@@ -283,9 +284,10 @@ fn groups(settings: &Settings) -> Vec<Vec<Hostname>> {
     zones.chain(settings.zones.universal().map(|host| vec![host.clone()])).collect()
 }
 
-/// Those of `hosts` that no certificate of the operator's covers: these are the operator's to renew.
-fn uncovered(settings: &Settings, hosts: Vec<Hostname>) -> Vec<Hostname> {
-    let own: Vec<_> = settings.certificates.iter().filter(|pair| !pair.managed).filter_map(validity).collect();
+/// Those of `hosts` that no certificate of the operator's covers that still holds: these are the operator's to renew.
+fn uncovered(settings: &Settings, hosts: Vec<Hostname>, now: UnixTime) -> Vec<Hostname> {
+    let own = settings.certificates.iter().filter(|pair| !pair.managed).filter_map(validity);
+    let own: Vec<_> = own.filter(|found| now < found.until).collect();
     hosts.into_iter().filter(|host| !own.iter().any(|found| found.covers(host.as_str()))).collect()
 }
 

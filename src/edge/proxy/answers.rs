@@ -38,13 +38,11 @@ impl Edge {
     ) -> Result<bool> {
         let limits = &generation.settings.limits;
         let too_slow: Duration = limits.form_time_max.into();
-        let read = async {
-            let room = generation.portal.room_for_form(&visit, exchange.req_header().uri.path()).await;
-            let body = read_form(exchange, room.bytes_max).await;
-            body.map(|body| body.map(|body| (body, room)))
+        let Some(room) = generation.portal.room_for_form(&visit, exchange.req_header().uri.path()).await else {
+            return self.refuse_form(exchange, generation, &visit, StatusCode::SERVICE_UNAVAILABLE).await;
         };
-        let (body, _room) = match tokio::time::timeout(too_slow, read).await {
-            Ok(Ok(Some(read))) => read,
+        let body = match tokio::time::timeout(too_slow, read_form(exchange, room.bytes_max)).await {
+            Ok(Ok(Some(body))) => body,
             Ok(Ok(None)) => {
                 return self.refuse_form(exchange, generation, &visit, StatusCode::PAYLOAD_TOO_LARGE).await;
             }
@@ -70,8 +68,8 @@ impl Edge {
             Ok(answer) => answer,
             Err(never) => match never {},
         };
-        // A client that takes its time must not hold up an upgrade, and everybody with it.
-        drop(turn);
+        // A client that takes its time must not hold up an upgrade, and everybody with it, nor other tables.
+        drop((turn, room));
         write(exchange, answer).await?;
         Ok(true)
     }

@@ -60,9 +60,12 @@ impl Drop for Passage {
 impl Edge {
     /// Tells of a request that has come to its end.
     pub(super) fn tell_of_end(&self, exchange: &Exchange, passage: &mut Passage) {
-        if passage.stream.is_some() && self.still_lives(passage).is_err() {
+        if let Some(stream) = &passage.stream
+            && self.still_lives(passage).is_err()
+        {
             // Its application's connection was shut down, and pingora may have taken that for a good end.
-            passage.reason = passage.reason.or(Some(Reason::SessionEnded));
+            let why = if stream.was_let_go() { Reason::Stopped } else { Reason::SessionEnded };
+            passage.reason = passage.reason.or(Some(why));
         }
         // From here on nothing is awaited that it could be cut at, so that it is told of once. pingora still writes the client's
         // last bytes; the application's connection may be another request's by then, and is not ours to end.

@@ -496,13 +496,14 @@ fn may_be_long(exchange: &mut Exchange) -> bool {
 }
 
 impl Edge {
-    /// Fails once the session of a request that is under way has ended.
+    /// Fails once the session of a request that is under way has ended, or what a stream without one ends with.
     fn still_lives(&self, passage: &Passage) -> Result<()> {
         // What is nobody's has none.
         let session = passage.grant.as_ref().and_then(Grant::session);
         match session.map(|session| self.sessions.liveness(session, self.clock.now())) {
-            None | Some(Liveness::Live) => Ok(()),
             Some(Liveness::Ended(_)) => Err(rescue::session_ended()),
+            None if passage.stream.as_deref().is_some_and(OpenStream::was_let_go) => Err(rescue::let_go()),
+            None | Some(Liveness::Live) => Ok(()),
         }
     }
 

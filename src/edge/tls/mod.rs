@@ -208,7 +208,7 @@ impl<'a> Reading<'a> {
         // And of ours the newest. Its file's name says which host comes first: after a zone and its alias have changed
         // places the older one may come last by that, and would be served until it is over.
         ours.sort_by_key(|pair| validity(pair).map(|found| found.from));
-        // One whose time is over is read as of its last second, and first: whatever else covers its names is better.
+        // One whose time is over is read as of its last second, and first: whatever else has its names is better.
         let last_second = |pair: &PemPair| match expired {
             Expired::Refused => None,
             Expired::Served => validity(pair).map(|found| found.last_second()).filter(|last| *last < now),
@@ -232,7 +232,26 @@ impl<'a> Reading<'a> {
                 (_, Err(problem)) => reading.problems.push(problem),
             }
         }
+        reading.prefer_valid();
         reading
+    }
+
+    /// Takes an expired certificate out for each name that a valid one covers, also by `*`.
+    fn prefer_valid(&mut self) {
+        let (expired, valid) = self.usable.split_at(self.expired.min(self.usable.len()));
+        self.by_name.retain(|name, served| {
+            let is_expired = expired.iter().any(|(_, over)| Arc::ptr_eq(over, served));
+            !is_expired || !valid.iter().any(|(_, other)| other.covers(name))
+        });
+    }
+
+    /// Takes those out that have expired and are served for none of `hosts`: nobody has to renew them.
+    fn forget_expired_leftovers(&mut self, hosts: &[(Hostname, Place)]) {
+        let expired = self.usable.get(..self.expired).unwrap_or_default();
+        self.by_name.retain(|name, served| {
+            let is_expired = expired.iter().any(|(_, over)| Arc::ptr_eq(over, served));
+            !is_expired || hosts.iter().any(|(host, _)| covers(name, host.as_str()))
+        });
     }
 
     /// The expired ones that are served all the same, each with the hosts that it is served for.
@@ -288,9 +307,10 @@ fn profiles(
     now: UnixTime,
     in_use: Option<&Profiles>,
 ) -> Result<Profiles, Vec<CertificateProblem>> {
-    let reading = Reading::of(pairs, &[], now, Expired::Served);
+    let mut reading = Reading::of(pairs, &[], now, Expired::Served);
     let mut hosts: Vec<_> = settings.zones.hosts().map(|host| (host.clone(), Place::default())).collect();
     hosts.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    reading.forget_expired_leftovers(&hosts);
     let expired = reading.expired(&hosts);
     let Reading { by_name, names_of_unusable, mut problems, .. } = reading;
     // One that is got while we run is no reason not to run; its host has no handshake until then. And where somebody else
@@ -578,5 +598,21 @@ mod tests {
         assert!(reading.problems.iter().all(|problem| problem.text.starts_with(&want)), "{:?}", reading.problems);
         assert_eq!(reading.problems.len(), 1, "only what is over is forgiven");
         assert_eq!(reading.usable.len(), 2, "and none of ours that is over is served");
+    }
+
+    #[test]
+    fn an_expired_one_stands_aside_for_a_valid_one_of_all_names_and_is_nothing_where_nobody_is_served() {
+        let pairs = [
+            pair("old", &["desk.example.com", "gone.example"], (2020, 2023), false),
+            pair("all", &["*.example.com"], (2024, 2030), false),
+        ];
+        let mut reading = Reading::of(&pairs, &[], IN_2025, Expired::Served);
+        assert_eq!(begins_in(&reading, "desk.example.com"), 2024);
+        assert_eq!(begins_in(&reading, "gone.example"), 2020);
+        let host = |name: &str| (name.parse().unwrap(), Place::default());
+        reading.forget_expired_leftovers(&[host("desk.example.com"), host("gone.example")]);
+        assert_eq!(begins_in(&reading, "gone.example"), 2020);
+        reading.forget_expired_leftovers(&[host("desk.example.com")]);
+        assert!(!reading.by_name.contains_key("gone.example"), "nobody has to renew it");
     }
 }

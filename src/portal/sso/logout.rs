@@ -25,6 +25,9 @@ use crate::store::{ProviderSession, SessionOfProvider, StoreFault};
 use crate::table::SessionFault;
 use crate::telemetry::{Actor, EventKind, SecurityEvent};
 
+/// The provider tells of more log-outs than one may (O14).
+const TOO_OFTEN: &str = "logout_tokens_too_often";
+
 /// `POST …/backchannel-logout` (OpenID Connect Back-Channel Logout 1.0 section 2.5).
 pub(super) async fn back_channel(
     State(portal): State<Arc<Portal>>,
@@ -33,10 +36,6 @@ pub(super) async fn back_channel(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    // Each that is obeyed is two commits, and all tenants share one disk (O14).
-    if !portal.told.allows(&registration.tenant_id()) {
-        return portal.refusal(&visit, &headers, StatusCode::TOO_MANY_REQUESTS);
-    }
     let form = Form::read(&headers, body, portal.settings.limits.form_bytes_max).await;
     let token = form.as_ref().ok().and_then(|form| form.field("logout_token")).unwrap_or_default();
     let refused = match portal.told_to_end(&registration, token, &visit).await {
@@ -44,6 +43,9 @@ pub(super) async fn back_channel(
         Err(Failed::Refused(refused)) => refused,
         Err(Failed::Trouble(trouble)) => return portal.trouble(&visit, &headers, &trouble),
     };
+    if refused.reason == TOO_OFTEN {
+        return portal.refusal(&visit, &headers, StatusCode::TOO_MANY_REQUESTS);
+    }
     if let Err(fault) = portal.note_refused(&visit, &registration, &refused).await {
         return portal.store_fault(&visit, &headers, &fault);
     }
@@ -114,6 +116,10 @@ impl Portal {
             (None, Some(subject)) => ProviderSession::Subject(subject),
             (None, None) => return Err(Refused::because("logout_token_names_nobody").into()),
         };
+        // Only who proves to be the provider uses its rate up: each that is obeyed is two commits, and all tenants share one disk.
+        if !self.told.allows(&registration.tenant_id()) {
+            return Err(Refused::because(TOO_OFTEN).into());
+        }
         // First: a log-in that waits for a choice has no session yet that could be ended (R117).
         let over = over(registration.tenant_id(), &settings.issuer, who);
         self.store.spend_until(over, visit.now.plus(TRANSACTION_MAX).plus(PROOF_MAX)).await?;

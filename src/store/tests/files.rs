@@ -131,6 +131,10 @@ async fn f13_a_log_whose_store_is_lost_is_not_laid_over_the_restored_one() {
     assert_eq!(fs::read(format!("{}-wal", kept.display())).unwrap(), left, "nothing is thrown away");
     let store = Store::open(&world.path, &master()).await.unwrap();
     assert!(store.account(&"late@acme.example".parse().unwrap()).await.unwrap().is_none());
+    store.close().await;
+    let next = restore(&world.path, &copy, &master(), NOW).await.unwrap().unwrap();
+    assert!(next != kept && next.exists(), "no other store is kept beside that log");
+    assert_eq!(fs::read(format!("{}-wal", kept.display())).unwrap(), left);
 }
 
 #[tokio::test]

@@ -225,6 +225,22 @@ async fn r117_who_logs_out_at_the_provider_before_the_limit_page_is_answered_beg
 }
 
 #[tokio::test]
+async fn o14_strangers_use_up_nothing_of_what_the_provider_may_tell() {
+    let world = World::start().await;
+    let visitor = world.browser();
+    world.log_in(&visitor).await;
+    let forged = async || {
+        for _ in 0..550 {
+            assert_eq!(world.told("e30.e30.e30").await.status, StatusCode::BAD_REQUEST);
+        }
+    };
+    // More than it may tell at once.
+    tokio::join!(forged(), forged(), forged(), forged());
+    assert_eq!(world.told(&world.provider.logout_token(|_, _| {})).await.status, StatusCode::OK);
+    assert!(!world.is_in(&visitor).await);
+}
+
+#[tokio::test]
 async fn r117_a_log_out_that_is_told_before_the_providers_answer_arrives_holds_for_that_answer() {
     let world = World::start().await;
     let visitor = world.browser();
