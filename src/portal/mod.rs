@@ -93,7 +93,7 @@ pub struct Portal {
     pub verifier: Verifier,
     /// The way of strangers' events into the security log.
     pub strangers: Arc<Strangers>,
-    /// The way into the security log of requests that a zone's rules refused. With a rate of its own: who is logged in
+    /// The way into the security log of requests that a zone's rules refused, and of forms that others made a browser send. With a rate of its own: who is logged in
     /// must not be able to crowd out what strangers do.
     pub denials: Arc<Strangers>,
     /// How often one person may send a form: most are a commit, and all tenants share one disk (D9).
@@ -304,7 +304,10 @@ impl Portal {
         let (administration::IMPORT, Some(session)) = (path, &visit.session) else {
             return Some(FormRoom { bytes_max: usual, _table: None });
         };
-        let account = self.store.account_by_id(session.user).await.ok()?;
+        let account = self.store.account_by_id(session.user).await;
+        let account = account
+            .inspect_err(|fault| tracing::error!(%fault, request = %visit.request, "the store failed"))
+            .ok()?;
         if account.is_none_or(|account| account.user.level != SecurityLevel::Admin) {
             return Some(FormRoom { bytes_max: usual, _table: None });
         }

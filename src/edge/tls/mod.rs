@@ -238,20 +238,20 @@ impl<'a> Reading<'a> {
 
     /// Takes an expired certificate out for each name that a valid one covers, also by `*`.
     fn prefer_valid(&mut self) {
-        let (expired, valid) = self.usable.split_at(self.expired.min(self.usable.len()));
-        self.by_name.retain(|name, served| {
-            let is_expired = expired.iter().any(|(_, over)| Arc::ptr_eq(over, served));
-            !is_expired || !valid.iter().any(|(_, other)| other.covers(name))
-        });
+        let valid: Vec<_> = self.usable.iter().skip(self.expired).map(|(_, served)| Arc::clone(served)).collect();
+        self.retain_expired(|name| !valid.iter().any(|other| other.covers(name)));
     }
 
     /// Takes those out that have expired and are served for none of `hosts`: nobody has to renew them.
     fn forget_expired_leftovers(&mut self, hosts: &[(Hostname, Place)]) {
+        self.retain_expired(|name| hosts.iter().any(|(host, _)| covers(name, host.as_str())));
+    }
+
+    /// Serves an expired certificate under those of its names only that are `kept`.
+    fn retain_expired(&mut self, kept: impl Fn(&str) -> bool) {
         let expired = self.usable.get(..self.expired).unwrap_or_default();
-        self.by_name.retain(|name, served| {
-            let is_expired = expired.iter().any(|(_, over)| Arc::ptr_eq(over, served));
-            !is_expired || hosts.iter().any(|(host, _)| covers(name, host.as_str()))
-        });
+        let is_expired = |served: &Arc<Served>| expired.iter().any(|(_, over)| Arc::ptr_eq(over, served));
+        self.by_name.retain(|name, served| !is_expired(served) || kept(name));
     }
 
     /// The expired ones that are served all the same, each with the hosts that it is served for.
