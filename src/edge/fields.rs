@@ -29,6 +29,8 @@ pub struct Fields<'a> {
     pub(super) requested_with: Found<'a>,
     /// What belongs to a trace, which may be a part of it alone.
     pub(super) traces: Found<'a>,
+    /// Who has passed it on (RFC 8586).
+    pub(super) passed_on: Found<'a>,
     /// A name that somebody takes for that of a length or a coding is there.
     pub(super) disguised: bool,
 }
@@ -77,6 +79,7 @@ impl<'a> Fields<'a> {
             fetch_modes: nothing,
             requested_with: nothing,
             traces: nothing,
+            passed_on: nothing,
             disguised: false,
         };
         for (name, value) in all {
@@ -93,6 +96,7 @@ impl<'a> Fields<'a> {
                     "traceparent" | "tracestate" => &mut fields.traces,
                     "sec-fetch-mode" => &mut fields.fetch_modes,
                     "x-requested-with" => &mut fields.requested_with,
+                    "cdn-loop" => &mut fields.passed_on,
                     _ => {
                         fields.disguised |= is_disguised(text);
                         continue;
@@ -167,11 +171,11 @@ mod tests {
         /// Whatever fields come in whatever order and however often, one look finds what the map would have said.
         #[test]
         fn one_look_finds_what_the_map_says(
-            given in prop::collection::vec((0_usize..11, "[a-z0-9]{0,4}"), 0..14),
+            given in prop::collection::vec((0_usize..12, "[a-z0-9]{0,4}"), 0..14),
         ) {
             let names = [
                 "transfer-encoding", "content-length", "expect", "host", "accept", "upgrade", "sec-fetch-mode",
-                "x-requested-with", "traceparent", "cookie", "x-other",
+                "x-requested-with", "traceparent", "cdn-loop", "cookie", "x-other",
             ];
             let mut map = HeaderMap::new();
             for (name, value) in &given {
@@ -180,7 +184,7 @@ mod tests {
             let fields = Fields::of(&map);
             let found = [
                 fields.codings, fields.lengths, fields.expectations, fields.hosts, fields.accepted, fields.upgrades,
-                fields.fetch_modes, fields.requested_with, fields.traces,
+                fields.fetch_modes, fields.requested_with, fields.traces, fields.passed_on,
             ];
             for (name, found) in names.iter().zip(found) {
                 prop_assert_eq!(found.first(), map.get(*name), "{}", name);

@@ -24,6 +24,9 @@ const SESSION_ENDED: ErrorType = ErrorType::Custom("SessionEnded");
 /// A stream that is nobody's has lost what it ended with.
 const LET_GO: ErrorType = ErrorType::Custom("LetGo");
 
+/// A kept connection was ended in the moment in which it was taken up again: nothing has been sent.
+pub(super) const GIVEN_UP: ErrorType = ErrorType::Custom("GivenUp");
+
 /// Nothing is wrong: the client has its answer, and the application's connection is given up.
 pub(super) const ANSWERED: ErrorType = ErrorType::Custom("Answered");
 
@@ -89,6 +92,13 @@ fn whose(status: StatusCode) -> Reason {
 /// What ends a request with its session.
 pub(super) fn session_ended() -> Box<Error> {
     Error::explain(SESSION_ENDED, "the session has ended")
+}
+
+/// What sends a request over another connection.
+pub(super) fn given_up() -> Box<Error> {
+    let mut error = Error::explain(GIVEN_UP, "a kept connection was given up").into_up();
+    error.set_retry(true);
+    error
 }
 
 /// What ends a stream that is nobody's with its zone, or with the process that carries it.

@@ -230,7 +230,7 @@ impl Gateway {
             background.spawn(status::serve(listener, router, Arc::clone(&room), handed_over.clone()));
         }
         run_clock(&portal.clock)?;
-        spawn_background(&background, portal, &common.streams, &in_use);
+        spawn_background(&background, &first, &common.streams, &in_use);
         background.spawn(retry_provider_logouts(Arc::clone(&in_use), handed_over.clone()));
         background.spawn(Arc::clone(&acceptor).watch());
         if let Some(listener) = bound.take_forward_auth() {
@@ -448,7 +448,9 @@ fn run_clock(clock: &Arc<Clock>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn spawn_background(background: &Runtime, portal: &Arc<Portal>, streams: &Arc<Streams>, in_use: &InUse) {
+fn spawn_background(background: &Runtime, first: &Generation, streams: &Arc<Streams>, in_use: &InUse) {
+    let portal = &first.portal;
+    background.spawn(first.peers.silences().run());
     background.spawn(Arc::clone(&portal.sessions).run());
     background.spawn(Arc::clone(&portal.keys).run(Arc::clone(&portal.clock)));
     let (streams, in_use) = (Arc::clone(streams), Arc::clone(in_use));

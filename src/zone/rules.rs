@@ -170,10 +170,11 @@ impl Rules {
             return Ruling::NONE;
         }
         let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
-        if hides_segments(path) {
+        let plain = is_plain(path);
+        if !plain && hides_segments(path) {
             return Ruling { need: Need::Unreadable, ..ruling };
         }
-        let script = script(path);
+        let script = script(path, if plain { is_plain_script } else { is_script });
         for (at, rule) in self.list.iter().enumerate().filter(|(_, rule)| rule.is_for(method)) {
             let fit = match (rule.path.fit(path, script, false), script) {
                 (Fit::No, Some(_)) => rule.path.fit(path, script, true).min(Fit::Perhaps),
@@ -334,13 +335,21 @@ impl Segment {
 }
 
 /// The place of a segment that names a script, whose name many leave out: `/index.php/admin` is `/admin` to them.
-fn script(path: &[u8]) -> Option<usize> {
+fn script(path: &[u8], is_script: fn(&[u8]) -> bool) -> Option<usize> {
     path.split(|byte| *byte == b'/').skip(1).position(is_script)
+}
+
+/// What the name of a script ends in.
+const ENDING: &[u8; 4] = b".php";
+
+/// [`is_script`] in a path that [`is_plain`].
+fn is_plain_script(segment: &[u8]) -> bool {
+    segment.len() > ENDING.len()
+        && segment.last_chunk().is_some_and(|last: &[u8; ENDING.len()]| last.eq_ignore_ascii_case(ENDING))
 }
 
 /// Whether a request's segment is a script's name, with something before the `.php`.
 fn is_script(segment: &[u8]) -> bool {
-    const ENDING: &[u8; 4] = b".php";
     let (mut last, mut long) = ([0; 4], false);
     for byte in decoded(segment) {
         long |= last[0] != 0;
@@ -476,6 +485,17 @@ fn fold(raw: &[u8]) -> String {
     // And a sigma is written by what stands behind it.
     let text = text.to_uppercase().to_lowercase().replace("i\u{307}", "i").replace('ς', "σ");
     text.trim_end_matches(['.', ' ']).to_owned()
+}
+
+/// Whether everybody reads the same segments, letter by letter, as nearly every path has them: nothing is decoded, ends a
+/// segment, or is left out. To find that out costs a fifth of what it spares.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = b'/';
+    path.iter().all(|byte| {
+        let hidden = before == b'/' && *byte == b'.';
+        before = *byte;
+        byte.is_ascii() && !hidden && !matches!(byte, b'%' | b' ' | b';' | b'?' | b'#')
+    })
 }
 
 /// Whether some reader sees other segments than those between the slashes: `/;x/a` and `/%20/a` are `//a` to some.

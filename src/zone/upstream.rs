@@ -197,14 +197,6 @@ pub struct UpstreamLimits {
     pub request_max: Option<Ttl>,
 }
 
-impl UpstreamLimits {
-    /// Whether the head of an answer is awaited for another time than its body. pingora has one limit for both, so that
-    /// this costs something, and only zones that ask for it pay.
-    pub fn waits_apart(&self) -> bool {
-        self.first_byte_max != self.read_max
-    }
-}
-
 impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! The wait for an answer's head has a limit of its own: it is neither longer nor shorter than its zone says, whatever
 //! silence its body may keep, and what is cut by it takes nobody else's connection along.
 
-use crate::harness::{A, Authority, Gateway, Play, Upstream, WALL, Wire, acceptor, tls_before, within};
+use crate::harness::{A, Authority, Gateway, H2, Play, Upstream, WALL, Wire, acceptor, read, tls_before, within};
 
 struct Bench {
     upstream: Upstream,
@@ -196,6 +196,35 @@ async fn f12_a_client_that_pauses_is_no_silence_of_its_application() {
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(wire.exactly(length).await.map_or_else(|got| got.len(), |got| got.len()), length);
     drop(sending.await.unwrap().unwrap());
+    bench.gateway.assert_well();
+}
+
+/// Over HTTP/2 it is a stream's window that is full. A small answer waits in the gateway meanwhile, and its connection to the
+/// application is given up; of a large one the application has not sent all.
+#[tokio::test]
+async fn f12_a_stream_that_gets_no_window_is_no_silence_of_its_application() {
+    let mut bench = Bench::new("read_max: 1s").await;
+    let cookie = bench.cookie.trim().strip_prefix("Cookie: ").unwrap().to_owned();
+    let mut answers = Vec::new();
+    for (path, length) in [("/small", 200 * 1024), ("/large", 8 * 1024 * 1024)] {
+        let mut client = H2::new(bench.gateway.connect_h2(A).await).await;
+        bench.upstream.on(path, Play::Take);
+        let request = http::Request::get(format!("https://{A}{path}")).header("cookie", &cookie).body(()).unwrap();
+        let (answer, mut stream) = client.begin(request).await;
+        stream.send_data(bytes::Bytes::new(), true).unwrap();
+        let (_, mut application) = bench.upstream.taken().await;
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+        let sending = tokio::spawn(async move {
+            application.send(head).await;
+            application.try_send("x".repeat(length)).await.map(|()| application)
+        });
+        answers.push((within(answer).await.unwrap(), length, sending, client));
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    for (answer, length, sending, _client) in answers {
+        assert_eq!(read(answer).await.unwrap().body.len(), length);
+        drop(sending.await.unwrap().unwrap());
+    }
     bench.gateway.assert_well();
 }
 

@@ -193,12 +193,12 @@ fn name_servers_are_addresses() {
 fn f12_the_wait_for_a_head_is_read_max_unless_it_is_said() {
     let read = |upstream: &str| {
         let limits = read_as(&format!("url: \"http://127.0.0.1:1\"{upstream}"), &Outside::new()).limits;
-        (limits.first_byte_max.seconds(), limits.read_max.seconds(), limits.waits_apart())
+        (limits.first_byte_max.seconds(), limits.read_max.seconds())
     };
-    assert_eq!(read(""), (60, 60, false));
-    assert_eq!(read(", read_max: 7s"), (7, 7, false), "as it was before there was a limit of its own");
-    assert_eq!(read(", first_byte_max: 5s"), (5, 60, true));
-    assert_eq!(read(", first_byte_max: 5m, read_max: 10s"), (300, 10, true));
+    assert_eq!(read(""), (60, 60));
+    assert_eq!(read(", read_max: 7s"), (7, 7), "as it was before there was a limit of its own");
+    assert_eq!(read(", first_byte_max: 5s"), (5, 60));
+    assert_eq!(read(", first_byte_max: 5m, read_max: 10s"), (300, 10));
     check(
         &with("url: \"http://127.0.0.1:1\", first_byte_max: 0s"),
         &[

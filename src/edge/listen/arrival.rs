@@ -101,12 +101,6 @@ impl Arrival {
         self.origin.watch.idle();
     }
 
-    /// Whether the client has no room for what is written to it. Over HTTP/2 of its whole connection: of a window of one
-    /// stream that is full, nothing is known here.
-    pub(in crate::edge) fn has_no_room(&self) -> bool {
-        self.origin.watch.is_stalled()
-    }
-
     /// Drops the request, whatever it waits for: its stream is reset, or its connection closed, on both sides.
     ///
     /// Over HTTP/1 the request may have ended in this very moment, and the next one goes instead: its client sees a kept

@@ -69,7 +69,7 @@ impl Edge {
         }
         // From here on nothing is awaited that it could be cut at, so that it is told of once. pingora still writes the client's
         // last bytes; the application's connection may be another request's by then, and is not ours to end.
-        (passage.held, passage.awaited, passage.stream) = (None, None, None);
+        (passage.held, passage.stream, passage.listening) = (None, None, None);
         let head = exchange.req_header();
         let end = End {
             method: &head.method,

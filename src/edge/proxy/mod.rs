@@ -37,7 +37,7 @@ use super::reasons::Reason;
 use super::seldom::Seldom;
 use super::streams::{OpenStream, Streams};
 use super::traces::{self, Recorded, Spans};
-use super::upstream::{self, Broken, Mark, Provenance};
+use super::upstream::{self, Broken, Line, Listening, Mark, Provenance};
 use super::{compress, rescue};
 use crate::assertion::is_ours;
 use crate::gate::{Asked, Bearer, Challenge, Decision, Facts, Forbidden, Grant, SignedIn, Way, decide, signed_in};
@@ -131,6 +131,7 @@ impl ProxyHttp for Edge {
         let client = facts::client(&head.method, &fields);
         let wishes = Wishes::of(&head.method, &fields);
         passage.says_trace = fields.traces.first().is_some();
+        passage.has_been_here = self.mark.is_on(&fields);
         let (presented, store) = (cookie.presented(), self.sessions.health());
         let facts = Facts { asked, way: Way::Through, client, presented, store };
         let decision = decide(&facts, passage.now);
@@ -236,10 +237,7 @@ impl ProxyHttp for Edge {
         digest: Option<&Digest>,
         passage: &mut Self::CTX,
     ) -> Result<()> {
-        if let Some(awaited) = &passage.awaited {
-            awaited.goes_over(digest);
-        }
-        Ok(())
+        passage.goes_over(digest.and_then(Line::of))
     }
 
     fn error_while_proxy(
@@ -255,13 +253,17 @@ impl ProxyHttp for Edge {
             && let Err(ended) = self.still_lives(passage)
         {
             error = ended;
-        } else if passage.patience().is_some_and(OpenStream::was_too_silent) {
+        } else if error.esource() == &ErrorSource::Upstream
+            && passage.listening.as_ref().is_some_and(Listening::was_cut)
+        {
             error = passage::too_silent();
         }
         let downstream = exchange.as_downstream_mut();
         let sent = downstream.is_body_done();
         let whole = !downstream.retry_buffer_truncated();
-        let repeatable = whole && passage.answer_heads == 0 && downstream.req_header().method.is_idempotent();
+        let unsent = error.etype() == &rescue::GIVEN_UP;
+        let repeatable =
+            whole && passage.answer_heads == 0 && (unsent || downstream.req_header().method.is_idempotent());
         if let Some(grant) = &passage.grant {
             let broken = Broken { reused, repeatable, sent };
             passage.attempts.broke_off(&passage.generation.peers, grant.zone(), broken, &mut error);
@@ -336,6 +338,18 @@ impl ProxyHttp for Edge {
         if !end && passage.is_too_slow() {
             return Err(Error::explain(ErrorType::HTTPStatus(408), "the body arrives too slowly"));
         }
+        Ok(())
+    }
+
+    /// What pingora makes of a body without a length is one in chunks: only here is it as it came.
+    async fn upstream_response_filter(
+        &self,
+        _: &mut Exchange,
+        answer: &mut ResponseHeader,
+        passage: &mut Self::CTX,
+    ) -> Result<()> {
+        let says = |name| answer.headers.contains_key(name);
+        passage.ends_with_connection = !says(CONTENT_LENGTH) && !says(TRANSFER_ENCODING);
         Ok(())
     }
 
@@ -423,11 +437,11 @@ impl ProxyHttp for Edge {
         &self,
         _: &mut Exchange,
         _: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         passage: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
         passage.in_time()?;
-        passage.hears_piece()?;
+        passage.hears_piece(end)?;
         // A long answer ends with its session, like a stream that is not silent.
         self.still_lives(passage).map(|()| None)
     }
@@ -519,7 +533,7 @@ impl Edge {
         passage.session = grant.session().cloned();
         passage.decision = "forward";
         let head = exchange.req_header();
-        if grant.session().is_none() && self.mark.is_on(&head.headers) {
+        if grant.session().is_none() && passage.has_been_here {
             let refused = Refused { status: StatusCode::LOOP_DETECTED, reason: Reason::Loop, close: false };
             return Box::pin(self.refuse(exchange, passage, refused)).await;
         }

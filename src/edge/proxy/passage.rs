@@ -13,9 +13,9 @@ use crate::edge::generation::Generation;
 use crate::edge::listen::Arrival;
 use crate::edge::reasons::Reason;
 use crate::edge::rescue;
-use crate::edge::streams::{OpenStream, Owner, Patience, Streams};
+use crate::edge::streams::{OpenStream, Owner, Streams};
 use crate::edge::traces::Recorded;
-use crate::edge::upstream::Attempts;
+use crate::edge::upstream::{Attempts, Line, Listening, Patience, TooSilent};
 use crate::gate::Grant;
 use crate::portal::metrics::{InZone, UnderWay};
 use crate::session::Session;
@@ -57,14 +57,16 @@ pub(in crate::edge) struct Passage {
     pub(super) grant: Option<Grant>,
     /// The handle by which a WebSocket or an event stream is cut.
     pub(super) stream: Option<Arc<OpenStream>>,
-    /// The same, where the head of the answer has a limit of its own (`first_byte_max`).
-    pub(super) awaited: Option<Arc<OpenStream>>,
+    /// Its turn on the connection to the application, where that carries one request after the other.
+    pub(super) listening: Option<Listening>,
     /// The same, over HTTP/2, where the request ends with its session; and what is logged of it then.
     pub(super) held: Option<(Arc<OpenStream>, Box<Cut>)>,
     /// What a collector is told of it, where it is recorded.
     pub(super) trace: Option<Box<Recorded>>,
     /// The client says something of a trace.
     pub(super) says_trace: bool,
+    /// This process has passed it on before.
+    pub(super) has_been_here: bool,
     pub(super) attempts: Attempts,
     /// When the request and its answer must be over.
     pub(super) deadline: Option<Instant>,
@@ -79,6 +81,8 @@ pub(in crate::edge) struct Passage {
     pub(super) answer_heads: u8,
     /// The last of them has.
     pub(super) has_answered: bool,
+    /// It does not say how long its body is.
+    pub(super) ends_with_connection: bool,
     pub(super) _under_way: UnderWay,
 }
 
@@ -100,10 +104,11 @@ impl Passage {
             session: None,
             grant: None,
             stream: None,
-            awaited: None,
+            listening: None,
             held: None,
             trace: None,
             says_trace: false,
+            has_been_here: false,
             attempts: Attempts::default(),
             deadline: None,
             decision: "refused",
@@ -113,6 +118,7 @@ impl Passage {
             body_began: began,
             answer_heads: 0,
             has_answered: false,
+            ends_with_connection: false,
         }
     }
 
@@ -144,54 +150,60 @@ impl Passage {
         self.body_bytes < late.as_secs().saturating_mul(limits.body_rate_min)
     }
 
-    /// Says how long the application may take, and how long it may be silent.
+    /// Says how long the application may take, and what a stream ends with.
     pub(super) fn keeps_time(&mut self, streams: &Streams, grant: &Grant, may_be_stream: bool) {
-        let limits = &grant.zone().upstream.limits;
-        if let Some(most) = limits.request_max {
+        if let Some(most) = grant.zone().upstream.limits.request_max {
             self.deadline = Some(self.began + Duration::from_secs(u64::from(most.seconds())));
         }
-        let client = self.arrival.as_ref();
         if may_be_stream {
-            let owner = match grant.session() {
+            self.stream = Some(streams.open(match grant.session() {
                 Some(session) => Owner::Session(Arc::clone(session)),
                 None => Owner::Zone(Arc::clone(grant.zone())),
-            };
-            self.stream = Some(streams.open(owner, Patience::of(limits), client));
-        } else if limits.waits_apart() {
-            // With its session it ends as it would without this limit.
-            self.awaited = Some(streams.open(Owner::Request, Patience::of(limits), client));
+            }));
         }
+    }
+
+    /// It goes over this connection from here on. Fails when that was given up in this moment, before anything was sent.
+    pub(super) fn goes_over(&mut self, line: Option<Arc<Line>>) -> Result<()> {
+        self.listening = None;
+        if let (Some(line), Some(grant)) = (line, &self.grant) {
+            let patience = Patience::of(&grant.zone().upstream.limits);
+            self.listening = Some(line.listen(patience).ok_or_else(rescue::given_up)?);
+        }
+        Ok(())
     }
 
     /// The application says that its answer is one that goes on. Until then it is held to its limits: the client's word for
     /// it must not be what takes them away.
     pub(super) fn mark_endless(&mut self) {
-        if let Some(stream) = &self.stream {
+        if self.stream.is_some() {
             self.deadline = None;
-            stream.mark_endless();
+            if let Some(listening) = &mut self.listening {
+                listening.mark_endless();
+            }
         }
-    }
-
-    /// What looks after the application's silence, where pingora alone does not.
-    pub(super) fn patience(&self) -> Option<&OpenStream> {
-        self.stream.as_deref().or(self.awaited.as_deref())
     }
 
     /// A piece of the request's body passes, and what is uploaded is no silence.
     pub(super) fn uploads(&self) -> Result<()> {
-        self.awaited.as_ref().map_or(Ok(()), |awaited| awaited.heard()).map_err(|_| too_silent())
+        self.hears(if self.has_answered { Listening::heard_of_answer } else { Listening::heard })
     }
 
     /// A head of an answer has come, an interim one or the last. Fails when it has come too late.
     pub(super) fn hears_head(&self) -> Result<()> {
-        let Some(patience) = self.patience() else { return Ok(()) };
-        let heard = if self.has_answered { patience.answered() } else { patience.heard() };
-        heard.map_err(|_| too_silent())
+        self.uploads()
     }
 
-    /// The same for a piece of its body, also the last: what is cut ends like a body whose length was not said.
-    pub(super) fn hears_piece(&self) -> Result<()> {
-        self.patience().map_or(Ok(()), OpenStream::heard).map_err(|_| too_silent())
+    /// The same for a piece of its body, `end` for the last.
+    pub(super) fn hears_piece(&self, end: bool) -> Result<()> {
+        let heard = self.hears(Listening::heard_of_answer);
+        // Of what was cut pingora knows that it is not whole, unless it ends with its connection; and what is whole may have
+        // been waiting here for a client that takes its time.
+        if end && self.ends_with_connection { heard } else { Ok(()) }
+    }
+
+    fn hears(&self, how: fn(&Listening) -> std::result::Result<(), TooSilent>) -> Result<()> {
+        self.listening.as_ref().map_or(Ok(()), how).map_err(|TooSilent| too_silent())
     }
 
     /// Fails once a request has taken longer than its zone allows.

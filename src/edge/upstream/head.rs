@@ -14,6 +14,7 @@ use pingora::http::RequestHeader;
 
 use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
 use crate::base::RequestId;
+use crate::edge::fields::Fields;
 use crate::edge::hygiene;
 use crate::edge::tls::ClientCertificate;
 use crate::gate::{Bearer, Grant};
@@ -65,9 +66,10 @@ impl Mark {
     }
 
     /// Whether a request with these fields was passed on by this process before.
-    pub(in crate::edge) fn is_on(&self, fields: &HeaderMap) -> bool {
-        let names = fields.get_all(CDN_LOOP).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-        names.map(<[u8]>::trim_ascii).any(|name| name == self.0.as_bytes())
+    pub(in crate::edge) fn is_on(&self, fields: &Fields<'_>) -> bool {
+        let all =
+            || fields.all.get_all(CDN_LOOP).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+        fields.passed_on.first().is_some() && all().map(<[u8]>::trim_ascii).any(|name| name == self.0.as_bytes())
     }
 }
 

@@ -1,22 +1,26 @@
 //! The way upstream: the backends of each zone, which of them a request goes to, and the head that it receives.
 //!
 //! `head` builds what is sent, from a grant. `pool` chooses, from what `standing` knows of each address; `attempts` is
-//! one request's tries and what they teach. Beside the requests, `names` looks names up and `health` asks who is well.
+//! one request's tries and what they teach. `connect` makes connections, and `silence` ends those on which nothing is
+//! heard. Beside the requests, `names` looks names up and `health` asks who is well.
 //!
 //! All of it belongs to one configuration: `Peers` owns the tasks and ends them with itself. What is known of a
 //! backend that a new configuration leaves as it was goes over to that one's.
 
 mod attempts;
+mod connect;
 mod head;
 mod health;
 mod names;
 mod pool;
+mod silence;
 mod standing;
 mod template;
 
 pub(super) use attempts::{Attempts, Broken};
 pub use head::{Mark, Provenance, head};
 pub(super) use head::{forget_case, written};
+pub(super) use silence::{Line, Listening, Patience, Silences, TooSilent};
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,17 +32,16 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::task::JoinHandle;
 
-use super::streams::{self, OpenStream};
+use super::streams::OpenStream;
 use super::tls::CertificateProblem;
 use crate::base::{ByHost, Hostname};
 use crate::config::{Place, Settings};
 use crate::portal::metrics::{Backends, UpstreamMetrics};
 use crate::zone::{Target, Upstream, Zone, ZoneTable};
+use connect::make_here;
 use names::Names;
 use pool::Pool;
 
-/// How long a stream's connection may take to be made; every template says so itself.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// How long a start waits for names. What has no address by then gets one when it has one.
 const FIRST_LOOK_MAX: Duration = Duration::from_secs(2);
 
@@ -46,6 +49,8 @@ const FIRST_LOOK_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Peers {
     by_zone: ByHost<Arc<Pool>>,
+    /// Of all configurations: connections outlive them.
+    silences: Arc<Silences>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -62,6 +67,11 @@ impl Peers {
         self.tasks.iter().for_each(JoinHandle::abort);
         // One that runs at this moment goes on to where it waits next.
         self.by_zone.values().for_each(|pool| pool.retire());
+    }
+
+    /// What looks after all connections, and must run.
+    pub(super) fn silences(&self) -> Arc<Silences> {
+        Arc::clone(&self.silences)
     }
 
     /// For monitoring, while this is the configuration in use.
@@ -86,8 +96,9 @@ impl Peers {
 
     /// Those that have an address of their own, and those that were looked up before.
     fn of(zones: &[Arc<Zone>], metrics: &UpstreamMetrics, before: Option<&Self>) -> Self {
-        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, &zone.upstream, metrics, before)));
-        Self { by_zone: zones.iter().map(pool).collect(), tasks: Vec::new() }
+        let silences = before.map_or_else(Arc::default, |before| Arc::clone(&before.silences));
+        let pool = |zone: &Arc<Zone>| (zone.host.clone(), Arc::new(pool(zone, metrics, &silences, before)));
+        Self { by_zone: zones.iter().map(pool).collect(), silences, tasks: Vec::new() }
     }
 
     fn watch_health(&mut self) {
@@ -146,14 +157,13 @@ impl Backends for Told {
     }
 }
 
-fn pool(zone: &Arc<Zone>, upstream: &Upstream, metrics: &UpstreamMetrics, before: Option<&Peers>) -> Pool {
+fn pool(zone: &Arc<Zone>, metrics: &UpstreamMetrics, silences: &Arc<Silences>, before: Option<&Peers>) -> Pool {
+    let upstream = &zone.upstream;
     let before = before.and_then(|before| before.pool(zone));
-    // A connection that was made without a handle could not be ended when the time for its answer's head is over.
-    let trust =
-        |upstream: &Upstream| (upstream.backends.clone(), upstream.protocol, upstream.limits.waits_apart());
+    let trust = |upstream: &Upstream| (upstream.backends.clone(), upstream.protocol);
     let same = before.filter(|before| trust(&before.upstream) == trust(upstream));
     let group = same.map_or_else(fresh_group, |same| same.group);
-    let pool = Pool::new(zone, upstream, group, metrics, before.map(|before| &**before));
+    let pool = Pool::new(zone, upstream, group, metrics, silences, before.map(|before| &**before));
     for (at, backend) in upstream.backends.iter().enumerate() {
         let address = match &backend.target {
             Target::Address(address) => Some(PeerAddress::Inet(*address)),
@@ -194,10 +204,9 @@ pub(in crate::edge) fn carries_one(peer: &mut HttpPeer) {
 }
 
 /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
-fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>) {
+fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>, silences: &Arc<Silences>) {
     peer.group_key = fresh_group();
-    let connect_max = peer.options.connection_timeout.unwrap_or(CONNECT_MAX);
-    peer.options.custom_l4 = Some(streams::connector(stream, connect_max));
+    make_here(&mut peer.options, silences, Some(stream));
     peer.options.max_h2_streams = 1;
     // Silence is what streams are made of.
     peer.options.read_timeout = None;
@@ -261,12 +270,6 @@ mod tests {
         assert_eq!(group(&same), group(&first));
         let other = Peers::of(&[zone(trusting(2))], &metrics, Some(&same));
         assert_ne!(group(&other), group(&same));
-        let apart = |zone: &mut Zone| {
-            trusting(2)(zone);
-            zone.upstream.limits.first_byte_max = Ttl::seconds_const(7);
-        };
-        let held = Peers::of(&[zone(apart)], &metrics, Some(&other));
-        assert_ne!(group(&held), group(&other), "those of before have no handle that ends them");
         let back = Peers::of(&[zone(trusting(1))], &metrics, Some(&other));
         assert!(![group(&first), group(&other)].contains(&group(&back)), "a number never comes again");
     }

@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::HttpPeer;
 
+use super::silence::Silences;
 use super::standing::{Fitness, Standing, now_ms};
 use super::template::template;
 use crate::portal::metrics::{BackendMetrics, UpstreamMetrics};
@@ -33,6 +34,7 @@ pub(super) struct Pool {
     /// Which turn is next.
     next: AtomicUsize,
     metrics: Vec<BackendMetrics>,
+    silences: Arc<Silences>,
     /// Each backend's addresses. Held while members are made anew.
     addresses: Mutex<Vec<Vec<PeerAddress>>>,
     /// Its health checks do not count any more. Held while one is written down.
@@ -72,6 +74,7 @@ impl Pool {
         upstream: &Upstream,
         group: u64,
         metrics: &UpstreamMetrics,
+        silences: &Arc<Silences>,
         before: Option<&Self>,
     ) -> Self {
         let backends = &upstream.backends;
@@ -82,6 +85,7 @@ impl Pool {
             members: ArcSwap::default(),
             next: AtomicUsize::new(0),
             metrics: backends.iter().map(|backend| metrics.backend(&zone.host, &backend.target)).collect(),
+            silences: Arc::clone(silences),
             addresses: Mutex::new(vec![Vec::new(); backends.len()]),
             retired: Mutex::new(false),
         };
@@ -124,7 +128,7 @@ impl Pool {
             for address in addresses {
                 let known = if at == backend { known(address) } else { before.standing(at, address) };
                 list.push(Arc::new(Member {
-                    template: template(&self.upstream, configured, address.clone(), self.group),
+                    template: template(&self.upstream, configured, address.clone(), self.group, &self.silences),
                     standing: known.unwrap_or_default(),
                     metrics: metrics.clone(),
                     backend: at,
@@ -279,7 +283,7 @@ mod tests {
         let mut upstream = zone.upstream.clone();
         upstream.backends = weights.iter().enumerate().map(backend).collect();
         upstream.balance = balance;
-        let pool = Pool::new(&Arc::new(zone), &upstream, 1, &UpstreamMetrics::default(), before);
+        let pool = Pool::new(&Arc::new(zone), &upstream, 1, &UpstreamMetrics::default(), &Arc::default(), before);
         for at in 0..weights.len() {
             pool.set_addresses(at, vec![PeerAddress::Inet(address(at))]);
         }

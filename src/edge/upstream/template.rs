@@ -1,5 +1,6 @@
 //! What pingora is told of a backend's address, made once and copied for each request.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::protocols::ALPN;
@@ -7,8 +8,9 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
+use super::connect::make_here;
+use super::silence::Silences;
 use crate::base::Ttl;
-use crate::edge::streams;
 use crate::zone::{Backend, Upstream, UpstreamTls};
 
 /// Requests that share one HTTP/2 connection at most; the application may allow fewer. pingora's own default is one.
@@ -19,27 +21,31 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// `group`: connections are shared among peers of one group only. pingora's own key has no place for who is trusted,
 /// so that two zones with one address and server name, each with an authority of its own, would share connections that
 /// only one of them had verified (X6).
-pub(super) fn template(upstream: &Upstream, backend: &Backend, address: PeerAddress, group: u64) -> HttpPeer {
+pub(super) fn template(
+    upstream: &Upstream,
+    backend: &Backend,
+    address: PeerAddress,
+    group: u64,
+    silences: &Arc<Silences>,
+) -> HttpPeer {
     let seconds = |ttl: Ttl| Duration::from_secs(u64::from(ttl.seconds()));
     let limits = &upstream.limits;
     let mut options = PeerOptions::new();
     options.connection_timeout = Some(seconds(limits.connect_max));
     options.total_connection_timeout = Some(seconds(limits.connect_max));
-    // A request that may take less than a silence is cut in a silence, too.
-    // Where two limits hold, this is the longer one, and `streams` looks after the other.
-    let longer = limits.read_max.max(limits.first_byte_max);
-    let silence = limits.request_max.map_or(longer, |most| most.min(longer));
-    options.read_timeout = Some(seconds(silence));
     options.write_timeout = Some(seconds(limits.write_max));
-    options.idle_timeout = Some(seconds(limits.idle_max));
     options.alpn = ALPN::H1;
     if upstream.protocol.is_http2() {
+        // A request that may take less than a silence is cut in a silence, too.
+        let silence = limits.request_max.map_or(limits.read_max, |most| most.min(limits.read_max));
+        options.read_timeout = Some(seconds(silence));
+        options.idle_timeout = Some(seconds(limits.idle_max));
         options.set_http_version(2, 2);
         options.max_h2_streams = STREAMS_MAX;
         options.h2_ping_interval = Some(PING_EVERY);
-    }
-    if limits.waits_apart() {
-        options.custom_l4 = Some(streams::pooled(seconds(limits.connect_max)));
+    } else {
+        // What looks after silence is `silence`.
+        make_here(&mut options, silences, None);
     }
     if let Some(roots) = backend.tls.as_ref().and_then(|tls| tls.roots.as_ref()) {
         // pingora's parser panics on what is no certificate; without a root nothing is trusted, which is what is meant.

@@ -266,3 +266,17 @@ fn m9_a_sigma_at_the_end_of_a_name_is_the_same_before_a_format() {
         check(&rules, &format!("GET {path}"), "SignedIn access[0]");
     }
 }
+
+proptest::proptest! {
+    /// What is found out of a plain path in a few steps is what is found out of any.
+    #[test]
+    fn m9_a_plain_path_is_read_as_every_path_is(
+        path in "(/(a|b|x|\\.|\\.php|\\.PHP|php|%2e|%70|;|#| |é|~|)(a|\\.php|\\.phP|\\.|)){0,4}",
+    ) {
+        let path = path.as_bytes();
+        if is_plain(path) {
+            proptest::prop_assert!(!hides_segments(path));
+            proptest::prop_assert_eq!(script(path, is_plain_script), script(path, is_script));
+        }
+    }
+}

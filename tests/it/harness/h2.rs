@@ -52,7 +52,8 @@ impl H2 {
     }
 }
 
-async fn read(answer: http::Response<h2::RecvStream>) -> Result<H2Reply, h2::Error> {
+/// Reads an answer to its end.
+pub(crate) async fn read(answer: http::Response<h2::RecvStream>) -> Result<H2Reply, h2::Error> {
     let (parts, mut stream) = answer.into_parts();
     assert!(parts.headers.get("server").is_none_or(|server| server != "Pingora"), "{parts:?}");
     let mut body = Vec::new();

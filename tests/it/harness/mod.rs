@@ -17,7 +17,7 @@ pub(crate) use bench::{Bench, Want, shown};
 pub(crate) use demo::{Demo, SampleUser};
 pub(crate) use front::Front;
 pub(crate) use gateway::{A, B, Gateway, HALL, LOGIN, SHARED, WALL, Wishes};
-pub(crate) use h2::H2;
+pub(crate) use h2::{H2, read};
 pub(crate) use upstream::{OK, Play, Received, Upstream};
 pub(crate) use visitor::{Answer, Login, Visitor};
 pub(crate) use wire::{Reply, Wire, free_port, within};

@@ -1,0 +1,387 @@
+//! How long an application may be silent, and how long a connection to it is kept, held by one sweep over all connections.
+//!
+//! *Why not pingora's limits?* They are timers: two or three for each request, which is the dearest thing that a gateway
+//! adds to it after the application's head. Here a request stores a number when something is heard, and four times a second
+//! all numbers are looked at; a connection that is late is shut down by a second handle, and whoever reads it sees its end.
+//! pingora has one limit for an answer's head and its body besides, where a zone may have two. Over HTTP/2 one connection
+//! carries many requests and cannot be ended for the sake of one: there, its timers it is.
+//!
+//! *And where nobody listens?* A client that takes nothing, or gives its stream no window, keeps us from reading, and the
+//! application has said what it could. So a connection that is late is first asked for bytes that nobody has read.
+//!
+//! *Why a word with turns?* A connection must not be cut in the moment in which its answer comes, goes back to the pool and
+//! fails the next request. Who has the turn, when it is late, and whether it was cut is one atomic value, which is changed
+//! only by whoever has seen its last state.
+
+use std::io::{ErrorKind, Result};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use pingora::http::ResponseHeader;
+use pingora::protocols::Digest;
+use pingora::protocols::raw_connect::ProxyDigest;
+use socket2::{SockRef, Socket};
+
+use crate::base::Ttl;
+use crate::zone::UpstreamLimits;
+
+/// How often all connections are looked at, in milliseconds. Nobody is cut early, and nobody later than this.
+const SWEEP_MS: u64 = 250;
+
+/// All connections to applications that speak HTTP/1.
+#[derive(Debug)]
+pub(in crate::edge) struct Silences {
+    began: Instant,
+    /// Milliseconds since then, as of the last sweep.
+    now: Arc<AtomicU64>,
+    open: Mutex<Vec<Weak<Line>>>,
+}
+
+impl Default for Silences {
+    fn default() -> Self {
+        Self { began: Instant::now(), now: Arc::default(), open: Mutex::default() }
+    }
+}
+
+impl Silences {
+    /// A connection was made. Errors when there is no handle left for it.
+    pub(super) fn open(&self, connection: impl AsFd) -> Result<Arc<Line>> {
+        let handle = SockRef::from(&connection).try_clone()?;
+        let word = AtomicU64::new(Word::NEW.0);
+        let line = Arc::new(Line { handle, now: Arc::clone(&self.now), word, spell: AtomicU64::new(0) });
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&line));
+        Ok(line)
+    }
+
+    /// Looks at all connections, for ever.
+    pub(in crate::edge) async fn run(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(Duration::from_millis(SWEEP_MS));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.sweep(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+        }
+    }
+
+    fn sweep(&self, now: u64) {
+        self.now.store(now, Ordering::Relaxed);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|line| {
+            let Some(line) = line.upgrade() else { return false };
+            line.sweep(now);
+            true
+        });
+    }
+}
+
+/// One connection to an application: a second handle to it, and until when something must be heard.
+#[derive(Debug)]
+pub(in crate::edge) struct Line {
+    handle: Socket,
+    now: Arc<AtomicU64>,
+    word: AtomicU64,
+    /// By how much it is put off while nobody reads it, in milliseconds.
+    spell: AtomicU64,
+}
+
+/// Whose turn it is on a line (16 bits), below the millisecond after which it is late.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Word(u64);
+
+impl Word {
+    const TURN_BITS: u32 = 16;
+    /// It was cut.
+    const CUT: Self = Self(u64::MAX);
+    /// The last millisecond, which never comes.
+    const NEVER: u64 = (u64::MAX >> Self::TURN_BITS) - 1;
+    /// Nobody has had a turn, and it is never late.
+    const NEW: Self = Self::of(0, Self::NEVER);
+
+    const fn of(turn: u16, due: u64) -> Self {
+        let due = if due < Self::NEVER { due } else { Self::NEVER };
+        Self(due << Self::TURN_BITS | turn as u64)
+    }
+
+    const fn turn(self) -> u16 {
+        (self.0 & u16::MAX as u64) as u16
+    }
+
+    const fn due(self) -> u64 {
+        self.0 >> Self::TURN_BITS
+    }
+}
+
+impl Line {
+    /// The one that belongs to a connection of the pool.
+    pub(in crate::edge) fn of(digest: &Digest) -> Option<Arc<Self>> {
+        digest.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref().cloned()
+    }
+
+    /// Lays it where [`Line::of`] finds it: the one place of a connection that is given back with each of its requests.
+    pub(super) fn digest(self: Arc<Self>) -> pingora::Result<ProxyDigest> {
+        let nothing = ResponseHeader::build(http::StatusCode::OK, None)?;
+        Ok(ProxyDigest::new(Box::new(nothing), Some(Box::new(self))))
+    }
+
+    /// A request goes over it from now on. `None` when it has just been cut, because nobody needed it for too long.
+    pub(in crate::edge) fn listen(self: Arc<Self>, patience: Patience) -> Option<Listening> {
+        let due = self.after(patience.first_byte);
+        let begin = |word: Word| (word != Word::CUT).then(|| Word::of(word.turn().wrapping_add(1), due));
+        let before = self.change(begin)?;
+        self.spell.store(patience.silence, Ordering::Relaxed);
+        let turn = before.turn().wrapping_add(1);
+        Some(Listening { line: self, turn, patience, endless: false })
+    }
+
+    /// Ends it, for whoever reads or writes.
+    pub(in crate::edge) fn shut_down(&self) {
+        // An error means that the other side was faster.
+        let _ = self.handle.shutdown(Shutdown::Both);
+    }
+
+    fn after(&self, milliseconds: u64) -> u64 {
+        // The last sweep may be nearly one ago.
+        self.now.load(Ordering::Relaxed).saturating_add(SWEEP_MS).saturating_add(milliseconds)
+    }
+
+    /// What it was before, if `next` had something else for it.
+    fn change(&self, next: impl Fn(Word) -> Option<Word>) -> Option<Word> {
+        let next = |word| next(Word(word)).map(|next| next.0);
+        self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok().map(Word)
+    }
+
+    fn sweep(&self, now: u64) {
+        let seen = Word(self.word.load(Ordering::Acquire));
+        if seen == Word::CUT || seen.due() > now {
+            return;
+        }
+        let next = if self.has_unread() {
+            Word::of(seen.turn(), self.after(self.spell.load(Ordering::Relaxed)))
+        } else {
+            Word::CUT
+        };
+        if self.change(|word| (word == seen).then_some(next)).is_some() && next == Word::CUT {
+            self.shut_down();
+        }
+    }
+
+    /// Whether the application has said something, its end included, that nobody has read.
+    fn has_unread(&self) -> bool {
+        match self.handle.peek(&mut [MaybeUninit::uninit()]) {
+            Ok(_) => true,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        }
+    }
+}
+
+/// How long an application may be silent, and its connection unused. Milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::edge) struct Patience {
+    first_byte: u64,
+    silence: u64,
+    idle: u64,
+}
+
+impl Patience {
+    /// A request that may take less than a silence is cut in a silence, too.
+    pub(in crate::edge) fn of(limits: &UpstreamLimits) -> Self {
+        let milliseconds = |ttl: Ttl| u64::from(ttl.seconds()) * 1000;
+        let shorter = |limit: Ttl| milliseconds(limits.request_max.map_or(limit, |most| most.min(limit)));
+        Self {
+            first_byte: shorter(limits.first_byte_max),
+            silence: shorter(limits.read_max),
+            idle: milliseconds(limits.idle_max),
+        }
+    }
+}
+
+/// The connection was cut because the application kept still.
+#[derive(Debug)]
+pub(in crate::edge) struct TooSilent;
+
+/// A request's turn on a line. With its end the line is kept for as long as nobody needs it.
+#[derive(Debug)]
+pub(in crate::edge) struct Listening {
+    line: Arc<Line>,
+    turn: u16,
+    patience: Patience,
+    endless: bool,
+}
+
+impl Listening {
+    /// Something has passed, in either direction, while the answer's head is awaited. Errors when it comes too late: the
+    /// connection is gone.
+    pub(in crate::edge) fn heard(&self) -> std::result::Result<(), TooSilent> {
+        self.put_off(self.patience.first_byte)
+    }
+
+    /// The same, once the answer has begun.
+    pub(in crate::edge) fn heard_of_answer(&self) -> std::result::Result<(), TooSilent> {
+        self.put_off(self.patience.silence)
+    }
+
+    /// The application has answered with a stream: from here on silence is no fault.
+    pub(in crate::edge) fn mark_endless(&mut self) {
+        // If it was cut, the next read says so.
+        let _ = self.put_off(Word::NEVER);
+        self.endless = true;
+    }
+
+    /// Whether it was cut because the application kept still.
+    pub(in crate::edge) fn was_cut(&self) -> bool {
+        Word(self.line.word.load(Ordering::Acquire)) == Word::CUT
+    }
+
+    fn put_off(&self, milliseconds: u64) -> std::result::Result<(), TooSilent> {
+        if self.endless {
+            return Ok(());
+        }
+        let due = self.line.after(milliseconds);
+        let later = |word: Word| (word != Word::CUT && word.turn() == self.turn).then(|| Word::of(self.turn, due));
+        self.line.change(later).map(drop).ok_or(TooSilent)
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.endless = false;
+        // Somebody else's turn by now, or cut: either is well.
+        let _ = self.put_off(self.patience.idle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const SECOND: u64 = 1000;
+
+    /// A connection of the gateway's, its line, and the application's side of it.
+    struct Bench {
+        silences: Silences,
+        ours: UnixStream,
+        line: Arc<Line>,
+        application: UnixStream,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let (ours, application) = UnixStream::pair().unwrap();
+            ours.set_nonblocking(true).unwrap();
+            let silences = Silences::default();
+            let line = silences.open(&ours).unwrap();
+            Self { silences, ours, line, application }
+        }
+
+        fn listen(&self) -> Option<Listening> {
+            Arc::clone(&self.line).listen(Patience {
+                first_byte: 10 * SECOND,
+                silence: 5 * SECOND,
+                idle: 20 * SECOND,
+            })
+        }
+
+        /// Sweeps as at that time; whether the connection is there afterwards.
+        fn lives_at(&mut self, milliseconds: u64) -> bool {
+            self.silences.sweep(milliseconds);
+            let is_cut = self.line.word.load(Ordering::Relaxed) == Word::CUT.0;
+            if is_cut {
+                assert_eq!(self.application.read(&mut [0]).unwrap(), 0, "it is shut down");
+            }
+            !is_cut
+        }
+    }
+
+    #[test]
+    fn an_answers_head_its_body_and_what_comes_between_requests_have_limits_of_their_own() {
+        // The limit, and what is done at its beginning.
+        type Step = fn(Listening) -> Option<Listening>;
+        let answers: Step = |listening| {
+            listening.heard_of_answer().unwrap();
+            Some(listening)
+        };
+        let steps: [(u64, Step); 3] = [(10, Some), (5, answers), (20, |_over| None)];
+        for (seconds, step) in steps {
+            let mut bench = Bench::new();
+            let at = 7 * SECOND;
+            assert!(bench.lives_at(at));
+            let held = step(bench.listen().unwrap());
+            assert!(bench.lives_at(at + seconds * SECOND), "never early: the clock stands between sweeps");
+            assert!(!bench.lives_at(at + seconds * SECOND + SWEEP_MS));
+            if let Some(listening) = held {
+                assert!(listening.was_cut());
+                assert!(listening.heard().is_err() && listening.heard_of_answer().is_err());
+            }
+            assert!(bench.listen().is_none(), "and nobody is given it again");
+        }
+    }
+
+    #[test]
+    fn what_is_heard_puts_the_end_off() {
+        let mut bench = Bench::new();
+        let listening = bench.listen().unwrap();
+        for second in 0..40 {
+            assert!(bench.lives_at(second * SECOND));
+            listening.heard_of_answer().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_connection_that_nobody_has_used_is_never_late() {
+        assert!(Bench::new().lives_at(Word::NEVER - 1));
+    }
+
+    #[test]
+    fn a_stream_may_be_silent_for_ever() {
+        let mut bench = Bench::new();
+        let mut listening = bench.listen().unwrap();
+        listening.mark_endless();
+        assert!(bench.lives_at(Word::NEVER - 1));
+        listening.heard().unwrap();
+        assert!(bench.lives_at(Word::NEVER - 1), "whatever is said on it");
+    }
+
+    #[test]
+    fn what_nobody_has_read_is_no_silence() {
+        let mut bench = Bench::new();
+        let listening = bench.listen().unwrap();
+        bench.application.write_all(b"x").unwrap();
+        assert!(bench.lives_at(100 * SECOND), "the client takes nothing");
+        bench.ours.read_exact(&mut [0]).unwrap();
+        assert!(bench.lives_at(105 * SECOND), "the application has a silence's time to go on");
+        assert!(!bench.lives_at(106 * SECOND));
+        assert!(listening.was_cut());
+    }
+
+    #[test]
+    fn who_had_the_turn_before_does_not_put_off_the_end_of_who_has_it_now() {
+        let mut bench = Bench::new();
+        let first = bench.listen().unwrap();
+        let second = bench.listen().unwrap();
+        drop(first);
+        assert!(!bench.lives_at(11 * SECOND), "the first one's end would have made it twenty");
+        assert!(second.was_cut());
+    }
+
+    #[test]
+    fn a_turn_is_told_from_the_one_before_however_many_there_were() {
+        let bench = Bench::new();
+        let turns = (0..=u32::from(u16::MAX) + 1).map(|_| bench.listen().unwrap().turn);
+        assert_eq!(turns.last(), Some(1), "they begin again, and none of them is a cut");
+    }
+
+    #[test]
+    fn closed_connections_are_forgotten() {
+        let Bench { silences, line, .. } = Bench::new();
+        drop(line);
+        silences.sweep(1);
+        assert!(silences.open.lock().unwrap().is_empty());
+    }
+}
