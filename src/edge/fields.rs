@@ -4,9 +4,10 @@
 //! not there: a dozen questions cost more than it does to find the session. Whoever needs a field that is not here asks
 //! the map, and means it: a name that is looked for every time belongs here.
 
-use http::header::{ACCEPT, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::hygiene::is_websocket;
 use crate::assertion::is_ours;
 
 /// `Clear-Site-Data`, which the `http` crate has no name for.
@@ -24,6 +25,8 @@ pub struct Fields<'a> {
     pub(super) expectations: Found<'a>,
     pub(super) hosts: Found<'a>,
     pub(super) accepted: Found<'a>,
+    /// What `Connection` says of it.
+    pub(super) options: Found<'a>,
     pub(super) upgrades: Found<'a>,
     pub(super) fetch_modes: Found<'a>,
     pub(super) requested_with: Found<'a>,
@@ -75,6 +78,7 @@ impl<'a> Fields<'a> {
             expectations: nothing,
             hosts: nothing,
             accepted: nothing,
+            options: nothing,
             upgrades: nothing,
             fetch_modes: nothing,
             requested_with: nothing,
@@ -91,6 +95,7 @@ impl<'a> Fields<'a> {
                 EXPECT => &mut fields.expectations,
                 HOST => &mut fields.hosts,
                 ACCEPT => &mut fields.accepted,
+                CONNECTION => &mut fields.options,
                 UPGRADE => &mut fields.upgrades,
                 _ => match text {
                     "traceparent" | "tracestate" => &mut fields.traces,
@@ -115,7 +120,7 @@ impl<'a> Fields<'a> {
 
     /// Whether the client asks for a WebSocket (RFC 6455 section 4.1).
     pub(super) fn asks_for_websocket(&self) -> bool {
-        self.upgrades.first().is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        self.upgrades.first().is_some_and(is_websocket)
     }
 }
 
@@ -171,11 +176,11 @@ mod tests {
         /// Whatever fields come in whatever order and however often, one look finds what the map would have said.
         #[test]
         fn one_look_finds_what_the_map_says(
-            given in prop::collection::vec((0_usize..12, "[a-z0-9]{0,4}"), 0..14),
+            given in prop::collection::vec((0_usize..13, "[a-z0-9]{0,4}"), 0..14),
         ) {
             let names = [
                 "transfer-encoding", "content-length", "expect", "host", "accept", "upgrade", "sec-fetch-mode",
-                "x-requested-with", "traceparent", "cdn-loop", "cookie", "x-other",
+                "x-requested-with", "traceparent", "cdn-loop", "connection", "cookie", "x-other",
             ];
             let mut map = HeaderMap::new();
             for (name, value) in &given {
@@ -184,7 +189,7 @@ mod tests {
             let fields = Fields::of(&map);
             let found = [
                 fields.codings, fields.lengths, fields.expectations, fields.hosts, fields.accepted, fields.upgrades,
-                fields.fetch_modes, fields.requested_with, fields.traces, fields.passed_on,
+                fields.fetch_modes, fields.requested_with, fields.traces, fields.passed_on, fields.options,
             ];
             for (name, found) in names.iter().zip(found) {
                 prop_assert_eq!(found.first(), map.get(*name), "{}", name);

@@ -54,6 +54,8 @@ reasons! {
     LengthBesideCoding = "length_beside_coding",
     /// A length that is no plain number, or several.
     ContentLength = "content_length",
+    /// A `Connection` that is no list of names, names too many, or the host or what says who the client is.
+    Connection = "connection",
     /// A host that is no name, or several, or none.
     Host = "host",
     /// It came to `listen.behind_tls` from somebody who is not in `listen.trusted_proxies` any more.

@@ -1,5 +1,5 @@
 //! What a request must be before anybody asks what it means; and what of an answer is passed on (`answer`), and of cookies
-//! in both directions (`cookies`).
+//! in both directions (`cookies`); and what ends with the connection that it came by (`hops`).
 //!
 //! As an ingress that injects identity we are the worst place for a request that two parsers read differently. So
 //! whatever could be read in two ways is refused, not repaired: a missing or odd `Host`, a transfer coding other
@@ -7,6 +7,7 @@
 
 mod answer;
 mod cookies;
+mod hops;
 mod path;
 
 use http::header::ORIGIN;
@@ -21,6 +22,7 @@ use crate::zone::{INTERMEDIARY_METHODS, Zone, is_plain_method};
 
 pub(super) use self::answer::{announces_what_cannot_be, check_answer, foreign_clearing, one_length};
 pub use self::cookies::{foreign_cookies, foreign_set_cookies, sets_our_cookie};
+pub use self::hops::{is_for_one_hop, is_websocket, named};
 pub use self::path::{check_path, place};
 
 /// A request that is refused before it is understood.
@@ -58,6 +60,9 @@ pub fn check_head<'a>(
     check_lines(&raw)?;
     check_framing(head.version, &fields, &raw)?;
     check_expectation(&fields)?;
+    if !hops::are_options_plain(&fields) {
+        return Err(Refused::new(StatusCode::BAD_REQUEST, Reason::Connection));
+    }
     check_target(&head.method, head.raw_path())
         .map_err(|refused| Refused { close: refused.close || has_control(head.raw_path()), ..refused })?;
     Ok(fields)

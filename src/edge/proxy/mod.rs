@@ -273,7 +273,7 @@ impl ProxyHttp for Edge {
 
     async fn upstream_request_filter(
         &self,
-        _: &mut Exchange,
+        exchange: &mut Exchange,
         copy: &mut RequestHeader,
         passage: &mut Self::CTX,
     ) -> Result<()> {
@@ -299,7 +299,7 @@ impl ProxyHttp for Edge {
         let client_certificate = origin.client_certificate();
         let (request, mark) = (passage.request, &self.mark);
         let provenance = Provenance { address, request, assertion, client_certificate, mark };
-        upstream::head(copy, grant, provenance)?;
+        upstream::head(copy, exchange.req_header().version, grant, provenance)?;
         let settings = &passage.generation.settings;
         let trusted = settings.listeners.trusted_proxies.contains(origin.peer);
         let fresh = || TraceParent::begin(passage.request, self.ids.salt(), false);
@@ -416,7 +416,7 @@ impl ProxyHttp for Edge {
             compress::apply(exchange, answer);
         }
         let speaks_http2 = passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2());
-        if lies && !speaks_http2 { Err(answers::last(exchange, answer).await?) } else { Ok(()) }
+        if lies && !speaks_http2 { Err(Box::pin(answers::last(exchange, answer)).await?) } else { Ok(()) }
     }
 
     async fn response_trailer_filter(

@@ -7,9 +7,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::{COOKIE, HOST, TE};
+use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use pingora::http::RequestHeader;
 
 use crate::assertion::{ASSERTION_HEADER, identity, is_protected};
@@ -86,12 +86,18 @@ pub(in crate::edge) fn forget_case(accepted: &mut RequestHeader) {
     }
 }
 
-/// Makes the head that the application receives. `copy`: pingora's, after its handling of hop-by-hop fields, so that a
-/// client's `Connection: X-Forwarded-User` can remove nothing of ours (H4).
+/// Makes the head that the application receives. `copy`: pingora's, in which nothing was touched. `version`: the
+/// client's. What the client's `Connection` names is taken out before anything of ours is there, so that `Connection:
+/// X-Forwarded-User` can remove nothing of it (H4).
 ///
 /// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
 /// began. What is left then says nothing.
-pub fn head(copy: &mut RequestHeader, grant: &Grant, provenance: Provenance<'_>) -> pingora::Result<()> {
+pub fn head(
+    copy: &mut RequestHeader,
+    version: Version,
+    grant: &Grant,
+    provenance: Provenance<'_>,
+) -> pingora::Result<()> {
     let zone = grant.zone();
     let send_end_stream = copy.send_end_stream();
     let mut parts = Parts::from(std::mem::replace(copy, nothing()));
@@ -108,7 +114,7 @@ pub fn head(copy: &mut RequestHeader, grant: &Grant, provenance: Provenance<'_>)
             })?),
         };
     let fields = &mut parts.headers;
-    sanitise(fields, zone);
+    sanitise(fields, version, zone);
     fields.reserve(OWN_FIELDS + described.as_ref().map_or(0, |described| described.fields.len()));
     fields.append(X_FORWARDED_FOR, provenance.address);
     fields.append(X_FORWARDED_PROTO, HTTPS);
@@ -145,16 +151,20 @@ pub fn head(copy: &mut RequestHeader, grant: &Grant, provenance: Provenance<'_>)
     Ok(())
 }
 
-/// Leaves of a client's fields what the application may see: nothing that only the gateway says, the cookies without
-/// ours, as one field, and the host that the application knows.
+/// Leaves of a client's fields what the application may see: nothing that only the gateway says or that was for us alone,
+/// the cookies without ours, as one field, and the host that the application knows.
 ///
 /// One pass, in which what has a new value gets it where it stands: to ask the map for a name costs as much as to look at
 /// three fields.
-fn sanitise(fields: &mut HeaderMap, zone: &Zone) {
+fn sanitise(fields: &mut HeaderMap, version: Version, zone: &Zone) {
     let mut cookies = hygiene::foreign_cookies(fields);
     let has_cookies = cookies.is_some();
+    // From one HTTP/2 connection to another nothing has to be taken away: what is for one hop cannot be there, but for what
+    // is said of trailers, which are passed on.
+    let ends_here = version != Version::HTTP_2 || !zone.speaks_http2();
     let (mut cookie_fields, mut host_fields) = (0_usize, 0_usize);
-    let mut refused: Vec<HeaderName> = Vec::new();
+    let mut upgrade = None;
+    let mut refused: Vec<HeaderName> = if ends_here { hygiene::named(fields) } else { Vec::new() };
     for (name, value) in fields.iter_mut() {
         match *name {
             _ if is_protected(name.as_str(), &zone.headers) => refused.push(name.clone()),
@@ -167,6 +177,12 @@ fn sanitise(fields: &mut HeaderMap, zone: &Zone) {
             HOST => {
                 host_fields += 1;
                 *value = host(zone);
+            }
+            _ if ends_here && hygiene::is_for_one_hop(name) => {
+                if *name == UPGRADE {
+                    upgrade.get_or_insert(hygiene::is_websocket(value));
+                }
+                refused.push(name.clone());
             }
             _ => {}
         }
@@ -185,6 +201,11 @@ fn sanitise(fields: &mut HeaderMap, zone: &Zone) {
     }
     if host_fields != 1 {
         fields.insert(HOST, host(zone));
+    }
+    // The one protocol that a connection may be changed to, asked for in our words.
+    if upgrade == Some(true) && version == Version::HTTP_11 && !zone.speaks_http2() {
+        fields.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+        fields.insert(UPGRADE, HeaderValue::from_static("websocket"));
     }
 }
 
@@ -257,7 +278,7 @@ mod tests {
         for path in ["/", "/a/b?x=/../&y=%2e", "/caf%C3%A9", "/a;v=1/b", "/?", "/a?b?c"] {
             hygiene::check_path(path.as_bytes()).unwrap();
             let mut head = RequestHeader::build("PUT", path.as_bytes(), None).unwrap();
-            head.set_version(http::Version::HTTP_11);
+            head.set_version(Version::HTTP_11);
             for (name, value) in [("X-Some-Case", "1"), ("x-some-case", "2"), ("HOST", "a.example")] {
                 head.append_header(name, value).unwrap();
             }
@@ -276,31 +297,59 @@ mod tests {
         /// Whatever comes in whatever order and however often, one pass leaves what removing and inserting would.
         #[test]
         fn one_pass_leaves_what_may_pass(
-            given in prop::collection::vec((0_usize..9, "[a-z]=[a-z]|__Host-zg_session=x|"), 0..14),
+            given in prop::collection::vec(
+                (0_usize..13, "[a-z]=[a-z]|__Host-zg_session=x|websocket|WebSocket|close, X-Other, |accept,cookie|"),
+                0..14,
+            ),
             custom: bool,
+            (version, speaks_http2) in prop::sample::select(vec![
+                (Version::HTTP_10, false), (Version::HTTP_11, false), (Version::HTTP_2, false),
+                (Version::HTTP_11, true), (Version::HTTP_2, true),
+            ]),
         ) {
-            const NAMES: [&str; 9] = [
+            const NAMES: [&str; 13] = [
                 "host", "cookie", "accept", "x-forwarded-for", "x_forwarded_user", "x-who", "x-other", "via", "te",
+                "upgrade", "connection", "keep-alive", "transfer-encoding",
+            ];
+            // RFC 9110 section 7.6.1, and what browsers and proxies send besides.
+            const ONE_HOP: [&str; 10] = [
+                "connection", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization",
+                "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
             ];
             let mut zone = samples::zone("a.example");
             if custom {
                 let own = (HeaderName::from_static("x-who"), IdentityField::Username);
                 zone.headers = HeaderPreset::Custom([own].into());
             }
+            if speaks_http2 {
+                zone.upstream.protocol = Protocol::Http2;
+            }
             let mut fields = HeaderMap::new();
             for (name, value) in &given {
                 fields.append(NAMES[*name], value.parse().unwrap());
             }
             let mut want = fields.clone();
+            let websocket = want.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+            if !(version == Version::HTTP_2 && speaks_http2) {
+                let named = want.get_all(CONNECTION).iter().flat_map(|value| value.to_str().unwrap().split(','));
+                let named: Vec<_> = named.map(|name| name.trim().to_ascii_lowercase()).collect();
+                for name in named.iter().map(String::as_str).chain(ONE_HOP) {
+                    want.remove(name);
+                }
+            }
             for name in NAMES.iter().filter(|name| is_protected(name, &zone.headers)) {
                 want.remove(*name);
             }
-            match hygiene::foreign_cookies(&fields) {
+            match hygiene::foreign_cookies(&want) {
                 Some(cookies) => want.insert(COOKIE, cookies),
                 None => want.remove(COOKIE),
             };
             want.insert(HOST, host(&zone));
-            sanitise(&mut fields, &zone);
+            if websocket && version == Version::HTTP_11 && !speaks_http2 {
+                want.insert(CONNECTION, "Upgrade".parse().unwrap());
+                want.insert(UPGRADE, "websocket".parse().unwrap());
+            }
+            sanitise(&mut fields, version, &zone);
             prop_assert_eq!(fields, want);
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::upstreams::peer::{HttpPeer, PeerOptions, Scheme};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
 use super::connect::make_here;
@@ -35,6 +35,8 @@ pub(super) fn template(
     options.total_connection_timeout = Some(seconds(limits.connect_max));
     options.write_timeout = Some(seconds(limits.write_max));
     options.alpn = ALPN::H1;
+    // What ends with the client's connection, `head` leaves out.
+    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     if upstream.protocol.is_http2() {
         // A request that may take less than a silence is cut in a silence, too.
         let silence = limits.request_max.map_or(limits.read_max, |most| most.min(limits.read_max));
