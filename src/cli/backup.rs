@@ -36,7 +36,7 @@ pub(super) fn backup(arguments: &Backup) -> Result<(), CommandProblem> {
     arguments.configuration.with_store(async |site| {
         site.store.backup_to(&arguments.file).await?;
         say(format_args!("The store as of now is in {}.", arguments.file.display()))?;
-        say("Keep the master key as well, in another place: without it the copy cannot be read.")
+        say("Keep the master key as well, in another place: without it no gateway opens the copy.")
     })
 }
 

@@ -115,6 +115,11 @@ impl OpenStream {
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(Handle::Line(Arc::clone(line)));
     }
 
+    /// Its connection is gone; there may be another one.
+    pub(super) fn hangs_up(&self) {
+        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether it was nobody's and has lost what it ends with.
     pub(super) fn was_let_go(&self) -> bool {
         matches!(self.owner, Owner::Zone(_)) && self.let_go.load(Ordering::Relaxed)

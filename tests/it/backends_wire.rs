@@ -248,16 +248,18 @@ async fn http2_and_grpc_backends_get_the_head_the_body_and_give_their_trailers()
             let request = Request::post(format!("https://{name}/svc/Method"))
                 .header("cookie", format!("__Host-zg_session={token}"))
                 .header("content-type", "application/grpc")
-                .header("x-forwarded-user", "forged");
+                .header("x-forwarded-user", "forged")
+                .header("proxy-authorization", "Basic eA==");
             let request = if round == 0 { request } else { request.header("te", "trailers") };
             let reply = client.ask(request.body(()).unwrap(), b"message").await.unwrap();
             assert_eq!((reply.status.as_u16(), reply.body.as_slice()), (200, b"message".as_slice()));
             assert_eq!(reply.trailers["grpc-status"], "0");
             assert!(!reply.trailers.contains_key("x-zonegate-forged"));
         }
-        // From HTTP/1.1 as well, without the trailers that it may not take.
+        // From HTTP/1.1 as well, without the trailers that it may not take, and without what it says of its connection.
         let wall = format!("Cookie: __Host-zg_session={token}\r\n");
-        let body = "Content-Length: 2\r\n\r\nhi";
+        let hops = "Connection: close, X-Edge-Secret\r\nX-Edge-Secret: s\r\nProxy-Authorization: Basic eA==\r\nUpgrade: x\r\n";
+        let body = format!("{hops}Content-Length: 2\r\n\r\nhi");
         let reply = gateway.connect(A).await.ask(format!("POST /h1 HTTP/1.1\r\nHost: {A}\r\n{wall}{body}")).await;
         assert_eq!((reply.status, reply.body.as_str(), reply.whole), (200, "hi", true));
         let heard = application.heard();
@@ -272,6 +274,9 @@ async fn http2_and_grpc_backends_get_the_head_the_body_and_give_their_trailers()
             assert_eq!(one.headers["x-forwarded-user"], WALL);
             assert_eq!(one.headers.get_all("x-zonegate-assertion").iter().count(), 1);
             assert!(!one.headers.contains_key("cookie") && !one.headers.contains_key("host"));
+            for hop in ["connection", "x-edge-secret", "proxy-authorization", "upgrade", "trailer"] {
+                assert!(!one.headers.contains_key(hop), "{round}: {hop}");
+            }
             assert_eq!(one.connection, 0, "they share one");
             if protocol == "grpc" {
                 assert_eq!(one.headers["te"], "trailers", "{round}");

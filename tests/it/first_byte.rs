@@ -228,6 +228,18 @@ async fn f12_a_stream_that_gets_no_window_is_no_silence_of_its_application() {
     bench.gateway.assert_well();
 }
 
+#[tokio::test]
+async fn f12_a_connection_that_nobody_needs_is_closed_after_its_time() {
+    let mut bench = Bench::new("idle_max: 2s").await;
+    let (mut wire, mut application) = bench.begun("/x", "").await;
+    application.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(wire.reply().await.body, "ok");
+    let began = std::time::Instant::now();
+    application.assert_ended("nobody needed it").await;
+    let took = began.elapsed();
+    assert!((1..10).contains(&took.as_secs()), "{took:?}");
+}
+
 /// What the client says of the answer takes no limit away: what the application says of it does.
 #[tokio::test]
 async fn f12_who_asks_for_events_and_gets_none_is_held_to_the_time_of_requests() {

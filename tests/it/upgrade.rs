@@ -235,7 +235,7 @@ async fn f13_a_connection_of_before_serves_who_is_signed_in_and_sends_others_to_
     assert_eq!(gateway.connect(A).await.ask(&request).await.status, 200);
 }
 
-/// The process of before waits for the last idle connection's time to be over, and then for what came over it.
+/// The old process ends with its last connection, and what came over it in its last moment is answered.
 #[tokio::test(flavor = "multi_thread")]
 async fn f13_a_request_that_began_at_the_end_of_the_old_process_is_answered() {
     let mut upstream = Upstream::start().await;

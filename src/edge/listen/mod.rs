@@ -517,10 +517,10 @@ impl Drop for Opened {
     }
 }
 
-/// Connections that the process's file descriptors carry: each may need one more towards the application.
+/// Connections that the process's file descriptors carry: each may need two more towards the application.
 fn connections_that_fit() -> u32 {
     let (soft, _) = rlimit::Resource::NOFILE.get().unwrap_or((1024, 1024));
-    u32::try_from(soft.saturating_sub(FILES_RESERVED) / 2).unwrap_or(u32::MAX).max(16)
+    u32::try_from(soft.saturating_sub(FILES_RESERVED) / 3).unwrap_or(u32::MAX).max(16)
 }
 
 /// Sets what sockets have from the one that accepted them (tcp(7)), and would cost five system calls each.

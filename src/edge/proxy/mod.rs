@@ -258,6 +258,7 @@ impl ProxyHttp for Edge {
         {
             error = passage::too_silent();
         }
+        passage.hangs_up();
         let downstream = exchange.as_downstream_mut();
         let sent = downstream.is_body_done();
         let whole = !downstream.retry_buffer_truncated();
@@ -349,7 +350,8 @@ impl ProxyHttp for Edge {
         passage: &mut Self::CTX,
     ) -> Result<()> {
         let says = |name| answer.headers.contains_key(name);
-        passage.ends_with_connection = !says(CONTENT_LENGTH) && !says(TRANSFER_ENCODING);
+        let speaks_http2 = passage.grant.as_ref().is_some_and(|grant| grant.zone().speaks_http2());
+        passage.ends_with_connection = !speaks_http2 && !says(CONTENT_LENGTH) && !says(TRANSFER_ENCODING);
         Ok(())
     }
 

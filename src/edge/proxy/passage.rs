@@ -173,6 +173,14 @@ impl Passage {
         Ok(())
     }
 
+    /// Its connection is gone: a second handle to it would keep the application waiting.
+    pub(super) fn hangs_up(&mut self) {
+        self.listening = None;
+        if let Some(stream) = &self.stream {
+            stream.hangs_up();
+        }
+    }
+
     /// The application says that its answer is one that goes on. Until then it is held to its limits: the client's word for
     /// it must not be what takes them away.
     pub(super) fn mark_endless(&mut self) {
@@ -195,8 +203,12 @@ impl Passage {
     }
 
     /// The same for a piece of its body, `end` for the last.
-    pub(super) fn hears_piece(&self, end: bool) -> Result<()> {
+    pub(super) fn hears_piece(&mut self, end: bool) -> Result<()> {
         let heard = self.hears(Listening::heard_of_answer);
+        if end {
+            // Who still uploads has no answer to wait for.
+            self.listening = None;
+        }
         // Of what was cut pingora knows that it is not whole, unless it ends with its connection; and what is whole may have
         // been waiting here for a client that takes its time.
         if end && self.ends_with_connection { heard } else { Ok(()) }

@@ -26,14 +26,19 @@ use crate::edge::streams::OpenStream;
 
 /// How long a connection may take to be made; every template says so itself.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
-const CONNECTING: &str = "connecting to the application";
 
 /// Has a peer's connections made here. pingora leaves the time to connect to whoever connects. `stream`: whom its one
-/// connection belongs to; `None` for the pool's.
-pub(super) fn make_here(options: &mut PeerOptions, silences: &Arc<Silences>, stream: Option<&Arc<OpenStream>>) {
+/// connection belongs to; `None` for the pool's. `multiplexed`: they speak HTTP/2.
+pub(super) fn make_here(
+    options: &mut PeerOptions,
+    silences: &Arc<Silences>,
+    stream: Option<&Arc<OpenStream>>,
+    multiplexed: bool,
+) {
     options.custom_l4 = Some(Arc::new(Connector {
         silences: Arc::clone(silences),
         stream: stream.cloned(),
+        multiplexed,
         connect_max: options.connection_timeout.unwrap_or(CONNECT_MAX),
     }));
 }
@@ -42,6 +47,7 @@ pub(super) fn make_here(options: &mut PeerOptions, silences: &Arc<Silences>, str
 struct Connector {
     silences: Arc<Silences>,
     stream: Option<Arc<OpenStream>>,
+    multiplexed: bool,
     connect_max: Duration,
 }
 
@@ -52,7 +58,7 @@ impl L4Connect for Connector {
             match address {
                 SocketAddr::Inet(address) => {
                     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-                    let socket = socket.or_err(ErrorType::InternalError, CONNECTING)?;
+                    let socket = socket.or_err(ErrorType::InternalError, "a socket for a connection")?;
                     let socket = socket.connect(*address).await.map_err(not_connected)?;
                     self.connected(socket, |socket| socket.set_nodelay(true))
                 }
@@ -66,7 +72,8 @@ impl L4Connect for Connector {
             }
         };
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        connected.or_err(ErrorType::ConnectTimedout, CONNECTING)?
+        let connected = connected.or_err(ErrorType::ConnectTimedout, "within the time for it").flatten();
+        connected.map_err(|error| error.more_context(format!("connecting to {address}")))
     }
 }
 
@@ -75,7 +82,8 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + AsFd + Debug + Unpin + Send + Sync + Into<Stream> + 'static,
     {
-        let line = self.silences.open(&socket).or_err(ErrorType::InternalError, CONNECTING)?;
+        let line = self.silences.open(&socket, self.multiplexed);
+        let line = line.or_err(ErrorType::InternalError, "a second handle to a connection")?;
         let mut stream: Stream = match &self.stream {
             None => socket.into(),
             Some(stream) => {
@@ -101,7 +109,7 @@ fn not_connected(error: std::io::Error) -> Box<Error> {
         }
         _ => ErrorType::ConnectError,
     };
-    Error::because(kind, CONNECTING, error)
+    Error::because(kind, "no connection", error)
 }
 
 /// How many reads after a write find nothing.

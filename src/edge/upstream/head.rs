@@ -7,7 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::header::{CONNECTION, COOKIE, HOST, TE, UPGRADE};
+use http::header::{CONNECTION, COOKIE, HOST, TE, TRAILER, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version};
 use pingora::http::RequestHeader;
@@ -159,12 +159,12 @@ pub fn head(
 fn sanitise(fields: &mut HeaderMap, version: Version, zone: &Zone) {
     let mut cookies = hygiene::foreign_cookies(fields);
     let has_cookies = cookies.is_some();
-    // From one HTTP/2 connection to another nothing has to be taken away: what is for one hop cannot be there, but for what
-    // is said of trailers, which are passed on.
-    let ends_here = version != Version::HTTP_2 || !zone.speaks_http2();
+    // What is said of trailers goes from one HTTP/2 connection to another, as they do.
+    let goes_on =
+        |name: &HeaderName| version == Version::HTTP_2 && zone.speaks_http2() && matches!(*name, TE | TRAILER);
     let (mut cookie_fields, mut host_fields) = (0_usize, 0_usize);
     let mut upgrade = None;
-    let mut refused: Vec<HeaderName> = if ends_here { hygiene::named(fields) } else { Vec::new() };
+    let mut refused = hygiene::named(fields);
     for (name, value) in fields.iter_mut() {
         match *name {
             _ if is_protected(name.as_str(), &zone.headers) => refused.push(name.clone()),
@@ -178,7 +178,7 @@ fn sanitise(fields: &mut HeaderMap, version: Version, zone: &Zone) {
                 host_fields += 1;
                 *value = host(zone);
             }
-            _ if ends_here && hygiene::is_for_one_hop(name) => {
+            _ if hygiene::is_for_one_hop(name) && !goes_on(name) => {
                 if *name == UPGRADE {
                     upgrade.get_or_insert(hygiene::is_websocket(value));
                 }
@@ -309,7 +309,7 @@ mod tests {
         ) {
             const NAMES: [&str; 13] = [
                 "host", "cookie", "accept", "x-forwarded-for", "x_forwarded_user", "x-who", "x-other", "via", "te",
-                "upgrade", "connection", "keep-alive", "transfer-encoding",
+                "upgrade", "connection", "proxy-authorization", "trailer",
             ];
             // RFC 9110 section 7.6.1, and what browsers and proxies send besides.
             const ONE_HOP: [&str; 10] = [
@@ -330,12 +330,12 @@ mod tests {
             }
             let mut want = fields.clone();
             let websocket = want.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
-            if !(version == Version::HTTP_2 && speaks_http2) {
-                let named = want.get_all(CONNECTION).iter().flat_map(|value| value.to_str().unwrap().split(','));
-                let named: Vec<_> = named.map(|name| name.trim().to_ascii_lowercase()).collect();
-                for name in named.iter().map(String::as_str).chain(ONE_HOP) {
-                    want.remove(name);
-                }
+            let named = want.get_all(CONNECTION).iter().flat_map(|value| value.to_str().unwrap().split(','));
+            let named: Vec<_> = named.map(|name| name.trim().to_ascii_lowercase()).collect();
+            let both_http2 = version == Version::HTTP_2 && speaks_http2;
+            let one_hop = ONE_HOP.into_iter().filter(|name| !(both_http2 && ["te", "trailer"].contains(name)));
+            for name in named.iter().map(String::as_str).chain(one_hop) {
+                want.remove(name);
             }
             for name in NAMES.iter().filter(|name| is_protected(name, &zone.headers)) {
                 want.remove(*name);

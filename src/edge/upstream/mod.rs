@@ -204,9 +204,9 @@ pub(in crate::edge) fn carries_one(peer: &mut HttpPeer) {
 }
 
 /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
-fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>, silences: &Arc<Silences>) {
+fn hold_for_stream(peer: &mut HttpPeer, zone: &Zone, stream: &Arc<OpenStream>, silences: &Arc<Silences>) {
     peer.group_key = fresh_group();
-    make_here(&mut peer.options, silences, Some(stream));
+    make_here(&mut peer.options, silences, Some(stream), zone.speaks_http2());
     peer.options.max_h2_streams = 1;
     // Silence is what streams are made of.
     peer.options.read_timeout = None;

@@ -6,8 +6,10 @@
 //! pingora has one limit for an answer's head and its body besides, where a zone may have two. Over HTTP/2 one connection
 //! carries many requests and cannot be ended for the sake of one: there, its timers it is.
 //!
-//! *And where nobody listens?* A client that takes nothing, or gives its stream no window, keeps us from reading, and the
-//! application has said what it could. So a connection that is late is first asked for bytes that nobody has read.
+//! *And where nobody listens?* A client that takes nothing, or gives its stream no window, keeps us from reading, or from
+//! telling what was read. So the system is asked of a connection that is late: for bytes that nobody has read, and for when
+//! the last ones came. (Of Unix sockets it knows only the former. A stream over HTTP/2 has pings that say nothing of the
+//! application; there what was told is all that counts.)
 //!
 //! *Why a word with turns?* A connection must not be cut in the moment in which its answer comes, goes back to the pool and
 //! fails the next request. Who has the turn, when it is late, and whether it was cut is one atomic value, which is changed
@@ -16,43 +18,40 @@
 use std::io::{ErrorKind, Result};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
+use pingora::protocols::l4::ext::get_tcp_info;
 use pingora::protocols::raw_connect::ProxyDigest;
 use socket2::{SockRef, Socket};
 
 use crate::base::Ttl;
 use crate::zone::UpstreamLimits;
 
-/// How often all connections are looked at, in milliseconds. Nobody is cut early, and nobody later than this.
+/// How often all connections are looked at, in milliseconds. Nobody is cut early, and nobody much later than this.
 const SWEEP_MS: u64 = 250;
+/// What a sweep that is late counts for at most: else those would be cut early to whom the clock has stood still.
+const STEP_MAX_MS: u64 = 2 * SWEEP_MS;
 
 /// All connections to applications that speak HTTP/1.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::edge) struct Silences {
-    began: Instant,
-    /// Milliseconds since then, as of the last sweep.
+    /// Milliseconds, as of the last sweep.
     now: Arc<AtomicU64>,
     open: Mutex<Vec<Weak<Line>>>,
 }
 
-impl Default for Silences {
-    fn default() -> Self {
-        Self { began: Instant::now(), now: Arc::default(), open: Mutex::default() }
-    }
-}
-
 impl Silences {
-    /// A connection was made. Errors when there is no handle left for it.
-    pub(super) fn open(&self, connection: impl AsFd) -> Result<Arc<Line>> {
+    /// A connection was made. `multiplexed`: over HTTP/2. Errors when there is no handle left for it.
+    pub(super) fn open(&self, connection: impl AsFd, multiplexed: bool) -> Result<Arc<Line>> {
         let handle = SockRef::from(&connection).try_clone()?;
         let word = AtomicU64::new(Word::NEW.0);
-        let line = Arc::new(Line { handle, now: Arc::clone(&self.now), word, spell: AtomicU64::new(0) });
+        let now = Arc::clone(&self.now);
+        let line = Arc::new(Line { handle, multiplexed, now, word, spell: AtomicU64::new(0) });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&line));
         Ok(line)
     }
@@ -61,9 +60,12 @@ impl Silences {
     pub(in crate::edge) async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut last = Instant::now();
         loop {
             interval.tick().await;
-            self.sweep(u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX));
+            let passed = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
+            last = Instant::now();
+            self.sweep(self.now.load(Ordering::Relaxed).saturating_add(passed.min(STEP_MAX_MS)));
         }
     }
 
@@ -82,13 +84,14 @@ impl Silences {
 #[derive(Debug)]
 pub(in crate::edge) struct Line {
     handle: Socket,
+    multiplexed: bool,
     now: Arc<AtomicU64>,
     word: AtomicU64,
-    /// By how much it is put off while nobody reads it, in milliseconds.
+    /// How long the application may be silent now, in milliseconds.
     spell: AtomicU64,
 }
 
-/// Whose turn it is on a line (16 bits), below the millisecond after which it is late.
+/// Whose turn it is on a line (16 bits; an even one is nobody's), below the millisecond after which it is late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Word(u64);
 
@@ -98,7 +101,7 @@ impl Word {
     const CUT: Self = Self(u64::MAX);
     /// The last millisecond, which never comes.
     const NEVER: u64 = (u64::MAX >> Self::TURN_BITS) - 1;
-    /// Nobody has had a turn, and it is never late.
+    /// It is nobody's turn, and it is never late.
     const NEW: Self = Self::of(0, Self::NEVER);
 
     const fn of(turn: u16, due: u64) -> Self {
@@ -112,6 +115,15 @@ impl Word {
 
     const fn due(self) -> u64 {
         self.0 >> Self::TURN_BITS
+    }
+
+    const fn is_nobodys(self) -> bool {
+        self.turn().is_multiple_of(2)
+    }
+
+    /// The turn of whoever comes next.
+    const fn next_turn(self) -> u16 {
+        self.turn().wrapping_add(1) | 1
     }
 }
 
@@ -130,10 +142,8 @@ impl Line {
     /// A request goes over it from now on. `None` when it has just been cut, because nobody needed it for too long.
     pub(in crate::edge) fn listen(self: Arc<Self>, patience: Patience) -> Option<Listening> {
         let due = self.after(patience.first_byte);
-        let begin = |word: Word| (word != Word::CUT).then(|| Word::of(word.turn().wrapping_add(1), due));
-        let before = self.change(begin)?;
-        self.spell.store(patience.silence, Ordering::Relaxed);
-        let turn = before.turn().wrapping_add(1);
+        let turn = self.change(|word| (word != Word::CUT).then(|| Word::of(word.next_turn(), due)))?.next_turn();
+        self.spell.store(patience.first_byte, Ordering::Relaxed);
         Some(Listening { line: self, turn, patience, endless: false })
     }
 
@@ -159,21 +169,30 @@ impl Line {
         if seen == Word::CUT || seen.due() > now {
             return;
         }
-        let next = if self.has_unread() {
-            Word::of(seen.turn(), self.after(self.spell.load(Ordering::Relaxed)))
-        } else {
-            Word::CUT
+        let next = match self.grace(seen) {
+            0 => Word::CUT,
+            left => Word::of(seen.turn(), self.after(left)),
         };
         if self.change(|word| (word == seen).then_some(next)).is_some() && next == Word::CUT {
             self.shut_down();
         }
     }
 
-    /// Whether the application has said something, its end included, that nobody has read.
-    fn has_unread(&self) -> bool {
+    /// For how many milliseconds more it may be silent, because the application has said what nobody has told of yet.
+    fn grace(&self, seen: Word) -> u64 {
+        if self.multiplexed || seen.is_nobodys() {
+            return 0;
+        }
+        let spell = self.spell.load(Ordering::Relaxed);
         match self.handle.peek(&mut [MaybeUninit::uninit()]) {
-            Ok(_) => true,
-            Err(error) => error.kind() != ErrorKind::WouldBlock,
+            // Its end is something, too.
+            Ok(_) => spell,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let last = get_tcp_info(self.handle.as_raw_fd()).map(|info| u64::from(info.tcpi_last_data_recv));
+                last.map_or(0, |last| spell.saturating_sub(last))
+            }
+            // The question has taken the error away: whoever reads next would see a good end.
+            Err(_) => 0,
         }
     }
 }
@@ -240,23 +259,30 @@ impl Listening {
         if self.endless {
             return Ok(());
         }
+        self.change(self.turn, milliseconds).map_err(|()| TooSilent)?;
+        self.line.spell.store(milliseconds, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Errors where it was cut, or is somebody else's turn by now.
+    fn change(&self, turn: u16, milliseconds: u64) -> std::result::Result<(), ()> {
         let due = self.line.after(milliseconds);
-        let later = |word: Word| (word != Word::CUT && word.turn() == self.turn).then(|| Word::of(self.turn, due));
-        self.line.change(later).map(drop).ok_or(TooSilent)
+        let later = |word: Word| (word != Word::CUT && word.turn() == self.turn).then(|| Word::of(turn, due));
+        self.line.change(later).map(drop).ok_or(())
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        self.endless = false;
-        // Somebody else's turn by now, or cut: either is well.
-        let _ = self.put_off(self.patience.idle);
+        // Either is well.
+        let _ = self.change(self.turn.wrapping_add(1), self.patience.idle);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -276,7 +302,7 @@ mod tests {
             let (ours, application) = UnixStream::pair().unwrap();
             ours.set_nonblocking(true).unwrap();
             let silences = Silences::default();
-            let line = silences.open(&ours).unwrap();
+            let line = silences.open(&ours, false).unwrap();
             Self { silences, ours, line, application }
         }
 
@@ -352,12 +378,32 @@ mod tests {
     fn what_nobody_has_read_is_no_silence() {
         let mut bench = Bench::new();
         let listening = bench.listen().unwrap();
+        listening.heard_of_answer().unwrap();
         bench.application.write_all(b"x").unwrap();
         assert!(bench.lives_at(100 * SECOND), "the client takes nothing");
         bench.ours.read_exact(&mut [0]).unwrap();
         assert!(bench.lives_at(105 * SECOND), "the application has a silence's time to go on");
         assert!(!bench.lives_at(106 * SECOND));
         assert!(listening.was_cut());
+    }
+
+    #[test]
+    fn what_has_just_come_is_no_silence_although_nobody_has_told_of_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut application, _) = listener.accept().unwrap();
+        for (multiplexed, lives) in [(false, true), (true, false)] {
+            let silences = Silences::default();
+            let line = silences.open(&ours, multiplexed).unwrap();
+            let patience = Patience { first_byte: 60 * SECOND, silence: 60 * SECOND, idle: 0 };
+            let listening = line.listen(patience).unwrap();
+            application.write_all(b"x").unwrap();
+            ours.read_exact(&mut [0]).unwrap();
+            ours.set_nonblocking(true).unwrap();
+            silences.sweep(100 * SECOND);
+            assert_eq!(!listening.was_cut(), lives);
+            ours.set_nonblocking(false).unwrap();
+        }
     }
 
     #[test]
@@ -373,8 +419,9 @@ mod tests {
     #[test]
     fn a_turn_is_told_from_the_one_before_however_many_there_were() {
         let bench = Bench::new();
-        let turns = (0..=u32::from(u16::MAX) + 1).map(|_| bench.listen().unwrap().turn);
-        assert_eq!(turns.last(), Some(1), "they begin again, and none of them is a cut");
+        let mut turns = (0..=u32::from(u16::MAX / 2) + 1).map(|_| bench.listen().unwrap().turn);
+        assert!(turns.all(|turn| turn % 2 == 1), "whoever has one is somebody");
+        assert_eq!(bench.listen().unwrap().turn, 3, "they begin again, and none of them is a cut");
     }
 
     #[test]

@@ -35,8 +35,6 @@ pub(super) fn template(
     options.total_connection_timeout = Some(seconds(limits.connect_max));
     options.write_timeout = Some(seconds(limits.write_max));
     options.alpn = ALPN::H1;
-    // What ends with the client's connection, `head` leaves out.
-    options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     if upstream.protocol.is_http2() {
         // A request that may take less than a silence is cut in a silence, too.
         let silence = limits.request_max.map_or(limits.read_max, |most| most.min(limits.read_max));
@@ -46,8 +44,10 @@ pub(super) fn template(
         options.max_h2_streams = STREAMS_MAX;
         options.h2_ping_interval = Some(PING_EVERY);
     } else {
-        // What looks after silence is `silence`.
-        make_here(&mut options, silences, None);
+        // What looks after silence is `silence`, and what ends with the client's connection, `head` leaves out. (What a
+        // client's HTTP/1 has nominated, pingora takes away for HTTP/2 before anybody else sees it.)
+        make_here(&mut options, silences, None, false);
+        options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     }
     if let Some(roots) = backend.tls.as_ref().and_then(|tls| tls.roots.as_ref()) {
         // pingora's parser panics on what is no certificate; without a root nothing is trusted, which is what is meant.
