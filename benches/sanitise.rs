@@ -79,7 +79,7 @@ fn sanitise(c: &mut Criterion) {
                     client_certificate: None,
                     mark: &mark,
                 };
-                upstream::head(&mut copy, http::Version::HTTP_11, &grant, provenance).unwrap();
+                upstream::head(&mut copy, Version::HTTP_11, &grant, provenance).unwrap();
                 copy
             },
             BatchSize::SmallInput,
