@@ -7,7 +7,6 @@
 use http::header::{ACCEPT, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::hygiene::is_websocket;
 use crate::assertion::is_ours;
 
 /// `Clear-Site-Data`, which the `http` crate has no name for.
@@ -122,6 +121,11 @@ impl<'a> Fields<'a> {
     pub(super) fn asks_for_websocket(&self) -> bool {
         self.upgrades.first().is_some_and(is_websocket)
     }
+}
+
+/// Whether the value of an `Upgrade` asks for a WebSocket.
+pub(super) fn is_websocket(upgrade: &HeaderValue) -> bool {
+    upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 /// Whether a name, in lower case, is that of the body's length or coding to whoever takes `_`, or whatever is no letter or

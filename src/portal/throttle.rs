@@ -73,11 +73,12 @@ mod tests {
             throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + number).into());
         }
         assert!(throttle.pace.len() <= SOURCES_MAX + 65_536, "{}", throttle.pace.len());
-        // The last neighbourhood has nothing left, but for what it gets back in the time that this takes: one a second.
+        // The last neighbourhood has nothing left, but for what it gets back in the time that this takes: one a second. On a
+        // slow machine the table has forgotten enough meanwhile for the address to be counted by itself: sixty more.
         let last = || throttle.allows(Ipv4Addr::from_bits(0x0a00_0000 + 999_999).into());
         let begun = std::time::Instant::now();
         while last() {}
         let taken = (0..1000).filter(|_| last()).count();
-        assert!(taken as u64 <= begun.elapsed().as_secs() + 1, "{taken}");
+        assert!(taken as u64 <= begun.elapsed().as_secs() + 61, "{taken}");
     }
 }

@@ -197,6 +197,13 @@ pub struct UpstreamLimits {
     pub request_max: Option<Ttl>,
 }
 
+impl UpstreamLimits {
+    /// A silence, or the time of a whole request where that is shorter: nobody is waited for longer than that.
+    pub fn within_request(&self, silence: Ttl) -> Ttl {
+        self.request_max.map_or(silence, |most| most.min(silence))
+    }
+}
+
 impl Default for UpstreamLimits {
     fn default() -> Self {
         Self {

@@ -196,7 +196,7 @@ fn f12_the_wait_for_a_head_is_read_max_unless_it_is_said() {
         (limits.first_byte_max.seconds(), limits.read_max.seconds())
     };
     assert_eq!(read(""), (60, 60));
-    assert_eq!(read(", read_max: 7s"), (7, 7), "as it was before there was a limit of its own");
+    assert_eq!(read(", read_max: 7s"), (7, 7), "read_max alone is both");
     assert_eq!(read(", first_byte_max: 5s"), (5, 60));
     assert_eq!(read(", first_byte_max: 5m, read_max: 10s"), (300, 10));
     check(

@@ -5,10 +5,10 @@ use http::{HeaderMap, HeaderValue};
 
 /// What the names of our cookies begin with, in lower case.
 const OURS: &[u8] = b"__host-zg_";
-/// The place in it of its rarest letter.
+/// Where in [`OURS`] its rarest letter stands, the `z`.
 const RARE: usize = 7;
 
-/// Where some bytes have the beginning of our names in them, in any case. What has it seldom is looked at once.
+/// Where the beginning of our names stands in these bytes, in any case. It is searched for by its rarest letter.
 fn mentions(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let begins = |at: usize| {
         let from = at.checked_sub(RARE)?;
@@ -55,7 +55,7 @@ fn join_foreign(field: &[u8], joined: &mut Vec<u8>) {
         }
         joined.extend_from_slice(piece);
     };
-    // Up to where the field is in `joined` or left out, and up to where it was looked at.
+    // Before `done`, all is joined or left out; before `seen`, all mentions have been looked at.
     let (mut done, mut seen) = (0, 0);
     for mention in mentions(field) {
         if mention < seen {

@@ -4,20 +4,21 @@
 //! *Why not by pingora's policy for it?* That asks the map for thirteen names one after the other, and each of them is
 //! hashed: twice what it costs to add the fields of our own. The application's head is gone through once anyway.
 
-use http::HeaderMap;
 use http::header::{
-    CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
+use http::{HeaderMap, StatusCode};
 
+use super::Refused;
 use crate::edge::fields::{Fields, Found};
+use crate::edge::reasons::Reason;
 
 /// How many names a `Connection` may have beyond [`USUAL`].
 const NAMED_MAX: usize = 8;
 /// What `Connection` says in nearly every request.
 const USUAL: [&[u8]; 3] = [b"keep-alive", b"close", b"upgrade"];
 
-/// Whether a field of this name, in lower case, ends with the connection that it came by.
+/// Whether a field of this name ends with the connection that it came by.
 pub fn is_for_one_hop(name: &HeaderName) -> bool {
     match *name {
         CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION | TE | TRAILER | TRANSFER_ENCODING | UPGRADE => true,
@@ -25,10 +26,10 @@ pub fn is_for_one_hop(name: &HeaderName) -> bool {
     }
 }
 
-/// Whether `Connection` is a list of names of which none is that of the host or of who the client is: a sender that has
-/// these taken away wants to be somebody else. Nor may the list go on for ever.
-pub(super) fn are_options_plain(fields: &Fields<'_>) -> bool {
-    match fields.options {
+/// `Connection` is a list of names, at most [`NAMED_MAX`] beyond [`USUAL`], and none of them is that of the host or of who
+/// the client is: a sender that has these taken away wants to be somebody else.
+pub(super) fn check_connection(fields: &Fields<'_>) -> Result<(), Refused> {
+    let plain = match fields.options {
         Found::Nothing => true,
         Found::One(value) if is_usual(value.as_bytes()) => true,
         Found::One(_) | Found::Several(_) => {
@@ -38,19 +39,15 @@ pub(super) fn are_options_plain(fields: &Fields<'_>) -> bool {
                 named <= NAMED_MAX && is_token(option) && !names_client(option)
             })
         }
-    }
+    };
+    if plain { Ok(()) } else { Err(Refused::new(StatusCode::BAD_REQUEST, Reason::Connection)) }
 }
 
-/// What `Connection` names, for one hop as well. Nothing in nearly every request.
-pub fn named(fields: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that `Connection` names, which are for one hop too; without the usual options.
+pub fn named_by_connection(fields: &HeaderMap) -> Vec<HeaderName> {
     let others = options(fields).filter(|option| !is_usual(option));
     // What is no name names nothing; and without a host there is no request.
     others.filter_map(|option| HeaderName::from_bytes(option).ok()).filter(|name| *name != HOST).collect()
-}
-
-/// Whether `Upgrade` asks for a WebSocket.
-pub fn is_websocket(upgrade: &HeaderValue) -> bool {
-    upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
 }
 
 fn options(fields: &HeaderMap) -> impl Iterator<Item = &[u8]> {
@@ -83,8 +80,8 @@ mod tests {
         let check = |values: &[&str], plain: bool, want: &[&str]| {
             let values: Vec<_> = values.iter().map(|value| ("connection", *value)).collect();
             let head = head(&values);
-            assert_eq!(are_options_plain(&Fields::of(&head.headers)), plain, "{values:?}");
-            assert_eq!(named(&head.headers), want, "{values:?}");
+            assert_eq!(check_connection(&Fields::of(&head.headers)).is_ok(), plain, "{values:?}");
+            assert_eq!(named_by_connection(&head.headers), want, "{values:?}");
         };
         check(&[], true, &[]);
         check(&["Keep-Alive"], true, &[]);

@@ -22,7 +22,7 @@ use crate::zone::{INTERMEDIARY_METHODS, Zone, is_plain_method};
 
 pub(super) use self::answer::{announces_what_cannot_be, check_answer, foreign_clearing, one_length};
 pub use self::cookies::{foreign_cookies, foreign_set_cookies, sets_our_cookie};
-pub use self::hops::{is_for_one_hop, is_websocket, named};
+pub use self::hops::{is_for_one_hop, named_by_connection};
 pub use self::path::{check_path, place};
 
 /// A request that is refused before it is understood.
@@ -60,9 +60,7 @@ pub fn check_head<'a>(
     check_lines(&raw)?;
     check_framing(head.version, &fields, &raw)?;
     check_expectation(&fields)?;
-    if !hops::are_options_plain(&fields) {
-        return Err(Refused::new(StatusCode::BAD_REQUEST, Reason::Connection));
-    }
+    hops::check_connection(&fields)?;
     check_target(&head.method, head.raw_path())
         .map_err(|refused| Refused { close: refused.close || has_control(head.raw_path()), ..refused })?;
     Ok(fields)

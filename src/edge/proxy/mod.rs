@@ -248,15 +248,13 @@ impl ProxyHttp for Edge {
         passage: &mut Self::CTX,
         reused: bool,
     ) -> Box<Error> {
-        // What pingora saw is a connection that ended, which is what we did to it.
-        if error.esource() == &ErrorSource::Upstream
-            && let Err(ended) = self.still_lives(passage)
-        {
-            error = ended;
-        } else if error.esource() == &ErrorSource::Upstream
-            && passage.listening.as_ref().is_some_and(Listening::was_cut)
-        {
-            error = passage::too_silent();
+        if error.esource() == &ErrorSource::Upstream {
+            // What pingora saw is a connection that ended, which is what we did to it.
+            if let Err(ended) = self.still_lives(passage) {
+                error = ended;
+            } else if passage.listening.as_ref().is_some_and(Listening::was_cut) {
+                error = passage::too_silent();
+            }
         }
         passage.hangs_up();
         let downstream = exchange.as_downstream_mut();
@@ -327,7 +325,7 @@ impl ProxyHttp for Edge {
         passage.in_time()?;
         // An upload ends with its session, and over HTTP/2 a body may be one half of a conversation, and the other silent.
         self.still_lives(passage)?;
-        passage.uploads()?;
+        passage.hears()?;
         passage.body_bytes += body.as_ref().map_or(0, |body| body.len() as u64);
         let limit = passage.grant.as_ref().map_or(0, |grant| grant.zone().body_bytes_max);
         if exchange.was_upgraded() {
@@ -367,7 +365,7 @@ impl ProxyHttp for Edge {
         if let Some((_, cut)) = &mut passage.held {
             cut.status = answer.status.as_u16();
         }
-        passage.hears_head()?;
+        passage.hears()?;
         if passage.stream.is_some() && (switched || facts::is_event_stream(&answer.headers)) {
             passage.mark_endless();
         }

@@ -57,9 +57,9 @@ pub(in crate::edge) struct Passage {
     pub(super) grant: Option<Grant>,
     /// The handle by which a WebSocket or an event stream is cut.
     pub(super) stream: Option<Arc<OpenStream>>,
-    /// Its turn on the connection to the application, where that carries one request after the other.
+    /// Its turn on the connection to the application; none where several requests share that.
     pub(super) listening: Option<Listening>,
-    /// The same, over HTTP/2, where the request ends with its session; and what is logged of it then.
+    /// The handle by which a request over HTTP/2 is cut when its session ends, and what is logged of it then.
     pub(super) held: Option<(Arc<OpenStream>, Box<Cut>)>,
     /// What a collector is told of it, where it is recorded.
     pub(super) trace: Option<Box<Recorded>>,
@@ -81,7 +81,7 @@ pub(in crate::edge) struct Passage {
     pub(super) answer_heads: u8,
     /// The last of them has.
     pub(super) has_answered: bool,
-    /// It does not say how long its body is.
+    /// The answer's body ends with its connection: it has neither a length nor chunks.
     pub(super) ends_with_connection: bool,
     pub(super) _under_way: UnderWay,
 }
@@ -192,21 +192,16 @@ impl Passage {
         }
     }
 
-    /// A piece of the request's body passes, and what is uploaded is no silence.
-    pub(super) fn uploads(&self) -> Result<()> {
-        self.hears(if self.has_answered { Listening::heard_of_answer } else { Listening::heard })
+    /// A piece of the request's body, or a head of an answer, passes. Fails when it comes too late.
+    pub(super) fn hears(&self) -> Result<()> {
+        self.heard(if self.has_answered { Listening::heard_of_answer } else { Listening::heard })
     }
 
-    /// A head of an answer has come, an interim one or the last. Fails when it has come too late.
-    pub(super) fn hears_head(&self) -> Result<()> {
-        self.uploads()
-    }
-
-    /// The same for a piece of its body, `end` for the last.
+    /// A piece of the answer's body has come, `end` for the last. Fails only where a cut would be taken for a good end.
     pub(super) fn hears_piece(&mut self, end: bool) -> Result<()> {
-        let heard = self.hears(Listening::heard_of_answer);
+        let heard = self.heard(Listening::heard_of_answer);
         if end {
-            // Who still uploads has no answer to wait for.
+            // The answer is whole: what is still uploaded waits for nothing.
             self.listening = None;
         }
         // Of what was cut pingora knows that it is not whole, unless it ends with its connection; and what is whole may have
@@ -214,7 +209,7 @@ impl Passage {
         if end && self.ends_with_connection { heard } else { Ok(()) }
     }
 
-    fn hears(&self, how: fn(&Listening) -> std::result::Result<(), TooSilent>) -> Result<()> {
+    fn heard(&self, how: fn(&Listening) -> std::result::Result<(), TooSilent>) -> Result<()> {
         self.listening.as_ref().map_or(Ok(()), how).map_err(|TooSilent| too_silent())
     }
 

@@ -90,7 +90,7 @@ impl Attempts {
         self.count += 1;
         self.under_way = Some(UnderWay::new(choice));
         match stream {
-            Some(stream) => hold_for_stream(&mut peer, zone, stream, &peers.silences),
+            Some(stream) => hold_for_stream(&mut peer, stream, &peers.silences),
             None if may_be_long && zone.speaks_http2() => {
                 peer.options.read_timeout = peer.options.read_timeout.map(|usual| usual.max(UPLOAD_MAX));
             }

@@ -1,4 +1,4 @@
-//! Connecting to applications: what becomes one of the pool's connections, and what belongs to one stream.
+//! Connecting to applications: the pool's connections over HTTP/1, and those that belong to one stream.
 //!
 //! Both have a [`Line`](super::Line) beside them, by which they are ended from elsewhere.
 
@@ -19,7 +19,7 @@ use pingora::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketS
 use pingora::upstreams::peer::PeerOptions;
 use pingora::{Error, ErrorType, OrErr as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::net::{TcpSocket, UnixSocket};
 
 use super::silence::Silences;
 use crate::edge::streams::OpenStream;
@@ -28,17 +28,16 @@ use crate::edge::streams::OpenStream;
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// Has a peer's connections made here. pingora leaves the time to connect to whoever connects. `stream`: whom its one
-/// connection belongs to; `None` for the pool's. `multiplexed`: they speak HTTP/2.
-pub(super) fn make_here(
+/// connection belongs to; `None` for the pool's.
+pub(super) fn connect_ourselves(
     options: &mut PeerOptions,
     silences: &Arc<Silences>,
     stream: Option<&Arc<OpenStream>>,
-    multiplexed: bool,
 ) {
     options.custom_l4 = Some(Arc::new(Connector {
         silences: Arc::clone(silences),
         stream: stream.cloned(),
-        multiplexed,
+        speaks_http2: options.alpn.get_min_http_version() == 2,
         connect_max: options.connection_timeout.unwrap_or(CONNECT_MAX),
     }));
 }
@@ -47,7 +46,7 @@ pub(super) fn make_here(
 struct Connector {
     silences: Arc<Silences>,
     stream: Option<Arc<OpenStream>>,
-    multiplexed: bool,
+    speaks_http2: bool,
     connect_max: Duration,
 }
 
@@ -65,14 +64,16 @@ impl L4Connect for Connector {
                 SocketAddr::Unix(address) => {
                     // Only such paths are made of a configuration.
                     let path = address.as_pathname().unwrap_or_else(|| "".as_ref());
-                    let socket = UnixStream::connect(path).await.map_err(not_connected)?;
+                    let socket =
+                        UnixSocket::new_stream().or_err(ErrorType::InternalError, "a socket for a connection")?;
+                    let socket = socket.connect(path).await.map_err(not_connected)?;
                     // Sockets on this machine have nothing to delay.
                     self.connected(socket, |_| Ok(()))
                 }
             }
         };
         let connected = tokio::time::timeout(self.connect_max, connecting).await;
-        let connected = connected.or_err(ErrorType::ConnectTimedout, "within the time for it").flatten();
+        let connected = connected.or_err(ErrorType::ConnectTimedout, "no connection in time").flatten();
         connected.map_err(|error| error.more_context(format!("connecting to {address}")))
     }
 }
@@ -82,7 +83,7 @@ impl Connector {
     where
         S: AsyncRead + AsyncWrite + AsFd + Debug + Unpin + Send + Sync + Into<Stream> + 'static,
     {
-        let line = self.silences.open(&socket, self.multiplexed);
+        let line = self.silences.open(&socket, self.speaks_http2);
         let line = line.or_err(ErrorType::InternalError, "a second handle to a connection")?;
         let mut stream: Stream = match &self.stream {
             None => socket.into(),
@@ -96,7 +97,8 @@ impl Connector {
     }
 }
 
-/// As pingora says it. A want of sockets is ours, and no reason to leave the backend alone.
+/// Classified as pingora does, except that a want of ports is ours, and no reason to leave the backend alone. (A want of file
+/// descriptors has shown when the socket was made.)
 fn not_connected(error: std::io::Error) -> Box<Error> {
     use std::io::ErrorKind;
     #[expect(clippy::wildcard_enum_match_arm, reason = "the system's, and it grows")]
@@ -125,7 +127,7 @@ const HELD_READS: u8 = 2;
 struct WritesFirst<S> {
     socket: S,
     held: u8,
-    /// Sockets on this machine have nothing to delay.
+    /// Sets TCP_NODELAY, where there is such a thing.
     nodelay: fn(&S) -> Result<()>,
 }
 

@@ -4,7 +4,8 @@
 //! one request's tries and what they teach. `connect` makes connections, and `silence` ends those on which nothing is
 //! heard. Beside the requests, `names` looks names up and `health` asks who is well.
 //!
-//! All of it belongs to one configuration: `Peers` owns the tasks and ends them with itself. What is known of a
+//! All of it but `silence` belongs to one configuration: `Peers` owns the tasks and ends them with itself. Connections
+//! outlive configurations, so that what watches them is handed on, and run by `serve`. What is known of a
 //! backend that a new configuration leaves as it was goes over to that one's.
 
 mod attempts;
@@ -38,7 +39,7 @@ use crate::base::{ByHost, Hostname};
 use crate::config::{Place, Settings};
 use crate::portal::metrics::{Backends, UpstreamMetrics};
 use crate::zone::{Target, Upstream, Zone, ZoneTable};
-use connect::make_here;
+use connect::connect_ourselves;
 use names::Names;
 use pool::Pool;
 
@@ -204,9 +205,9 @@ pub(in crate::edge) fn carries_one(peer: &mut HttpPeer) {
 }
 
 /// Makes `peer` one whose connection belongs to this stream alone, and can be cut.
-fn hold_for_stream(peer: &mut HttpPeer, zone: &Zone, stream: &Arc<OpenStream>, silences: &Arc<Silences>) {
+fn hold_for_stream(peer: &mut HttpPeer, stream: &Arc<OpenStream>, silences: &Arc<Silences>) {
     peer.group_key = fresh_group();
-    make_here(&mut peer.options, silences, Some(stream), zone.speaks_http2());
+    connect_ourselves(&mut peer.options, silences, Some(stream));
     peer.options.max_h2_streams = 1;
     // Silence is what streams are made of.
     peer.options.read_timeout = None;

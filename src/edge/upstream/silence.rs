@@ -12,16 +12,16 @@
 //! application; there what was told is all that counts.)
 //!
 //! *Why a word with turns?* A connection must not be cut in the moment in which its answer comes, goes back to the pool and
-//! fails the next request. Who has the turn, when it is late, and whether it was cut is one atomic value, which is changed
+//! fails the next request. Whose turn it is, when it is late, and whether it was cut is one atomic value, which is changed
 //! only by whoever has seen its last state.
 
-use std::io::{ErrorKind, Result};
+use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pingora::http::ResponseHeader;
 use pingora::protocols::Digest;
@@ -32,26 +32,25 @@ use socket2::{SockRef, Socket};
 use crate::base::Ttl;
 use crate::zone::UpstreamLimits;
 
-/// How often all connections are looked at, in milliseconds. Nobody is cut early, and nobody much later than this.
+/// How often all connections are looked at, in milliseconds. Nobody is cut early, and nobody more than one such step late.
 const SWEEP_MS: u64 = 250;
-/// What a sweep that is late counts for at most: else those would be cut early to whom the clock has stood still.
-const STEP_MAX_MS: u64 = 2 * SWEEP_MS;
 
-/// All connections to applications that speak HTTP/1.
+/// The connections to applications that carry one request at a time: all over HTTP/1, and those of streams over HTTP/2.
 #[derive(Debug, Default)]
 pub(in crate::edge) struct Silences {
-    /// Milliseconds, as of the last sweep.
-    now: Arc<AtomicU64>,
+    /// Each sweep adds [`SWEEP_MS`], however much has passed. Were a late sweep to add all of it, applications would be cut
+    /// for a delay of ours.
+    now_ms: Arc<AtomicU64>,
     open: Mutex<Vec<Weak<Line>>>,
 }
 
 impl Silences {
-    /// A connection was made. `multiplexed`: over HTTP/2. Errors when there is no handle left for it.
-    pub(super) fn open(&self, connection: impl AsFd, multiplexed: bool) -> Result<Arc<Line>> {
+    /// A connection was made. Errors when there is no handle left for it.
+    pub(super) fn open(&self, connection: impl AsFd, speaks_http2: bool) -> io::Result<Arc<Line>> {
         let handle = SockRef::from(&connection).try_clone()?;
         let word = AtomicU64::new(Word::NEW.0);
-        let now = Arc::clone(&self.now);
-        let line = Arc::new(Line { handle, multiplexed, now, word, spell: AtomicU64::new(0) });
+        let now_ms = Arc::clone(&self.now_ms);
+        let line = Arc::new(Line { handle, speaks_http2, now_ms, word, allowed_ms: AtomicU64::new(0) });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&line));
         Ok(line)
     }
@@ -60,21 +59,18 @@ impl Silences {
     pub(in crate::edge) async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(Duration::from_millis(SWEEP_MS));
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut last = Instant::now();
         loop {
             interval.tick().await;
-            let passed = u64::try_from(last.elapsed().as_millis()).unwrap_or(u64::MAX);
-            last = Instant::now();
-            self.sweep(self.now.load(Ordering::Relaxed).saturating_add(passed.min(STEP_MAX_MS)));
+            self.sweep(self.now_ms.load(Ordering::Relaxed).saturating_add(SWEEP_MS));
         }
     }
 
-    fn sweep(&self, now: u64) {
-        self.now.store(now, Ordering::Relaxed);
+    fn sweep(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|line| {
             let Some(line) = line.upgrade() else { return false };
-            line.sweep(now);
+            line.sweep(now_ms);
             true
         });
     }
@@ -84,14 +80,16 @@ impl Silences {
 #[derive(Debug)]
 pub(in crate::edge) struct Line {
     handle: Socket,
-    multiplexed: bool,
-    now: Arc<AtomicU64>,
+    /// Its pings say nothing of the application: what the system has last received does not count.
+    speaks_http2: bool,
+    now_ms: Arc<AtomicU64>,
     word: AtomicU64,
-    /// How long the application may be silent now, in milliseconds.
-    spell: AtomicU64,
+    /// How long the application may be silent now.
+    allowed_ms: AtomicU64,
 }
 
-/// Whose turn it is on a line (16 bits; an even one is nobody's), below the millisecond after which it is late.
+/// The state of a line. Low 16 bits: whose turn it is; an even number is nobody's. Above them: the millisecond at which it is
+/// late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Word(u64);
 
@@ -99,7 +97,7 @@ impl Word {
     const TURN_BITS: u32 = 16;
     /// It was cut.
     const CUT: Self = Self(u64::MAX);
-    /// The last millisecond, which never comes.
+    /// A millisecond that never comes. One less than the largest, so that with no turn it makes [`Word::CUT`].
     const NEVER: u64 = (u64::MAX >> Self::TURN_BITS) - 1;
     /// It is nobody's turn, and it is never late.
     const NEW: Self = Self::of(0, Self::NEVER);
@@ -141,9 +139,9 @@ impl Line {
 
     /// A request goes over it from now on. `None` when it has just been cut, because nobody needed it for too long.
     pub(in crate::edge) fn listen(self: Arc<Self>, patience: Patience) -> Option<Listening> {
-        let due = self.after(patience.first_byte);
+        let due = self.after(patience.first_byte_ms);
         let turn = self.change(|word| (word != Word::CUT).then(|| Word::of(word.next_turn(), due)))?.next_turn();
-        self.spell.store(patience.first_byte, Ordering::Relaxed);
+        self.allowed_ms.store(patience.first_byte_ms, Ordering::Relaxed);
         Some(Listening { line: self, turn, patience, endless: false })
     }
 
@@ -153,20 +151,20 @@ impl Line {
         let _ = self.handle.shutdown(Shutdown::Both);
     }
 
-    fn after(&self, milliseconds: u64) -> u64 {
-        // The last sweep may be nearly one ago.
-        self.now.load(Ordering::Relaxed).saturating_add(SWEEP_MS).saturating_add(milliseconds)
+    fn after(&self, wait_ms: u64) -> u64 {
+        // The last sweep may lie nearly a step back, and nobody is cut early.
+        self.now_ms.load(Ordering::Relaxed).saturating_add(SWEEP_MS).saturating_add(wait_ms)
     }
 
-    /// What it was before, if `next` had something else for it.
+    /// Returns the state before, or `None` where `next` did not want to change it.
     fn change(&self, next: impl Fn(Word) -> Option<Word>) -> Option<Word> {
         let next = |word| next(Word(word)).map(|next| next.0);
         self.word.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).ok().map(Word)
     }
 
-    fn sweep(&self, now: u64) {
+    fn sweep(&self, now_ms: u64) {
         let seen = Word(self.word.load(Ordering::Acquire));
-        if seen == Word::CUT || seen.due() > now {
+        if seen == Word::CUT || seen.due() > now_ms {
             return;
         }
         let next = match self.grace(seen) {
@@ -180,40 +178,38 @@ impl Line {
 
     /// For how many milliseconds more it may be silent, because the application has said what nobody has told of yet.
     fn grace(&self, seen: Word) -> u64 {
-        if self.multiplexed || seen.is_nobodys() {
+        if self.speaks_http2 || seen.is_nobodys() {
             return 0;
         }
-        let spell = self.spell.load(Ordering::Relaxed);
+        let allowed = self.allowed_ms.load(Ordering::Relaxed);
         match self.handle.peek(&mut [MaybeUninit::uninit()]) {
             // Its end is something, too.
-            Ok(_) => spell,
+            Ok(_) => allowed,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let last = get_tcp_info(self.handle.as_raw_fd()).map(|info| u64::from(info.tcpi_last_data_recv));
-                last.map_or(0, |last| spell.saturating_sub(last))
+                last.map_or(0, |last| allowed.saturating_sub(last))
             }
-            // The question has taken the error away: whoever reads next would see a good end.
+            // `peek` has taken the error from the socket: whoever reads next would see a good end, so it must count as cut.
             Err(_) => 0,
         }
     }
 }
 
-/// How long an application may be silent, and its connection unused. Milliseconds.
+/// How long an application may be silent, and its connection unused.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::edge) struct Patience {
-    first_byte: u64,
-    silence: u64,
-    idle: u64,
+    first_byte_ms: u64,
+    silence_ms: u64,
+    idle_ms: u64,
 }
 
 impl Patience {
-    /// A request that may take less than a silence is cut in a silence, too.
     pub(in crate::edge) fn of(limits: &UpstreamLimits) -> Self {
         let milliseconds = |ttl: Ttl| u64::from(ttl.seconds()) * 1000;
-        let shorter = |limit: Ttl| milliseconds(limits.request_max.map_or(limit, |most| most.min(limit)));
         Self {
-            first_byte: shorter(limits.first_byte_max),
-            silence: shorter(limits.read_max),
-            idle: milliseconds(limits.idle_max),
+            first_byte_ms: milliseconds(limits.within_request(limits.first_byte_max)),
+            silence_ms: milliseconds(limits.within_request(limits.read_max)),
+            idle_ms: milliseconds(limits.idle_max),
         }
     }
 }
@@ -222,7 +218,7 @@ impl Patience {
 #[derive(Debug)]
 pub(in crate::edge) struct TooSilent;
 
-/// A request's turn on a line. With its end the line is kept for as long as nobody needs it.
+/// A request's turn on a line. Dropped, it gives the connection the time that an unused one is kept.
 #[derive(Debug)]
 pub(in crate::edge) struct Listening {
     line: Arc<Line>,
@@ -234,13 +230,13 @@ pub(in crate::edge) struct Listening {
 impl Listening {
     /// Something has passed, in either direction, while the answer's head is awaited. Errors when it comes too late: the
     /// connection is gone.
-    pub(in crate::edge) fn heard(&self) -> std::result::Result<(), TooSilent> {
-        self.put_off(self.patience.first_byte)
+    pub(in crate::edge) fn heard(&self) -> Result<(), TooSilent> {
+        self.put_off(self.patience.first_byte_ms)
     }
 
     /// The same, once the answer has begun.
-    pub(in crate::edge) fn heard_of_answer(&self) -> std::result::Result<(), TooSilent> {
-        self.put_off(self.patience.silence)
+    pub(in crate::edge) fn heard_of_answer(&self) -> Result<(), TooSilent> {
+        self.put_off(self.patience.silence_ms)
     }
 
     /// The application has answered with a stream: from here on silence is no fault.
@@ -255,27 +251,27 @@ impl Listening {
         Word(self.line.word.load(Ordering::Acquire)) == Word::CUT
     }
 
-    fn put_off(&self, milliseconds: u64) -> std::result::Result<(), TooSilent> {
+    fn put_off(&self, wait_ms: u64) -> Result<(), TooSilent> {
         if self.endless {
             return Ok(());
         }
-        self.change(self.turn, milliseconds).map_err(|()| TooSilent)?;
-        self.line.spell.store(milliseconds, Ordering::Relaxed);
+        self.change(self.turn, wait_ms)?;
+        self.line.allowed_ms.store(wait_ms, Ordering::Relaxed);
         Ok(())
     }
 
     /// Errors where it was cut, or is somebody else's turn by now.
-    fn change(&self, turn: u16, milliseconds: u64) -> std::result::Result<(), ()> {
-        let due = self.line.after(milliseconds);
-        let later = |word: Word| (word != Word::CUT && word.turn() == self.turn).then(|| Word::of(turn, due));
-        self.line.change(later).map(drop).ok_or(())
+    fn change(&self, next_turn: u16, wait_ms: u64) -> Result<(), TooSilent> {
+        let due = self.line.after(wait_ms);
+        let later = |word: Word| (word != Word::CUT && word.turn() == self.turn).then(|| Word::of(next_turn, due));
+        self.line.change(later).map(drop).ok_or(TooSilent)
     }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        // Either is well.
-        let _ = self.change(self.turn.wrapping_add(1), self.patience.idle);
+        // An error: it was cut, or is another request's by now.
+        let _ = self.change(self.turn.wrapping_add(1), self.patience.idle_ms);
     }
 }
 
@@ -308,9 +304,9 @@ mod tests {
 
         fn listen(&self) -> Option<Listening> {
             Arc::clone(&self.line).listen(Patience {
-                first_byte: 10 * SECOND,
-                silence: 5 * SECOND,
-                idle: 20 * SECOND,
+                first_byte_ms: 10 * SECOND,
+                silence_ms: 5 * SECOND,
+                idle_ms: 20 * SECOND,
             })
         }
 
@@ -369,7 +365,7 @@ mod tests {
         let mut bench = Bench::new();
         let mut listening = bench.listen().unwrap();
         listening.mark_endless();
-        assert!(bench.lives_at(Word::NEVER - 1));
+        assert!(bench.lives_at(1000 * SECOND));
         listening.heard().unwrap();
         assert!(bench.lives_at(Word::NEVER - 1), "whatever is said on it");
     }
@@ -392,10 +388,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut application, _) = listener.accept().unwrap();
-        for (multiplexed, lives) in [(false, true), (true, false)] {
+        for (speaks_http2, lives) in [(false, true), (true, false)] {
             let silences = Silences::default();
-            let line = silences.open(&ours, multiplexed).unwrap();
-            let patience = Patience { first_byte: 60 * SECOND, silence: 60 * SECOND, idle: 0 };
+            let line = silences.open(&ours, speaks_http2).unwrap();
+            let patience = Patience { first_byte_ms: 60 * SECOND, silence_ms: 60 * SECOND, idle_ms: 0 };
             let listening = line.listen(patience).unwrap();
             application.write_all(b"x").unwrap();
             ours.read_exact(&mut [0]).unwrap();
@@ -419,9 +415,11 @@ mod tests {
     #[test]
     fn a_turn_is_told_from_the_one_before_however_many_there_were() {
         let bench = Bench::new();
-        let mut turns = (0..=u32::from(u16::MAX / 2) + 1).map(|_| bench.listen().unwrap().turn);
-        assert!(turns.all(|turn| turn % 2 == 1), "whoever has one is somebody");
-        assert_eq!(bench.listen().unwrap().turn, 3, "they begin again, and none of them is a cut");
+        let turns: Vec<_> = (0..=u32::from(u16::MAX / 2) + 1).map(|_| bench.listen().unwrap().turn).collect();
+        assert!(turns.iter().all(|turn| turn % 2 == 1), "whoever has one is somebody");
+        assert!(turns.windows(2).all(|two| two[0] != two[1]));
+        assert_eq!(bench.listen().unwrap().turn, 3, "they begin again");
+        assert_ne!(Word::of(u16::MAX, u64::MAX), Word::CUT);
     }
 
     #[test]

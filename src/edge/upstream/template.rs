@@ -8,7 +8,7 @@ use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, PeerOptions, Scheme};
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 
-use super::connect::make_here;
+use super::connect::connect_ourselves;
 use super::silence::Silences;
 use crate::base::Ttl;
 use crate::zone::{Backend, Upstream, UpstreamTls};
@@ -36,17 +36,15 @@ pub(super) fn template(
     options.write_timeout = Some(seconds(limits.write_max));
     options.alpn = ALPN::H1;
     if upstream.protocol.is_http2() {
-        // A request that may take less than a silence is cut in a silence, too.
-        let silence = limits.request_max.map_or(limits.read_max, |most| most.min(limits.read_max));
-        options.read_timeout = Some(seconds(silence));
+        options.read_timeout = Some(seconds(limits.within_request(limits.read_max)));
         options.idle_timeout = Some(seconds(limits.idle_max));
         options.set_http_version(2, 2);
         options.max_h2_streams = STREAMS_MAX;
         options.h2_ping_interval = Some(PING_EVERY);
     } else {
-        // What looks after silence is `silence`, and what ends with the client's connection, `head` leaves out. (What a
-        // client's HTTP/1 has nominated, pingora takes away for HTTP/2 before anybody else sees it.)
-        make_here(&mut options, silences, None, false);
+        // Silence is held by `silence`, and fields for one hop are left out by `head`: pingora is to do neither. (Towards HTTP/2
+        // it leaves out what an HTTP/1 client's `Connection` names before our hook sees the head.)
+        connect_ourselves(&mut options, silences, None);
         options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     }
     if let Some(roots) = backend.tls.as_ref().and_then(|tls| tls.roots.as_ref()) {
