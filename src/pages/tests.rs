@@ -208,6 +208,19 @@ impl Sample {
                     UsernamePage { flow: t, notice, provider, ..UsernamePage::default() }.html(c)
                 }),
             ),
+            (
+                "username-suite",
+                Box::new(move |c| {
+                    UsernamePage {
+                        flow: t,
+                        username: t,
+                        error: Some("m24"),
+                        needs_suite: true,
+                        ..UsernamePage::default()
+                    }
+                    .html(c)
+                }),
+            ),
             ("password", Box::new(move |c| PasswordPage { flow: t, username: t, back: t, error: None }.html(c))),
             (
                 "password-error",
@@ -427,6 +440,30 @@ fn enter_in_a_field_clicks_nothing_that_removes_or_ends_something() {
         }
     }
     assert_eq!(tables, 5, "sessions, links, the provider's people, who is exempt, the suite's people");
+}
+
+#[test]
+fn m24_where_the_suite_is_required_enter_takes_its_button() {
+    let brand = brand();
+    let assets = Assets::of(&brand);
+    let chrome = Chrome {
+        brand: &brand,
+        assets: &assets.paths,
+        language: Language::En,
+        zone: None,
+        suite: Some("AcmeOne"),
+    };
+    for (needs_suite, order) in [(true, ["suite", "continue"]), (false, ["continue", "suite"])] {
+        let html = UsernamePage { needs_suite, ..UsernamePage::default() }.html(&chrome);
+        let buttons: Vec<_> = html.split("<button").skip(1).map(|rest| rest.split('>').next().unwrap()).collect();
+        assert_eq!(buttons.len(), 2, "{html}");
+        for (button, id) in buttons.iter().zip(order) {
+            assert!(button.contains(&format!("id=\"{id}\"")), "{needs_suite}: {buttons:?}");
+        }
+        assert!(buttons[0].contains("class=\"primary\""), "{needs_suite}: {buttons:?}");
+        assert_eq!(html.matches("autofocus").count(), 1);
+        assert_eq!(buttons[0].contains("autofocus"), needs_suite, "else it is in the username");
+    }
 }
 
 #[test]

@@ -284,6 +284,7 @@ test("where the suite is required, only who is exempt logs in locally, at an add
   await enterUsername(page, alice);
   assert.match(await text(page, "#error"), /requires log-in with AcmeOne/);
   await look(page, "required");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "suite", "Enter takes the suite's button");
   await page.goto(desk.at("/.zonegate/login?with=password"));
   await enterUsername(page, alice);
   await enterPassword(page, passwordOf(alice));
