@@ -121,6 +121,8 @@ pub struct ProviderPage<'a> {
     pub csrf: &'a str,
     /// What was done: the id of a text.
     pub notice: Option<&'static str>,
+    /// Whether that leaves something to worry about.
+    pub warns: bool,
     /// What was wrong: the id of a message.
     pub error: Option<&'static str>,
 }

@@ -81,6 +81,7 @@ impl Sample {
             confirm: Confirm::Password(self.text),
             csrf: self.text,
             notice: Some("admin.saved"),
+            warns: false,
             error: Some("admin.wrong.form"),
         };
         page.html(chrome)
@@ -387,6 +388,15 @@ fn every_page_is_whole_and_needs_nothing_inline() {
                 "{what}"
             );
             assert_eq!(html.matches("<h1").count(), 1, "{what}: one heading");
+            let mut ids: Vec<_> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            ids.sort_unstable();
+            assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{what}: an id is there twice: {ids:?}");
+            // Whoever is logged in can log out wherever they are (SEC-R36), and get back to what they came from.
+            if name.starts_with("admin") || name.starts_with("account") {
+                for way in ["id=\"logout\"", "id=\"back\""] {
+                    assert!(html.contains(way), "{what}: {way}");
+                }
+            }
             for inline in [" style=", "<style", "javascript:", " onclick", " onload"] {
                 assert!(!html.contains(inline), "{what}: {inline} is against the policy");
             }

@@ -33,6 +33,8 @@ struct Said {
     /// Who was chosen to use the provider, and the emergency administrator. Is not kept either.
     chosen: Option<(SsoScope, String)>,
     notice: Option<&'static str>,
+    /// Whether the notice is of something that is not well.
+    warns: bool,
     error: Option<&'static str>,
 }
 
@@ -48,17 +50,20 @@ pub(super) async fn show(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Answer {
-    let notice = match query.as_deref().and_then(|query| query.strip_prefix("done=")) {
-        Some("saved") => Some("admin.saved"),
-        Some("inuse") => Some("admin.saved.inuse"),
-        Some("nosecret") => Some("admin.saved.nosecret"),
-        Some("scope") => Some("admin.scope.set"),
-        Some("alone") => Some("admin.scope.set.alone"),
-        Some("unchanged") => Some("admin.unchanged"),
-        Some(_) | None => None,
+    let (notice, warns) = match query.as_deref().and_then(|query| query.strip_prefix("done=")) {
+        Some("saved") => (Some("admin.saved"), false),
+        Some("inuse") => (Some("admin.saved.inuse"), true),
+        Some("nosecret") => (Some("admin.saved.nosecret"), true),
+        Some("scope") => (Some("admin.scope.set"), false),
+        Some("alone") => (Some("admin.scope.set.alone"), true),
+        Some("unchanged") => (Some("admin.unchanged"), false),
+        Some(_) | None => (None, false),
     };
     match portal.administrator(&visit, &headers).await {
-        Ok(admin) => portal.provider_page(&visit, &headers, &admin, Said { notice, ..Said::default() }).await,
+        Ok(admin) => {
+            let said = Said { notice, warns, ..Said::default() };
+            portal.provider_page(&visit, &headers, &admin, said).await
+        }
         Err(answer) => answer,
     }
 }
@@ -141,6 +146,7 @@ impl Portal {
             confirm: confirmation.shown(),
             csrf: &csrf,
             notice: said.notice,
+            warns: said.warns,
             error: said.error,
         };
         self.admin_page(visit, headers, &page, said.error, browser)

@@ -254,6 +254,23 @@ async fn d25_v2_a_provider_is_configured_tested_and_only_then_put_to_use() {
 }
 
 #[tokio::test]
+async fn settings_that_may_keep_people_out_are_no_success() {
+    let world = world().await;
+    let alice = signed_in(&world, "alice@acme.example").await;
+    for (done, class) in [
+        ("saved", "notice good"),
+        ("scope", "notice good"),
+        ("inuse", "notice"),
+        ("nosecret", "notice"),
+        ("alone", "notice"),
+    ] {
+        let page = alice.open(&format!("{SSO}?done={done}")).await;
+        let want = format!("<p class=\"{class}\" role=\"status\" id=\"notice\"");
+        assert!(page.body.contains(&want), "{done}: {}", page.body);
+    }
+}
+
+#[tokio::test]
 async fn d27_a_secret_goes_in_and_never_comes_out() {
     let world = world().await;
     let store = &world.fixture.store;
