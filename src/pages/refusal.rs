@@ -74,14 +74,13 @@ impl Refusal {
     /// What the way to the log-in page is called: whoever is told to log in there is not somebody else.
     pub(super) const fn other_text(self) -> &'static str {
         match self {
-            Self::NotSetUp => "provider.error.local",
+            Self::NotSetUp | Self::KindWithoutSuite => "provider.error.local",
             Self::NotConfirmed
             | Self::Unreachable
             | Self::Expired
             | Self::NoAccount
             | Self::Mismatch
             | Self::SuiteOff
-            | Self::KindWithoutSuite
             | Self::NotMaster
             | Self::Locked
             | Self::TooOften => "provider.error.other",

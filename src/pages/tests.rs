@@ -314,6 +314,14 @@ impl Sample {
                     .html(c)
                 }),
             ),
+            ("provider-error", Box::new(move |c| failed(FailedAtProvider::LogIn, t).html(c))),
+            ("provider-error-suite", Box::new(move |c| failed(FailedAtProvider::Binding, t).html(c))),
+            (
+                "provider-error-trial",
+                Box::new(move |c| {
+                    failed(FailedAtProvider::Trial { reason: "code_refused", detail: Some(t) }, t).html(c)
+                }),
+            ),
             (
                 "new-qr-proof",
                 Box::new(move |c| {
@@ -343,6 +351,10 @@ impl Sample {
             ),
         ]
     }
+}
+
+fn failed<'a>(failed: FailedAtProvider<'a>, text: &'a str) -> ProviderErrorPage<'a> {
+    ProviderErrorPage { failed, refusal: Refusal::NotConfirmed, reference: "48e9a6c2", again: Some(text) }
 }
 
 fn brand() -> Brand {

@@ -127,7 +127,7 @@ impl Notice {
     pub(super) const fn id(self) -> &'static str {
         match self {
             Self::Expired => "notice.expired",
-            Self::Kept => "m15",
+            Self::Kept => "m15.kept",
         }
     }
 }
