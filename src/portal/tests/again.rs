@@ -248,7 +248,7 @@ async fn r11_the_hosting_page_lists_every_zone_in_the_operators_order_and_leads_
     let want = rows.map(|(name, data_centre, host, description)| {
         let description = description.replace('<', "&#60;").replace('>', "&#62;");
         format!(
-            "<tr><td>{name}</td><td>{data_centre}</td><td><a href=\"https://{host}:8443\">{host}</a></td>\
+            "<tr><td>{name}</td><td>{data_centre}</td><td class=\"host\"><a href=\"https://{host}:8443\">{host}</a></td>\
              <td>{description}</td></tr>"
         )
     });
