@@ -92,7 +92,6 @@ test("public pages and error pages", async () => {
   for (const [name, where, status] of [
     ["hosting", "/.zonegate/hosting", 200],
     ["forgot", "/.zonegate/forgot", 200],
-    ["logout-question", "/.zonegate/logout", 200],
     ["not-found", "/.zonegate/nothing", 404],
   ]) {
     const answer = await page.goto(demo.at(alice, where));
@@ -100,7 +99,7 @@ test("public pages and error pages", async () => {
     await look(page, name);
   }
   await logIn(page, demo, "ada@acme.example");
-  for (const [name, where] of [["tickets", "/tickets"], ["ticket", "/tickets/1042"], ["status", "/status"]]) {
+  for (const [name, where] of [["logout-question", "/.zonegate/logout"], ["tickets", "/tickets"], ["ticket", "/tickets/1042"], ["status", "/status"]]) {
     await page.goto(demo.at(alice, where));
     await look(page, name);
   }

@@ -99,9 +99,9 @@ fn capitalised(text: &str) -> String {
 {% for (name, value, ours) in headers %}<tr{% if *ours %} class="ours"{% endif %}><th scope="row">{{ name }}{% if *ours %} <span class="tag">gateway</span>{% endif %}</th><td>{{ value }}</td></tr>
 {% endfor %}</tbody>
 </table>
-<h2 id="head-title" class="second">Signed with</h2>
+<h2 class="second">Signed with</h2>
 <p class="note">The assertion’s own header. The key of that name is published at <code>/.well-known/zonegate/jwks.json</code> of the zone.</p>
-<pre id="jws-header" tabindex="0" role="region" aria-labelledby="head-title">{{ header }}</pre>
+<pre id="jws-header">{{ header }}</pre>
 </section>
 </div>"##
 )]
@@ -150,6 +150,7 @@ fn claims(verdict: &Verdict) -> Vec<(String, String, &'static str)> {
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) if is_time(name) => clock(number.as_i64()),
+                Value::Array(items) if items.is_empty() => "none".into(),
                 Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
             };
@@ -176,7 +177,7 @@ const MEANINGS: [(&str, &str); 18] = [
     ("username", "the name that was typed"),
     ("email", "primary e-mail address"),
     ("tenant", "the customer company"),
-    ("groups", "groups"),
+    ("groups", "what they belong to"),
     ("kind", "sort of account"),
     ("zone", "the hosted instance"),
     ("method", "how the person logged in"),
