@@ -87,8 +87,12 @@
     };
 
     button.addEventListener("click", () => (panel.hidden ? open(targets[0]) : close()));
-    box.addEventListener("focusout", (event) => {
-      if (event.relatedTarget && !box.contains(event.relatedTarget)) close();
+    // The focus goes to nothing when a pointer is pressed in the menu, and when Tab leaves the page: only the latter closes.
+    let tabbed = false;
+    box.addEventListener("pointerdown", () => (tabbed = false));
+    box.addEventListener("focusout", ({ relatedTarget }) => {
+      if (relatedTarget ? !box.contains(relatedTarget) : tabbed) close();
+      tabbed = false;
     });
     box.addEventListener("keydown", (event) => {
       if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -110,6 +114,7 @@
       } else if (here >= 0 && event.key === " " && targets[here].localName === "a") {
         targets[here].click();
       } else {
+        tabbed = event.key === "Tab";
         return;
       }
       // Was for the menu: the page's own dialog stays open, and its list stands still.
