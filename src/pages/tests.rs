@@ -435,17 +435,16 @@ fn every_page_is_whole_and_needs_nothing_inline() {
     }
 }
 
+/// What stands around a page of no zone, where there is a suite.
+fn beside_suite<'a>(brand: &'a Brand, assets: &'a Assets) -> Chrome<'a> {
+    Chrome { brand, assets: &assets.paths, language: Language::En, zone: None, suite: Some("AcmeOne") }
+}
+
 #[test]
 fn enter_in_a_field_clicks_nothing_that_removes_or_ends_something() {
     let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
     let assets = Assets::of(&brand);
-    let chrome = Chrome {
-        brand: &brand,
-        assets: &assets.paths,
-        language: Language::En,
-        zone: None,
-        suite: Some("AcmeOne"),
-    };
+    let chrome = beside_suite(&brand, &assets);
     let mut tables = 0;
     for (name, page) in sample.pages() {
         let html = page(&chrome);
@@ -468,13 +467,7 @@ fn enter_in_a_field_clicks_nothing_that_removes_or_ends_something() {
 fn m24_where_the_suite_is_required_enter_takes_its_button() {
     let brand = brand();
     let assets = Assets::of(&brand);
-    let chrome = Chrome {
-        brand: &brand,
-        assets: &assets.paths,
-        language: Language::En,
-        zone: None,
-        suite: Some("AcmeOne"),
-    };
+    let chrome = beside_suite(&brand, &assets);
     for (needs_suite, order) in [(true, ["suite", "continue"]), (false, ["continue", "suite"])] {
         let html = UsernamePage { needs_suite, ..UsernamePage::default() }.html(&chrome);
         let buttons: Vec<_> = html.split("<button").skip(1).map(|rest| rest.split('>').next().unwrap()).collect();
@@ -530,13 +523,7 @@ fn r41_password_managers_find_both_fields_on_both_pages() {
 fn trap_32_wherever_a_password_is_asked_for_a_manager_finds_whose_it_is() {
     let (brand, sample) = (brand(), Sample { text: "alice@acme.example" });
     let assets = Assets::of(&brand);
-    let chrome = Chrome {
-        brand: &brand,
-        assets: &assets.paths,
-        language: Language::En,
-        zone: None,
-        suite: Some("AcmeOne"),
-    };
+    let chrome = beside_suite(&brand, &assets);
     let mut asked = 0;
     for (name, page) in sample.pages() {
         let html = page(&chrome);

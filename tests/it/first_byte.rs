@@ -192,7 +192,7 @@ async fn f12_a_client_that_pauses_is_no_silence_of_its_application() {
         application.try_send("x".repeat(length)).await.map(|()| application)
     });
     assert_eq!(wire.head().await.unwrap().status, 200);
-    // Three looks at whether the application still speaks.
+    // A pause longer than `read_max`, which is what is asked about: nothing is waited for.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(wire.exactly(length).await.map_or_else(|got| got.len(), |got| got.len()), length);
     drop(sending.await.unwrap().unwrap());
@@ -220,6 +220,7 @@ async fn f12_a_stream_that_gets_no_window_is_no_silence_of_its_application() {
         });
         answers.push((within(answer).await.unwrap(), length, sending, client));
     }
+    // A pause longer than `read_max`, which is what is asked about: nothing is waited for.
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     for (answer, length, sending, _client) in answers {
         assert_eq!(read(answer).await.unwrap().body.len(), length);

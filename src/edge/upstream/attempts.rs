@@ -284,6 +284,17 @@ mod tests {
     }
 
     #[test]
+    fn f12_what_met_a_connection_that_was_just_given_up_goes_over_another_one() {
+        let (peers, zone) = peers(1);
+        let mut attempts = Attempts::default();
+        drop(attempts.next(&peers, &zone, None, false).unwrap());
+        let mut error = crate::edge::rescue::given_up();
+        attempts.broke_off(&peers, &zone, Broken { reused: true, ..SENT }, &mut error);
+        assert!(error.retry());
+        assert!(peers.pool(&zone).unwrap().members()[0].standing.is_well());
+    }
+
+    #[test]
     fn a_client_that_stops_sending_is_no_backends_fault_and_a_backend_that_hangs_is() {
         for (sent, well) in [(false, true), (true, false)] {
             let (peers, zone) = peers(1);

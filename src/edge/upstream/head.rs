@@ -87,8 +87,8 @@ pub(in crate::edge) fn forget_case(accepted: &mut RequestHeader) {
 }
 
 /// Makes the head that the application receives. `copy`: pingora's, with all of the client's fields; only on the way from
-/// HTTP/1 to HTTP/2 those for one hop are gone already. `version`: the client's. What the client's `Connection` names is taken out before anything of ours is there, so that `Connection:
-/// X-Forwarded-User` can remove nothing of it (H4).
+/// HTTP/1 to HTTP/2 those for one hop are gone already. `version`: the client's. What the client's `Connection` names is
+/// taken out before anything of ours is there, so that `Connection: X-Forwarded-User` can remove nothing of it (H4).
 ///
 /// Errors only if a value of our own were none, or its person could not be described: neither is so for a session that
 /// began. What is left then says nothing.
