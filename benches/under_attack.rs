@@ -8,7 +8,8 @@
 //! - `log-ins`: two hundred wrong passwords under way at any time (D4). Attackers, client, application and gateway share
 //!   the machine, as its usual threads.
 //! - `queued`: two hundred who keep their connections and log in again as soon as they are answered, each time as somebody
-//!   else, so that the queue for hashes is always full.
+//!   else, so that two hundred log-ins are always in the queue for hashes.
+//! - `turned-away`: five hundred who do the same, of whom the queue takes half; the others ask five times a second.
 //! - `log-ins-afar`: the same attackers, who take little but what is left of the machine, as they would from elsewhere.
 //! - `elsewhere`: the control. The same attackers make the same connections to another server on this machine, which
 //!   answers them all with 503; what this costs the client is the machine's doing, and not the gateway's.
@@ -46,6 +47,8 @@ use support::upstream;
 
 const SLOW: usize = 1000;
 const LOG_INS: usize = 200;
+/// About twice as many as the queue has room for (`hashing.queue_max`).
+const TURNED_AWAY: usize = 500;
 /// How long attackers have before anything is timed.
 const BEGIN: Duration = Duration::from_secs(3);
 /// Connections of the signed-in client.
@@ -202,18 +205,21 @@ enum Attack {
     Slow,
     LogIns,
     Queued,
+    TurnedAway,
     LogInsAfar,
     Elsewhere,
 }
 
 impl Attack {
-    const ALL: [Self; 5] = [Self::Slow, Self::LogIns, Self::Queued, Self::LogInsAfar, Self::Elsewhere];
+    const ALL: [Self; 6] =
+        [Self::Slow, Self::LogIns, Self::Queued, Self::TurnedAway, Self::LogInsAfar, Self::Elsewhere];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Slow => "slow",
             Self::LogIns => "log-ins",
             Self::Queued => "queued",
+            Self::TurnedAway => "turned-away",
             Self::LogInsAfar => "log-ins-afar",
             Self::Elsewhere => "elsewhere",
         }
@@ -238,6 +244,7 @@ impl Attack {
         let mut attackers = JoinSet::new();
         let count = match self {
             Self::Slow => SLOW,
+            Self::TurnedAway => TURNED_AWAY,
             Self::LogIns | Self::Queued | Self::LogInsAfar | Self::Elsewhere => LOG_INS,
         };
         for number in 0..count {
@@ -248,7 +255,9 @@ impl Attack {
                     let outcome = match self {
                         Self::Slow if number % 2 == 0 => half_a_handshake(&target).await,
                         Self::Slow => half_a_head(&target).await,
-                        Self::Queued => one_after_the_other(&target, number, &stop, &counts).await,
+                        Self::Queued | Self::TurnedAway => {
+                            one_after_the_other(&target, number, &stop, &counts).await
+                        }
                         Self::LogIns | Self::LogInsAfar | Self::Elsewhere => wrong_password(&target, number).await,
                     };
                     drop(outcome);

@@ -274,7 +274,7 @@ fn hashing(section: Section<'_>) -> HashingSettings {
             lanes: narrow(section.number("lanes", u64::from(fallback.lanes), 1..=8)),
         },
         threads: wide(section.number("threads", 0, 0..=64)),
-        queue_max: wide(section.number("queue_max", 64, 1..=4096)),
+        queue_max: wide(section.number("queue_max", 256, 1..=4096)),
     };
     section.finish();
     settings

@@ -130,6 +130,11 @@ impl HashPool {
         Some(Place { pool: self, permit: self.room.take()? })
     }
 
+    /// Whether a place would be refused now.
+    pub(super) fn is_full(&self) -> bool {
+        self.busy() >= self.most()
+    }
+
     /// How many jobs wait or are being worked on.
     pub(super) fn busy(&self) -> usize {
         self.room.taken.load(Ordering::Relaxed)
@@ -193,10 +198,12 @@ mod tests {
         let pool = HashPool::start(1, 3).unwrap();
         let (open, gate) = mpsc::channel::<()>();
         let mut held: Vec<_> = (0..=3).map(|_| pool.place().unwrap()).collect();
+        assert!(pool.is_full());
         assert!(pool.place().is_none());
         assert_eq!(pool.busy(), 4);
         let first = held.pop().unwrap().run(move || gate.recv().is_ok());
         drop(held);
+        assert!(!pool.is_full());
         assert!(pool.place().is_some());
         open.send(()).unwrap();
         assert_eq!(first.await, Ok(true));

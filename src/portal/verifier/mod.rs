@@ -268,6 +268,10 @@ impl Verifier {
         if !self.throttle.allows(attempt.address) {
             return self.shed(attempt, Shed::Source).await;
         }
+        // A storm is turned away before the store is asked four times for each of it.
+        if self.pool.is_full() {
+            return self.shed(attempt, Shed::Queue).await;
+        }
         // Both questions are asked for every name, so that the time tells nothing.
         let tenant = self.store.tenant_by_domain(username.domain()).await?;
         let owner = self.store.owner(username).await?;

@@ -285,8 +285,11 @@ async fn d4_what_the_pool_cannot_take_is_refused_before_it_costs_an_attempt() {
     let world = Fixture::new().await;
     let verifier = world.verifier();
     let held = verifier.fill();
+    let reads = || world.store.meter().reads.counts();
+    let before = reads();
     let refused = verifier.check_password(&name("alice"), PASSWORD, &world.attempt(0)).await;
     assert!(matches!(refused, Err(VerifyFault::Shed(Shed::Queue))));
+    assert_eq!(reads(), before, "nor is the store asked who that is");
     drop(held);
     assert_eq!(used(&world, "alice").await, 0);
     assert_eq!(password(&verifier, &world, "alice", PASSWORD).await, Verdict::Right(()));
