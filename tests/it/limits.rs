@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::Request;
+use tokio::task::JoinSet;
 
 use crate::harness::{A, Gateway, H2, Upstream, WALL, Wire, Wishes, within};
 
@@ -212,4 +213,46 @@ async fn d9_strangers_who_break_off_or_write_nonsense_are_no_errors_of_ours() {
     let log = gateway.log();
     assert!(!log.contains("\"level\":\"ERROR\"") && !log.contains("\"level\":\"WARN\""), "{log}");
     gateway.assert_well();
+}
+
+#[tokio::test]
+async fn d4_a_flood_of_log_ins_is_shed_while_signed_in_traffic_goes_on() {
+    const FLOOD: usize = 60;
+    let upstream = Upstream::start().await;
+    let slow = |text: &str| {
+        text.replacen(
+            "memory: 7MiB, passes: 1, threads: 1",
+            "memory: 64MiB, passes: 2, threads: 1, queue_max: 4",
+            1,
+        )
+    };
+    let gateway = Gateway::start_edited(upstream.address(), Wishes::default(), slow).await;
+    let cookie = format!("Cookie: __Host-zg_session={}\r\n", gateway.log_in(A, WALL).await);
+    let mut flood = JoinSet::new();
+    for count in 0..FLOOD {
+        let body = format!(
+            r#"{{"client":"mobile","username":"nobody{count}@acme.example","password":"Wrong-Guess-00"}}"#
+        );
+        let json = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        let mut wire = gateway.connect(A).await;
+        flood.spawn(async move { wire.ask(post("/.zonegate/api/login", &json) + &body).await });
+    }
+    let mut signed_in = gateway.connect(A).await;
+    let (mut proxied, mut shed) = (0, 0);
+    while shed == 0 || !flood.is_empty() {
+        assert_eq!(signed_in.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await.status, 200);
+        proxied += 1;
+        while let Some(reply) = flood.try_join_next() {
+            let reply = reply.unwrap();
+            match reply.status {
+                503 => {
+                    assert!(reply.field("retry-after").is_some(), "{reply:?}");
+                    shed += 1;
+                }
+                status => assert_eq!(status, 401, "{reply:?}"),
+            }
+        }
+        assert!(shed > 0 || !flood.is_empty(), "none of them was shed");
+    }
+    assert!(shed < FLOOD && proxied > 1, "{shed} of {FLOOD} were shed, beside {proxied} requests");
 }
