@@ -187,6 +187,11 @@ pub(super) struct Handover {
 }
 
 impl Handover {
+    /// Whether this process was told to stop, and none has taken over: whoever asks then may just have missed that one.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() && !self.turn.is_over()
+    }
+
     /// Starts the program anew and lets it take over, or says why it did not.
     pub(super) async fn hand_over(&self) -> Result<String, Unchanged> {
         let mut hold = self.hold.lock().await;

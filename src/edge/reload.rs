@@ -339,6 +339,10 @@ impl Control for Reloader {
         Arc::clone(&self.in_use.load().portal)
     }
 
+    fn is_stopping(&self) -> bool {
+        self.handover.is_stopping()
+    }
+
     async fn reload(self: Arc<Self>) -> Result<String, Unchanged> {
         Self::reload(self, Trigger::Command).await
     }

@@ -36,6 +36,8 @@ pub const LOG_LEVEL: &str = "/log-level";
 pub trait Control: Send + Sync {
     /// The portal in use.
     fn portal(&self) -> Arc<Portal>;
+    /// Whether no further connection is taken, because the process is to end and no other takes over.
+    fn is_stopping(&self) -> bool;
     /// Reads the configuration again. What differs, in words, or why nothing was taken over.
     async fn reload(self: Arc<Self>) -> Result<String, Unchanged>;
     /// Starts the program anew and lets it take over. What came of it, in words, or why nothing changed.
@@ -122,6 +124,10 @@ fn told(outcome: Result<String, Unchanged>) -> (StatusCode, String) {
 /// log-out and no ending of a session comes through, and whoever has a second gateway to send people to should do so.
 /// Who has none asks `/livez`.
 async fn ready(State(control): State<Arc<dyn Control>>) -> (StatusCode, &'static str) {
+    // Whoever balances is to send nobody here any more, while what is under way goes on.
+    if control.is_stopping() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
     let portal = control.portal();
     match portal.sessions.health() {
         StoreHealth::Current => {}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpStream;
 
-use crate::harness::{Gateway, Reply, Upstream, Wire, Wishes};
+use crate::harness::{A, Gateway, OK, Play, Reply, Upstream, WALL, Wire, Wishes, within};
 use crate::upgrade::{BRISK, Successors};
 
 async fn start(wishes: Wishes) -> (Upstream, Gateway, SocketAddr) {
@@ -47,6 +47,30 @@ async fn sec_r91_the_status_listener_tells_how_it_goes_and_takes_no_command() {
     assert!(gateway.metrics().await.contains("zonegate_configuration_generation 1\n"), "nothing was reloaded");
     upstream.assert_silent("no application is behind it");
     gateway.assert_well();
+}
+
+#[tokio::test]
+async fn who_is_stopping_is_not_ready_and_finishes_what_is_under_way() {
+    let (mut upstream, gateway, status) = start(Wishes::default()).await;
+    let token = gateway.log_in(A, WALL).await;
+    upstream.on("/slow", Play::Take);
+    let mut client = gateway.connect(A).await;
+    client.send(format!("GET /slow HTTP/1.1\r\nHost: {A}\r\nCookie: __Host-zg_session={token}\r\n\r\n")).await;
+    let (_, mut application) = upstream.taken().await;
+    assert_eq!(ask(status, "GET", "/readyz").await.status, 200);
+    gateway.signal("TERM").await;
+    let stopping = async {
+        loop {
+            let reply = ask(status, "GET", "/readyz").await;
+            if reply.status == 503 {
+                return reply.body;
+            }
+        }
+    };
+    assert_eq!(within(stopping).await, "stopping\n");
+    assert_eq!(ask(status, "GET", "/livez").await.status, 200);
+    application.send(OK).await;
+    assert_eq!(client.reply().await.body, "ok");
 }
 
 #[tokio::test]

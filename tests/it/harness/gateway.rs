@@ -558,9 +558,7 @@ impl Gateway {
 
     /// Sends it SIGHUP.
     pub(crate) async fn hang_up(&self) {
-        let id = self.child.id().unwrap().to_string();
-        let sent = Command::new("kill").args(["-HUP", &id]).status();
-        assert!(within(sent).await.unwrap().success());
+        self.signal("HUP").await;
     }
 
     /// Where its admin listener is.
