@@ -219,6 +219,7 @@ impl Asker {
 /// Sends the head of HTTP/1.1 as one of HTTP/2, and reads the whole answer.
 async fn ask_http2(sender: &mut h2::client::SendRequest<bytes::Bytes>, head: &[u8]) -> Result<u16, h2::Error> {
     let text = std::str::from_utf8(head).expect("our own head");
+    // Without the request line.
     let fields: Vec<_> = text.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
     let host = fields.iter().find(|(name, _)| *name == "Host").expect("a host").1;
     let path = text.split(' ').nth(1).expect("a path");

@@ -79,6 +79,7 @@ pub fn is_gateway_path(raw: &[u8]) -> bool {
 
 fn is_ours(raw: &[u8]) -> bool {
     let path = raw.split(|byte| *byte == b'?').next().unwrap_or_default();
+    // Before the first slash stands nothing.
     let mut segments = path.split(|byte| *byte == b'/').skip(1);
     let first = segments.next().unwrap_or_default();
     if spells(first, b".zonegate") {
@@ -112,6 +113,7 @@ fn spells(segment: &[u8], name: &[u8]) -> bool {
 
 /// An escaped slash, backslash, dot or control character could become one of them further on.
 fn escapes_are_harmless(path: &str) -> bool {
+    // Before the first `%` nothing is escaped.
     path.split('%').skip(1).all(|rest| {
         let byte = rest.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         byte.is_some_and(|byte| byte >= 0x20 && !matches!(byte, b'/' | b'\\' | b'.' | 0x7f))

@@ -328,6 +328,7 @@ struct Successor {
 
 impl Successor {
     fn start(program: &Path, sockets: &[OwnedFd]) -> std::io::Result<Self> {
+        // The first is the program.
         let arguments: Vec<OsString> = std::env::args_os().skip(1).filter(|word| word != TAKE_OVER).collect();
         let mut command = std::process::Command::new(program);
         command.args(arguments).arg(TAKE_OVER).stdin(Stdio::piped()).stdout(Stdio::piped());

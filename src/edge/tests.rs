@@ -97,6 +97,7 @@ fn decode(path: &str) -> String {
 
 fn resolve(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
+    // Before the first slash stands nothing.
     for segment in path.split('/').skip(1) {
         match segment {
             "." => {}

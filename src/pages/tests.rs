@@ -400,6 +400,7 @@ fn every_page_is_whole_and_needs_nothing_inline() {
                 "{what}"
             );
             assert_eq!(html.matches("<h1").count(), 1, "{what}: one heading");
+            // Each piece but the first begins with an id.
             let mut ids: Vec<_> = html.split(" id=\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
             ids.sort_unstable();
             assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "{what}: an id is there twice: {ids:?}");

@@ -239,7 +239,7 @@ async fn d4_a_flood_of_log_ins_is_shed_while_signed_in_traffic_goes_on() {
     }
     let mut signed_in = gateway.connect(A).await;
     let (mut proxied, mut shed) = (0, 0);
-    while shed == 0 || !flood.is_empty() {
+    while !flood.is_empty() {
         assert_eq!(signed_in.ask(format!("GET /x HTTP/1.1\r\nHost: {A}\r\n{cookie}\r\n")).await.status, 200);
         proxied += 1;
         while let Some(reply) = flood.try_join_next() {
@@ -252,7 +252,6 @@ async fn d4_a_flood_of_log_ins_is_shed_while_signed_in_traffic_goes_on() {
                 status => assert_eq!(status, 401, "{reply:?}"),
             }
         }
-        assert!(shed > 0 || !flood.is_empty(), "none of them was shed");
     }
-    assert!(shed < FLOOD && proxied > 1, "{shed} of {FLOOD} were shed, beside {proxied} requests");
+    assert!(shed > 0 && shed < FLOOD && proxied > 1, "{shed} of {FLOOD} were shed, beside {proxied} requests");
 }

@@ -94,6 +94,7 @@ fn whole(acme: &AcmeSettings) -> Vec<(String, Validity)> {
 /// Whether the one at this place names a host that no newer one covers.
 fn is_lived_on(whole: &[(String, Validity)], place: usize, hosts: &[Hostname]) -> bool {
     let Some((_, found)) = whole.get(place) else { return false };
+    // They are in the order of their age: behind it stand the newer ones.
     let newer = |host: &Hostname| whole.iter().skip(place + 1).any(|(_, newer)| newer.covers(host.as_str()));
     hosts.iter().any(|host| found.covers(host.as_str()) && !newer(host))
 }

@@ -165,6 +165,7 @@ fn is_plain_length(length: &[u8]) -> bool {
 }
 
 fn has_field(raw: &[u8], name: &[u8]) -> bool {
+    // The first line is the request line.
     raw.split(|byte| *byte == b'\n').skip(1).any(|line| {
         line.split(|byte| *byte == b':').next().is_some_and(|key| key.trim_ascii().eq_ignore_ascii_case(name))
     })

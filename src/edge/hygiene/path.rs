@@ -84,6 +84,7 @@ fn is_unambiguous(raw: &[u8]) -> bool {
         // `OPTIONS *` asks about the server, and the server is not the application.
         return false;
     }
+    // Before the first slash stands nothing.
     let mut segments = path.split(|byte| *byte == b'/').skip(1).peekable();
     while let Some(segment) = segments.next() {
         let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();

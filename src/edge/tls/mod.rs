@@ -238,6 +238,7 @@ impl<'a> Reading<'a> {
 
     /// Takes an expired certificate out for each name that a valid one covers, also by `*`.
     fn prefer_valid(&mut self) {
+        // The expired ones come first.
         let valid: Vec<_> = self.usable.iter().skip(self.expired).map(|(_, served)| Arc::clone(served)).collect();
         self.retain_expired(|name| !valid.iter().any(|other| other.covers(name)));
     }
